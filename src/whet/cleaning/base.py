@@ -1,0 +1,42 @@
+"""What every filter promises: a document in; the document, a changed one, or a drop with a reason out.
+
+Filters are pure and look at one document at a time. Duplicates need a view of the whole corpus and are
+the prepare room's own work (`whet.prepare.duplicates`).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from whet.records import Document, Dropped
+from whet.registry import Registry
+
+
+class Filter(BaseModel):
+    """One rule. Its fields are its settings; a recipe sets them under `prepare.cleaning.<NAME>`.
+
+    ORDER sorts the filters: cheap and certain ones first.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    NAME: ClassVar[str] = ""
+    SUMMARY: ClassVar[str] = ""
+    REASONS: ClassVar[tuple[str, ...]] = ()
+    """Every reason (of a drop or a change) this filter can name."""
+    ORDER: ClassVar[int] = 50
+
+    @abstractmethod
+    def apply(self, document: Document) -> Document | Dropped:
+        """Keep, change, or drop."""
+
+    def drop(self, document: Document, reason: str, detail: str = "") -> Dropped:
+        """A `Dropped` for this document; `reason` must be one of REASONS."""
+        assert reason in self.REASONS, f"{self.NAME} names an unlisted reason {reason!r}"
+        return Dropped(origin=document.origin, reason=reason, detail=detail, size_bytes=document.size_bytes)
+
+
+FILTERS: Registry[Filter] = Registry(Filter, "whet.cleaning", ("REASONS",))

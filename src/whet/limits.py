@@ -1,0 +1,27 @@
+"""Every bound on work and memory that does not belong to one recipe, in one place."""
+
+from __future__ import annotations
+
+RECIPE_BYTES = 1_000_000
+"""A recipe file larger than this is refused unread."""
+
+RECIPE_DEPTH = 20
+"""Nesting beyond this in a recipe is refused (the deepest real recipe has five levels)."""
+
+DECOMPRESSED_BYTES = 8 * 2**30
+"""One compressed input file may not unfold into more than this."""
+
+DECOMPRESSION_RATIO = 500
+"""A compressed input that unfolds by more than this factor is refused as a bomb (real text stays below 50)."""
+
+JSONL_LINE_BYTES = 64 * 2**20
+"""One line of a .jsonl file may not be longer than this."""
+
+MANIFEST_BYTES = 256 * 2**20
+"""A manifest larger than this is refused unread."""
+
+FLOOR_TOKENS = 20_000_000
+"""The n-gram floors count at most this many training tokens (about 2 GB of working memory)."""
+
+NPY_BYTES = 1 << 40
+"""Largest .npy token array that is mapped."""

@@ -1,0 +1,55 @@
+"""What every source promises.
+
+A source is its own settings: the validated keys of one entry under `data:` in a recipe. It can say
+whether its input exists (at validation, before anything is written), can fingerprint it (so that
+unchanged input is not prepared twice), and yields its documents one at a time, with bounded memory.
+It decodes but does not judge: cleaning is the filters' work.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo
+
+from whet.records import Document, Dropped
+from whet.registry import Registry
+
+
+class Source(BaseModel):
+    """One kind of raw material. Subclasses set the class attributes and a `source: Literal[NAME]` field.
+
+    NAME is what recipes write, SUMMARY one line for lists, UNITS what one record is ("files"),
+    EXAMPLE a recipe entry that validates on every machine (shown in the docs, tried by a test).
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    NAME: ClassVar[str] = ""
+    SUMMARY: ClassVar[str] = ""
+    UNITS: ClassVar[str] = ""
+    EXAMPLE: ClassVar[str] = ""
+    PRETOKENIZED: ClassVar[bool] = False
+    """True for a source that yields token ids (`arrays`) instead of documents."""
+
+    source: str
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hexadecimal hash that changes whenever the documents would."""
+
+    @abstractmethod
+    def documents(self) -> Iterator[Document | Dropped]:
+        """Every record of the input, in a deterministic order: a document, or why there is none."""
+
+
+def resolve(path: str, info: ValidationInfo) -> Path:
+    """`path` relative to the folder of the recipe (pydantic context key `folder`), absolute and with `~`."""
+    folder = Path((info.context or {}).get("folder", "."))
+    return Path(folder, Path(path).expanduser()).absolute()
+
+
+SOURCES: Registry[Source] = Registry(Source, "whet.sources", ("UNITS", "EXAMPLE"))
