@@ -12,7 +12,13 @@ DECOMPRESSED_BYTES = 8 * 2**30
 """One compressed input file may not unfold into more than this."""
 
 DECOMPRESSION_RATIO = 500
-"""A compressed input that unfolds by more than this factor is refused as a bomb (real text stays below 50)."""
+"""A compressed input that unfolds by more than this factor is a bomb (real text stays below 50)."""
+
+DECOMPRESSED_FREE_BYTES = 2**20
+"""Up to this size the ratio is not looked at: a small file of equal lines is no bomb."""
+
+SOURCE_FILE_BYTES = 64 * 2**20
+"""A file that is one document is not read beyond this; it is dropped as "file too large"."""
 
 JSONL_LINE_BYTES = 64 * 2**20
 """One line of a .jsonl file may not be longer than this."""

@@ -7,6 +7,7 @@ the prepare room's own work (`whet.prepare.duplicates`).
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -38,5 +39,24 @@ class Filter(BaseModel):
         assert reason in self.REASONS, f"{self.NAME} names an unlisted reason {reason!r}"
         return Dropped(origin=document.origin, reason=reason, detail=detail, size_bytes=document.size_bytes)
 
+    def change(self, document: Document, text: str, reason: str) -> Document:
+        """The document with another text; `reason` names the change and must be one of REASONS."""
+        assert reason in self.REASONS, f"{self.NAME} names an unlisted reason {reason!r}"
+        return document.changed(text, reason)
 
-FILTERS: Registry[Filter] = Registry(Filter, "whet.cleaning", ("REASONS",))
+
+FILTERS: Registry[Filter] = Registry(Filter, "whet.cleaning", ("REASONS",))  # type: ignore[type-abstract]
+
+
+def clean(stream: Iterable[Document | Dropped], filters: Iterable[Filter]) -> Iterator[Document | Dropped]:
+    """Each document through the filters in their ORDER, up to the first that drops it.
+
+    What was dropped before passes through, so that every record that comes in goes out.
+    """
+    ordered = sorted(filters, key=lambda rule: (rule.ORDER, rule.NAME))
+    for item in stream:
+        for rule in ordered:
+            if isinstance(item, Dropped):
+                break
+            item = rule.apply(item)
+        yield item

@@ -1,0 +1,1 @@
+"""Models: their shapes, families, building, saving, and generation. Only `shape` is light; the rest imports torch."""

@@ -1,0 +1,1 @@
+"""The strict YAML recipe: reading, checking, overriding, resolving."""

@@ -1,0 +1,53 @@
+"""Makes what a model reads the same as what a person sees.
+
+Newlines become LF. A few stray control characters are removed; a text full of them is no text and is
+dropped. Characters that hide or reorder text are removed: they smuggle instructions and disguise code
+(bidirectional overrides, CVE-2021-42574; invisible tag letters, U+E0000 to U+E007F).
+
+Kept: tab, form feed, and zero-width joiners between letters outside ASCII, where Persian, the Indic
+scripts and emoji need them. Lost: the flags of England, Scotland and Wales, which are spelt in tag letters.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field
+
+from whet.cleaning.base import Filter
+from whet.records import Document, Dropped
+
+FULL_OF_THEM = "control characters"
+NEWLINES = "newlines normalised"
+REMOVED = "control characters removed"
+HIDDEN = "hidden characters removed"
+
+_NEWLINES = re.compile(r"\r\n?")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]+")
+_HIDDEN = re.compile(
+    "[\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]+"
+    "|(?<![^\x00-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\x7f])"
+)
+
+
+class ControlCharacters(Filter):
+    """Normalises newlines and removes what is not seen."""
+
+    NAME = "control_characters"
+    SUMMARY = "normalises newlines, removes hidden and control characters, drops texts full of them"
+    REASONS = (FULL_OF_THEM, NEWLINES, REMOVED, HIDDEN)
+    ORDER = 20
+
+    max_share: float = Field(default=0.01, ge=0, le=1, description="A larger share is dropped.")
+
+    def apply(self, document: Document) -> Document | Dropped:
+        """Keep, change, or drop."""
+        if "\r" in document.text:
+            document = self.change(document, _NEWLINES.sub("\n", document.text), NEWLINES)
+        count = sum(map(len, _CONTROLS.findall(document.text)))
+        if count > self.max_share * len(document.text):
+            return self.drop(document, FULL_OF_THEM, f"{count:,} of {len(document.text):,}")
+        if count:
+            document = self.change(document, _CONTROLS.sub("", document.text), REMOVED)
+        visible = document.text if document.text.isascii() else _HIDDEN.sub("", document.text)
+        return document if visible == document.text else self.change(document, visible, HIDDEN)

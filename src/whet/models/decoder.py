@@ -1,0 +1,96 @@
+"""A decoder-only language model as whet uses it: packed batches in, losses out, plain transformers inside.
+
+Attention never crosses documents: an explicit block-diagonal causal mask is given (position ids alone
+leak in transformers as soon as a cache is made). Hidden states and logits are computed in the chosen
+precision under autocast; weights stay fp32.
+
+Shape suffixes: B rows, L positions, D width, N labelled positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from whet.models import chunked
+from whet.models.families.base import Family
+from whet.packing import IGNORED, Batch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CHUNK = 1024
+"""Positions whose logits exist at one time; measured in bench/chunk.py."""
+
+
+def packed_mask(segments_BL: torch.Tensor) -> torch.Tensor:
+    """Boolean mask (B, 1, L, L): True where a query may see a key, earlier and in the same segment."""
+    length = segments_BL.shape[1]
+    same = segments_BL[:, :, None] == segments_BL[:, None, :]
+    causal = torch.ones(length, length, dtype=torch.bool, device=segments_BL.device).tril()
+    return (same & causal)[:, None]
+
+
+class Decoder:
+    """Wraps a transformers causal language model. `model` is the plain module that gets saved."""
+
+    def __init__(self, model: PreTrainedModel, family: Family, *, precision: str = "fp32") -> None:
+        self.model, self.family, self.precision = model, family, precision
+        self.body: Any = family.body(model)
+        self.head: nn.Module = family.head(model)
+        self._chunk_loss: chunked.ChunkLoss = chunked.chunk_nll
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def compile(self) -> None:
+        """Compile body and chunk loss with torch.compile; shapes are fixed, so each compiles once."""
+        self.body = torch.compile(self.body, dynamic=False)
+        self._chunk_loss = torch.compile(chunked.chunk_nll, dynamic=False)
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of matrix products."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=torch.is_grad_enabled())
+
+    def hidden(self, batch: Batch) -> torch.Tensor:
+        """Last hidden states (B, L, D) of a packed batch."""
+        segments_BL = self._tensor(batch.segments)
+        output = self.body(
+            input_ids=self._tensor(batch.inputs),
+            position_ids=self._tensor(batch.positions),
+            attention_mask=packed_mask(segments_BL),
+            use_cache=False,
+        )
+        hidden_BLD: torch.Tensor = output.last_hidden_state
+        return hidden_BLD
+
+    def nll_sum(self, batch: Batch) -> torch.Tensor:
+        """Summed negative log likelihood of the batch's labels: scalar, fp32, nats, differentiable."""
+        with self.autocast():
+            hidden_ND, labels_N = self._labelled(batch)
+            return chunked.nll_sum(hidden_ND, labels_N, self.head, chunk=CHUNK, loss=self._chunk_loss)
+
+    @torch.no_grad()
+    def nll_each(self, batch: Batch) -> torch.Tensor:
+        """Negative log likelihood per label in reading order: (N,) fp32 on the CPU, nats."""
+        with self.autocast():
+            hidden_ND, labels_N = self._labelled(batch)
+            return chunked.nll_each(hidden_ND, labels_N, self.head, chunk=CHUNK).cpu()
+
+    def _labelled(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden_ND = self.hidden(batch).flatten(0, 1)
+        labels_N = self._tensor(batch.labels).flatten()
+        if batch.label_count == batch.labels.size:
+            return hidden_ND, labels_N
+        learned = labels_N != IGNORED
+        return hidden_ND[learned], labels_N[learned]
+
+    def _tensor(self, array: Any) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.device, non_blocking=True)

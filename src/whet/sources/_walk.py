@@ -1,0 +1,172 @@
+"""Finds files: a file, a folder, or a glob, in a fixed order, and says what it passed over.
+
+Links are never followed below the path the user named, so nothing outside it is read and no loop is
+entered; version control, caches and hidden folders are not entered. Each of these, and each thing that is
+no regular file, is one counted record. Files that a glob does not match are not part of the input.
+
+Cost: one `lstat` a file; holds the names of the folders on the way, never the whole tree.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from whet.records import Dropped
+from whet.text.open import LINK, NOT_REGULAR, UNREADABLE
+
+CACHE = "version control or cache folder"
+HIDDEN = "hidden folder"
+REASONS = (CACHE, HIDDEN, LINK, NOT_REGULAR, UNREADABLE)
+
+_CACHES = frozenset(
+    {".git", ".hg", ".svn", ".bzr", ".jj", "CVS"}
+    | {"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints"}
+    | {".cache", ".eggs", ".gradle", ".nox", ".tox", ".venv", "node_modules"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One regular file. `parts` is its place below the named path, `label` how a person is shown it."""
+
+    path: str
+    label: str
+    parts: tuple[str, ...]
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One entry of `path:`: where to start, and the glob below it by component (empty: everything)."""
+
+    root: str
+    glob: tuple[str, ...]
+
+    @classmethod
+    def at(cls, path: str) -> Place:
+        """A path that exists is taken literally, so that a file may be called `notes[1].txt`."""
+        path = os.path.abspath(path)
+        if os.path.lexists(path):
+            return cls(path, ())
+        parts = path.split(os.sep)
+        first = next((at for at, part in enumerate(parts) if _is_magic(part)), len(parts))
+        return cls(os.sep.join(parts[:first]) or os.sep, tuple(parts[first:]))
+
+    def wants(self, parts: Sequence[str]) -> bool:
+        """Whether the glob matches a file."""
+        return not self.glob or matches(parts, self.glob)
+
+    def may_hold(self, parts: Sequence[str]) -> bool:
+        """Whether a file that the glob matches can lie in this folder."""
+        for part, wanted in zip(parts, self.glob, strict=False):
+            if wanted == "**":
+                return True
+            if not fnmatchcase(part, wanted):
+                return False
+        return not self.glob or len(parts) < len(self.glob)
+
+
+def matches(parts: Sequence[str], glob: Sequence[str]) -> bool:
+    """Whether a path matches a glob, both by component; `**` stands for any number of folders."""
+    if not glob:
+        return not parts
+    if glob[0] == "**":
+        rest = glob[1:] if glob[1:] else ("*",)
+        return any(matches(parts[at:], rest) for at in range(len(parts)))
+    return bool(parts) and fnmatchcase(parts[0], glob[0]) and matches(parts[1:], glob[1:])
+
+
+def shown(path: str) -> str:
+    """A path as printable text: bytes that are no UTF-8 and control characters escaped."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def find(paths: Sequence[str]) -> Iterator[Found | Dropped]:
+    """Every file under absolute paths or globs, sorted within each; a file that two of them name comes once.
+
+    Labels start below the deepest folder that holds all of them, so they do not change when the whole
+    tree moves.
+    """
+    places = [Place.at(path) for path in paths]
+    above = os.path.commonpath([os.path.dirname(place.root) for place in places])
+    seen: set[str] = set()
+    for place in places:
+        for item in _walk(place, above):
+            key = item.path if isinstance(item, Found) else item.origin
+            if key not in seen:
+                yield item
+            if len(places) > 1:
+                seen.add(key)
+
+
+def _walk(place: Place, above: str) -> Iterator[Found | Dropped]:
+    """Depth first with a stack of its own: a hostile tree can be deeper than Python's recursion."""
+    root = os.path.realpath(place.root)
+    stack: list[tuple[str, ...]] = [()]
+    while stack:
+        parts = stack.pop()
+        path, label = os.path.join(root, *parts), _label(place, above, parts)
+        status, why = _status(path)
+        if status is not None and stat.S_ISDIR(status.st_mode):
+            closed = _why_closed(parts)
+            if not place.may_hold(parts):
+                continue
+            if closed:
+                yield Dropped(origin=label, reason=closed, detail="not entered")
+                continue
+            names, why = _names(path)
+            stack.extend((*parts, name) for name in reversed(names))
+            if why:
+                yield Dropped(origin=label, reason=UNREADABLE, detail=why)
+        elif place.wants(parts) or (os.path.isdir(path) and place.may_hold(parts)):
+            yield _judge(path, parts, label, status, why)
+
+
+def _judge(
+    path: str, parts: tuple[str, ...], label: str, status: os.stat_result | None, why: str
+) -> Found | Dropped:
+    """What is made of a thing that is no folder, without opening it."""
+    if status is None:
+        return Dropped(origin=label, reason=UNREADABLE, detail=why)
+    if stat.S_ISLNK(status.st_mode):
+        return Dropped(origin=label, reason=LINK, detail="not followed")
+    if not stat.S_ISREG(status.st_mode):
+        return Dropped(origin=label, reason=NOT_REGULAR)
+    return Found(path, label, parts, status.st_size, status.st_mtime_ns)
+
+
+def _status(path: str) -> tuple[os.stat_result | None, str]:
+    """What lies at a path, a link itself rather than its target; or why that cannot be said."""
+    try:
+        return os.lstat(path), ""
+    except OSError as error:
+        return None, error.strerror or str(error)
+
+
+def _names(folder: str) -> tuple[list[str], str]:
+    """The sorted names in a folder; or why they cannot be read."""
+    try:
+        return sorted(os.listdir(folder)), ""
+    except OSError as error:
+        return [], error.strerror or str(error)
+
+
+def _why_closed(parts: tuple[str, ...]) -> str:
+    """The reason not to enter a folder; one that the user named is always entered."""
+    if not parts:
+        return ""
+    return CACHE if parts[-1] in _CACHES else HIDDEN if parts[-1].startswith(".") else ""
+
+
+def _label(place: Place, above: str, parts: tuple[str, ...]) -> str:
+    return shown(os.path.relpath(os.path.join(place.root, *parts), above))
+
+
+def _is_magic(part: str) -> bool:
+    return any(sign in part for sign in "*?[")

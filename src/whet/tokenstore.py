@@ -1,0 +1,104 @@
+"""Token ids on disk: one flat memory-mapped array per stage and split, with document offsets.
+
+Layout of a split's folder: `tokens.bin` (little-endian uint16, or uint32 for large vocabularies),
+`offsets.npy` (int64, documents + 1), `text_bytes.npy` (int64 per document, UTF-8 bytes of its text),
+`documents.jsonl` (origin, group and language per document). Reading costs no memory beyond the offsets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.unsignedinteger[Any]]
+Int64 = npt.NDArray[np.int64]
+
+
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
+    """The smallest of uint16 and uint32 that holds every id."""
+    return np.dtype("<u2") if vocab_size <= 2**16 else np.dtype("<u4")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStore:
+    """Documents of one stage and split. `tokens` is flat; document i is tokens[offsets[i]:offsets[i + 1]]."""
+
+    tokens: Ids
+    offsets: Int64
+    text_bytes: Int64
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: Path, vocab_size: int) -> TokenStore:
+        """Map the files of a split; the artefact's hashes have been checked by `store.open_artefact`."""
+        offsets = np.load(folder / "offsets.npy", allow_pickle=False)
+        text_bytes = np.load(folder / "text_bytes.npy", allow_pickle=False)
+        path, dtype = folder / "tokens.bin", token_dtype(vocab_size)
+        tokens = np.memmap(path, dtype, "r") if path.stat().st_size else np.zeros(0, dtype)
+        return cls(tokens, offsets, text_bytes, folder)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int64:
+        """Tokens per document, special tokens included."""
+        return np.diff(self.offsets)
+
+    def document(self, index: int) -> Ids:
+        """Token ids of one document."""
+        return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+
+    def origins(self) -> Iterator[dict[str, Any]]:
+        """Origin, group and language of each document, in order."""
+        with (self.folder / "documents.jsonl").open(encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+
+    def first(self, max_tokens: int | None) -> TokenStore:
+        """The leading whole documents that hold at most `max_tokens` (at least one document)."""
+        if max_tokens is None or self.offsets[-1] <= max_tokens:
+            return self
+        count = max(1, int(np.searchsorted(self.offsets, max_tokens, side="right")) - 1)
+        end = self.offsets[count]
+        return TokenStore(self.tokens[:end], self.offsets[: count + 1], self.text_bytes[:count], self.folder)
+
+
+class TokenWriter:
+    """Appends documents to a split's folder; a context manager that finishes the index on a clean exit."""
+
+    def __init__(self, folder: Path, vocab_size: int) -> None:
+        folder.mkdir(parents=True)
+        self.folder, self.dtype = folder, token_dtype(vocab_size)
+        self.ends: list[int] = [0]
+        self.text_bytes: list[int] = []
+        self._tokens = (folder / "tokens.bin").open("wb")
+        self._documents = (folder / "documents.jsonl").open("w", encoding="utf-8", errors="backslashreplace")
+
+    def add(self, ids: list[int] | Ids, *, text_bytes: int, about: dict[str, Any]) -> None:
+        """Append one document."""
+        self._tokens.write(np.asarray(ids).astype(self.dtype).tobytes())
+        self._documents.write(json.dumps(about, ensure_ascii=False) + "\n")
+        self.ends.append(self.ends[-1] + len(ids))
+        self.text_bytes.append(text_bytes)
+
+    def counts(self) -> dict[str, int]:
+        """Documents, tokens and text bytes written so far."""
+        return {"documents": len(self.text_bytes), "tokens": self.ends[-1], "bytes": sum(self.text_bytes)}
+
+    def __enter__(self) -> TokenWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._tokens.close()
+        self._documents.close()
+        if kind is None:
+            np.save(self.folder / "offsets.npy", np.asarray(self.ends, np.int64))
+            np.save(self.folder / "text_bytes.npy", np.asarray(self.text_bytes, np.int64))
