@@ -10,8 +10,10 @@ Shapes: R rows, L row length, S segments. The order of rows is a function of (se
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -161,6 +163,12 @@ def batch_of(store: TokenStore, rows: Rows, chosen: npt.NDArray[np.int64] | list
     return Batch(inputs, labels, positions, segments, tuple(documents))
 
 
+def step_count(rows: int, rows_per_step: int, *, steps: int | None, epochs: float | None) -> int:
+    """Optimiser steps of a stage: `steps`, or those that `epochs` (default 1) passes over the rows take."""
+    return steps if steps is not None else max(1, math.ceil(rows * (epochs or 1.0) / rows_per_step))
+
+
+@lru_cache(maxsize=2)
 def epoch_order(count: int, seed: int, epoch: int) -> Int64:
     """The order of `count` rows in an epoch: a permutation that depends on nothing else."""
     return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -85,21 +84,15 @@ class Tally:
 
     def keep(self, document: Document) -> None:
         """Count one record that stays."""
-        size = document.size_bytes
-        self.documents_in += 1
-        self.bytes_in += size
-        self.documents_kept += 1
-        self.bytes_kept += size
+        self.keep_counted(document.size_bytes)
         self.changed.update(document.changes)
 
-    def kept(self, stream: Iterable[Document | Dropped]) -> Iterator[Document]:
-        """Pass documents on and count both kinds; a dropped record goes no further."""
-        for item in stream:
-            if isinstance(item, Dropped):
-                self.drop(item)
-            else:
-                self.keep(item)
-                yield item
+    def keep_counted(self, size_bytes: int) -> None:
+        """Count one kept record of which only the size is known."""
+        self.documents_in += 1
+        self.bytes_in += size_bytes
+        self.documents_kept += 1
+        self.bytes_kept += size_bytes
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest: plain types, reasons sorted by count."""

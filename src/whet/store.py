@@ -67,6 +67,13 @@ def code_hash(*parts: str) -> str:
     return digest.hexdigest()
 
 
+def versions(*libraries: str) -> dict[str, str]:
+    """Installed versions by distribution name, for the keys of results and the report."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in libraries}
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace one file atomically; parents are made."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,7 @@ class TokenStore:
 
 
 class TokenWriter:
-    """Appends documents to a split's folder; a context manager that finishes the index on a clean exit."""
+    """Appends documents to a split's folder; `finish` writes the index, `close` closes the files."""
 
     def __init__(self, folder: Path, vocab_size: int) -> None:
         folder.mkdir(parents=True)
@@ -93,12 +92,12 @@ class TokenWriter:
         """Documents, tokens and text bytes written so far."""
         return {"documents": len(self.text_bytes), "tokens": self.ends[-1], "bytes": sum(self.text_bytes)}
 
-    def __enter__(self) -> TokenWriter:
-        return self
+    def finish(self) -> None:
+        """Write the index; without it the folder cannot be opened."""
+        np.save(self.folder / "offsets.npy", np.asarray(self.ends, np.int64))
+        np.save(self.folder / "text_bytes.npy", np.asarray(self.text_bytes, np.int64))
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Close the files."""
         self._tokens.close()
         self._documents.close()
-        if kind is None:
-            np.save(self.folder / "offsets.npy", np.asarray(self.ends, np.int64))
-            np.save(self.folder / "text_bytes.npy", np.asarray(self.text_bytes, np.int64))

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from whet.evaluate.report import render
-from whet.evaluate.report.charts import MOST_POINTS, Scale, points, smooth, thin, ticks
+from whet.evaluate.report.charts import MOST_POINTS, Scale, points, smooth, thin, ticks, window
 from whet.evaluate.report.fields import Estimate
 from whet.evaluate.report.headline import verdict
 from whet.evaluate.report.samples import MOST_CHARACTERS, passage
@@ -29,6 +29,7 @@ from whet.evaluate.report.wording import (
     duration,
     memory,
     rate,
+    round_count,
     share,
     significant,
     size,
@@ -424,9 +425,11 @@ def test_thinning_keeps_every_spike() -> None:
     assert kept == sorted(kept)
 
 
-def test_smoothing_keeps_a_straight_line_straight() -> None:
+def test_smoothing_keeps_a_straight_line_straight_and_ends_with_a_mean() -> None:
     line = [(float(index), 2.0 * index) for index in range(200)]
-    assert all(math.isclose(a[1], b[1]) for a, b in zip(line, smooth(line), strict=True))
+    smoothed, reach = smooth(line), window(200) // 2
+    assert [y for _, y in smoothed[:-reach]] == pytest.approx([y for _, y in line[:-reach]])
+    assert smoothed[-1][1] == pytest.approx(sum(y for _, y in line[-reach - 1 :]) / (reach + 1))
 
 
 def test_points_without_a_number_are_not_drawn() -> None:
@@ -481,6 +484,9 @@ def test_a_long_text_is_cut_at_the_side_that_matters_less() -> None:
         (count(12_400_000), "12.4 M"),
         (count(999_960), "1 M"),
         (count(None), "–"),
+        (round_count(2_500_000), "2.5 M"),
+        (round_count(0.5), "0.5"),
+        (round_count(10), "10"),
         (size(45_200_000), "45.2 MB"),
         (size(12), "12 B"),
         (memory(2**31), "2.00 GiB"),

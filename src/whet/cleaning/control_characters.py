@@ -4,8 +4,9 @@ Newlines become LF. A few stray control characters are removed; a text full of t
 dropped. Characters that hide or reorder text are removed: they smuggle instructions and disguise code
 (bidirectional overrides, CVE-2021-42574; invisible tag letters, U+E0000 to U+E007F).
 
-Kept: tab, form feed, and zero-width joiners between letters outside ASCII, where Persian, the Indic
-scripts and emoji need them. Lost: the flags of England, Scotland and Wales, which are spelt in tag letters.
+Kept: tab, form feed, and a zero-width joiner between two letters outside ASCII, where Persian, the Indic
+scripts and emoji need it. Lost: soft hyphens, the direction marks of mixed Hebrew or Arabic lines, and the
+flags of England, Scotland and Wales, which are spelt in tag letters.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ HIDDEN = "hidden characters removed"
 
 _NEWLINES = re.compile(r"\r\n?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]+")
-_HIDDEN = re.compile(
-    "[\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]+"
-    "|(?<![^\x00-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\x7f])"
+_INVISIBLE = (
+    "\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 )
+_JOINERS = "\u200c\u200d"
+_LETTER = f"[^\x00-\x7f{_INVISIBLE}{_JOINERS}]"
+_HIDDEN = re.compile(f"[{_INVISIBLE}]+|(?<!{_LETTER})[{_JOINERS}]|[{_JOINERS}](?!{_LETTER})")
 
 
 class ControlCharacters(Filter):
@@ -36,7 +39,7 @@ class ControlCharacters(Filter):
     NAME = "control_characters"
     SUMMARY = "normalises newlines, removes hidden and control characters, drops texts full of them"
     REASONS = (FULL_OF_THEM, NEWLINES, REMOVED, HIDDEN)
-    ORDER = 20
+    ORDER = 10
 
     max_share: float = Field(default=0.01, ge=0, le=1, description="A larger share is dropped.")
 

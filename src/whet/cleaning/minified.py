@@ -15,8 +15,9 @@ from whet.records import Document, Dropped
 
 MINIFIED = "minified or data"
 
+# Possessive (*+, ++), so that a megabyte of digits with a letter behind it takes linear time.
 _NUMBER = re.compile(
-    r"(?<![\w.])[-+]?(?:0[xX][0-9a-fA-F]+|\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?)[uUlLfF]*(?!\w)[\s,;]*"
+    r"(?<![\w.])[-+]?(?:0[xX][0-9a-fA-F]++|\d[\d_]*+(?:\.\d*+)?+(?:[eE][-+]?\d++)?+)[uUlLfF]*+(?!\w)[\s,;]*+"
 )
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{60,}|(?:\\x[0-9a-fA-F]{2}){15,}")
 

@@ -25,7 +25,7 @@ class Repetitive(Filter):
     REASONS = (REPETITIVE,)
     ORDER = 50
 
-    max_share: float = Field(default=0.6, ge=0, le=1, description="The share of text in repeated lines.")
+    max_share: float = Field(default=0.75, ge=0, le=1, description="The share of text in repeated lines.")
 
     def apply(self, document: Document) -> Document | Dropped:
         """Keep or drop; short documents and short lines are not judged."""

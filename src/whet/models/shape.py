@@ -36,3 +36,14 @@ class Shape:
     def head_width(self) -> int:
         """Width of one attention head."""
         return self.d_model // self.heads
+
+
+def flops_per_token(shape: Shape, parameters: dict[str, int], length: int) -> float:
+    """Floating-point operations to train on one token of a sequence of `length`, forward and backward.
+
+    6 per weight that takes part in a matrix product (a tied head counts, an embedding look-up does not)
+    plus 12 * layers * d_model * length for attention scores and mixing (Chowdhery et al. 2022, appendix B).
+    """
+    head = shape.vocab_size * shape.d_model
+    matrices = parameters["attention"] + parameters["feed_forward"] + head
+    return 6.0 * matrices + 12.0 * shape.layers * shape.d_model * length

@@ -55,7 +55,7 @@ def decode(raw: bytes, *, python: bool = False) -> tuple[str, tuple[str, ...]]:
     for mark, encoding in _MARKS:
         if raw.startswith(mark) and (text := _marked(raw, encoding)) is not None:
             return text, (f"decoded as {encoding}",)
-    if looks_binary(raw):
+    if _is_binary(raw):
         raise Undecodable(BINARY, "NUL bytes" if 0 in raw else "mostly control bytes")
     body = raw.removeprefix(codecs.BOM_UTF8)
     changes = ("byte-order mark removed",) if len(body) < len(raw) else ()
@@ -71,8 +71,10 @@ def looks_binary(raw: bytes) -> bool:
 
     NUL bytes count unless a UTF-16 or UTF-32 byte-order mark explains them.
     """
-    if any(raw.startswith(mark) for mark, _ in _MARKS):
-        return False
+    return not any(raw.startswith(mark) for mark, _ in _MARKS) and _is_binary(raw)
+
+
+def _is_binary(raw: bytes) -> bool:
     return 0 in raw or len(raw) - len(raw.translate(None, _CONTROLS)) > CONTROL_SHARE * len(raw)
 
 

@@ -97,13 +97,13 @@ def _write_header(file: BinaryIO, rows: int, length: int) -> None:
 def _checked_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type of a file whose size is exactly what its header says."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise _refusal(path, "is not a regular file")
+        file = open(path, "rb")  # noqa: SIM115  closed by the next statement
     except (OSError, ValueError) as error:
         raise DataError(f"cannot be opened: {error}", where=str(path), fix="check the path") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _refusal(path, "is not a regular file")
+    with file:
+        status = os.fstat(file.fileno())
         if status.st_size > limits.NPY_BYTES:
             raise _refusal(path, f"is larger than {limits.NPY_BYTES:,} bytes")
         shape, fortran, dtype = _header(file, path)

@@ -96,15 +96,18 @@ def window(length: int) -> int:
 
 
 def smooth(line: Sequence[Point]) -> list[Point]:
-    """The centred mean over `window` points; it narrows at both ends instead of inventing points there."""
+    """The mean over `window` points around each; at the start it narrows, at the end it looks back only.
+
+    Narrowing keeps the steep beginning where it is; looking back keeps the last value a mean.
+    """
     reach = window(len(line)) // 2
     sums = [0.0]
     for _, y in line:
         sums.append(sums[-1] + y)
     smoothed = []
     for index, (x, _) in enumerate(line):
-        near = min(reach, index, len(line) - 1 - index)
-        smoothed.append((x, (sums[index + near + 1] - sums[index - near]) / (2 * near + 1)))
+        back, ahead = min(reach, index), min(reach, index, len(line) - 1 - index)
+        smoothed.append((x, (sums[index + ahead + 1] - sums[index - back]) / (back + ahead + 1)))
     return smoothed
 
 

@@ -26,6 +26,9 @@ from whet.evaluate.report.wording import (
     share,
 )
 
+BEGINNINGS = frozenset({"untrained", "base"})
+"""Names of models that no stage has touched."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -155,7 +158,7 @@ def _tiles(data: Mapping[str, Any]) -> list[Tile]:
         Tile(
             "Tokens per second",
             count(tokens / seconds if tokens and seconds else None),
-            "training, on average",
+            "on average" if tokens and seconds else "not trained yet",
         ),
         Tile("Of matmul peak", share(_peak_share(stages)), _peak_note(data, stages)),
         Tile("Peak memory", memory(max(peaks, default=None)), _machine_memory(data)),
@@ -215,12 +218,12 @@ def _bar_rows(evaluation: Mapping[str, Any], domain: str) -> list[tuple[str, str
 
 
 def model_label(name: str) -> str:
-    """`untrained` stays; a stage's name becomes `after` it."""
-    return name if name == "untrained" else f"after {name}"
+    """The model that training began with keeps its name; a stage's name becomes `after` it."""
+    return name if name in BEGINNINGS else f"after {name}"
 
 
 def _kind(evaluation: Mapping[str, Any], name: str) -> str:
-    return "untrained" if name == "untrained" else "final" if name == final_model(evaluation) else "model"
+    return "untrained" if name in BEGINNINGS else "final" if name == final_model(evaluation) else "model"
 
 
 def _reach(figure: Estimate) -> float:

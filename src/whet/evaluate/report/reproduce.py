@@ -17,6 +17,7 @@ class Reproduce:
     recipe: str
     recipe_lines: str
     facts: list[tuple[str, str]]
+    data_hash: str
     artefacts: list[tuple[str, str, str]]
     """(path, size, SHA-256)"""
     model_path: str
@@ -31,6 +32,7 @@ def reproduce(data: Mapping[str, Any]) -> Reproduce:
         recipe=recipe,
         recipe_lines=whole(len(recipe.splitlines())),
         facts=[(label, value) for label, value in _facts(data) if value],
+        data_hash=text(data, "prepare", "hash"),
         artefacts=[
             (text(row, "path"), size(number(row, "bytes")), text(row, "sha256"))
             for row in parts(data, "artefacts")
@@ -55,7 +57,6 @@ def _facts(data: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Python", text(machine, "python")),
         ("PyTorch", text(machine, "torch")),
         ("transformers", text(machine, "transformers")),
-        ("Hash of the prepared data", text(data, "prepare", "hash")),
     ]
 
 

@@ -25,7 +25,7 @@ from whet.evaluate.report.wording import (
     size,
 )
 
-FAINTEST, STRONGEST = 0.03, 0.34
+FAINTEST, STRONGEST = 0.03, 0.26
 """Opacity of the tint of the worst and the best model in a column."""
 
 

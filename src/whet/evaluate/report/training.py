@@ -28,13 +28,13 @@ from whet.evaluate.report.charts import (
 from whet.evaluate.report.fields import number, part, parts, text
 from whet.evaluate.report.wording import (
     ABSENT,
-    MINUS,
     count,
     decimal,
     duration,
     flops,
     memory,
     rate,
+    round_count,
     share,
     significant,
     whole,
@@ -66,11 +66,12 @@ def training(data: Mapping[str, Any]) -> Training | None:
     stages = parts(data, "train", "stages")
     if not stages:
         return None
+    peak = number(data, "train", "peak_flops_per_s")
     return Training(
         stages=[_stage(stage) for stage in stages],
         facts=[(label, [write(stage) for stage in stages]) for label, write in FACTS],
         model=_model(part(data, "plan")),
-        peak=flops(number(data, "train", "peak_flops_per_s")),
+        peak=flops(peak) if peak is not None else "",
     )
 
 
@@ -119,8 +120,8 @@ def _loss(stage: Mapping[str, Any], loss: list[Point]) -> Curve:
     return Curve(
         title="Loss, nats per token",
         spoken=f"Training loss from {decimal(loss[0][1])} to {decimal(smooth(loss)[-1][1])} nats per token.",
-        x_ticks=axis(x, count),
-        y_ticks=axis(y, lambda value: f"{value:g}".replace("-", MINUS)),
+        x_ticks=axis(x, round_count),
+        y_ticks=axis(y, round_count),
         lines=[
             Line("raw", "training, as logged", path(loss, x, y)),
             Line("smooth", "training, smoothed", path(smooth(loss), x, y)),
@@ -184,8 +185,8 @@ def _small(
     return Curve(
         title=title,
         spoken=f"{title} from {write(line[0][1])} to {write(line[-1][1])}.",
-        x_ticks=axis(x, count, 4),
-        y_ticks=axis(y, write, 3),
+        x_ticks=axis(x, round_count, 4),
+        y_ticks=axis(y, rate if write is rate else round_count, 3),
         lines=[raw, Line("smooth", "smoothed", path(smooth(line), x, y))] if averaged else [raw],
     )
 

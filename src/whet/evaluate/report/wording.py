@@ -43,6 +43,12 @@ def count(value: float | None) -> str:
     return _scaled(value, 1000, ["", "k", "M", "B", "T"])
 
 
+def round_count(value: float) -> str:
+    """A tick of an axis, which is a round number: 0.5, 2.5 M."""
+    figure, space, unit = (count(value) if abs(value) >= 10_000 else _signed(f"{value:,g}")).partition(SPACE)
+    return f"{figure.rstrip('0').rstrip('.') if '.' in figure else figure}{space}{unit}"
+
+
 def whole(value: float | None) -> str:
     """Every digit of a count."""
     return ABSENT if value is None else _signed(f"{value:,.0f}")

@@ -1,0 +1,139 @@
+"""What this machine is and can do: device, precision, memory, and its measured matmul peak."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whet.errors import WhetError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device of a recipe. Raises WhetError if it asks for one that is not there."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, available in there.items() if available))
+    if not there[wanted]:
+        known = ", ".join(name for name, available in there.items() if available)
+        raise WhetError(f"the recipe asks for {wanted}, which is not there", where="device", fix=f"set device to auto, or one of: {known}")
+    return torch.device(wanted)
+
+
+def choose_precision(wanted: str, device: torch.device) -> tuple[str, str]:
+    """The precision of matrix products, and why in a few words."""
+    if wanted != "auto":
+        return wanted, "as the recipe says"
+    if _has_bf16(device):
+        return "bf16", "this device multiplies bf16 in hardware"
+    return "fp32", "this device has no bf16 in hardware"
+
+
+def _has_bf16(device: torch.device) -> bool:
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        flags = cpu_flags()
+        return bool({"avx512_bf16", "amx_bf16", "bf16"} & flags)
+    return False
+
+
+def cpu_flags() -> set[str]:
+    """Instruction-set flags as Linux names them; empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    except OSError:
+        return set()
+    return {flag for line in text.splitlines() if line.startswith(("flags", "Features")) for flag in line.split(":", 1)[1].split()}
+
+
+def has_compiler(device: torch.device) -> tuple[bool, str]:
+    """Whether torch.compile can work here, and why."""
+    if sys.platform == "win32" or device.type == "mps":
+        return False, f"torch.compile is not used on {device.type if device.type == 'mps' else 'Windows'}"
+    compiler = next((name for name in (os.environ.get("CXX"), "g++", "clang++") if name and shutil.which(name)), None)
+    if compiler is None:
+        return False, "no C++ compiler is installed"
+    return True, f"found {compiler}"
+
+
+def memory_peak_bytes(device: torch.device) -> int:
+    """Most memory held so far: the allocator's on CUDA, the process's resident set elsewhere."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def matmul_peak(device: torch.device, precision: str, *, budget_s: float = 0.6) -> float:
+    """Best floating-point operations per second of a large square matrix product, measured now."""
+    import torch
+
+    size = 8192 if device.type == "cuda" else 2048
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a = torch.randn(size, size, device=device).to(dtype)
+    b = torch.randn(size, size, device=device).to(dtype)
+    best, end = float("inf"), time.perf_counter() + budget_s
+    runs = 0
+    while runs < 3 or time.perf_counter() < end:
+        _synchronise(device)
+        began = time.perf_counter()
+        torch.mm(a, b)
+        _synchronise(device)
+        if runs:
+            best = min(best, time.perf_counter() - began)
+        runs += 1
+    return 2.0 * size**3 / best
+
+
+def _synchronise(device: torch.device) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def describe(device: torch.device | None = None) -> dict[str, Any]:
+    """The machine, for the report: processor, cores, memory, versions."""
+    from whet.store import versions
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    facts: dict[str, Any] = {
+        "processor": _processor(),
+        "cores": cores,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **versions("torch", "transformers"),
+    }
+    if device is not None and device.type == "cuda":
+        import torch
+
+        facts["processor"] = torch.cuda.get_device_name(device)
+        facts["memory_bytes"] = torch.cuda.get_device_properties(device).total_memory
+    return facts
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

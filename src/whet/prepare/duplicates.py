@@ -1,0 +1,133 @@
+"""Finds documents that were seen before: exactly (SHA-256) or nearly (MinHash, Broder 1997).
+
+Signatures come from datasketch; the banded index lies in an SQLite file, so memory stays flat however
+many documents pass. 128 permutations in 16 bands of 8 rows; a candidate counts as a near duplicate when
+the share of equal signature entries reaches the threshold. Documents with fewer than `MIN_SHINGLES`
+distinct five-word shingles are only compared exactly: their signatures say too little.
+
+Cost: about a millisecond per kilobyte-sized document, 1.3 kB of disk each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from whet.records import Document
+
+PERMUTATIONS, BANDS = 128, 16
+SHINGLE_WORDS, MIN_SHINGLES = 5, 8
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """An earlier document that this one repeats. `similarity` is 1.0 for equal texts."""
+
+    origin: str
+    group: str
+    stage: str
+    similarity: float
+
+
+class DuplicateIndex:
+    """All documents seen so far. `similarity` None compares exactly only."""
+
+    def __init__(self, path: Path, similarity: float | None, seed: int = 1) -> None:
+        self.similarity = similarity
+        self._db = sqlite3.connect(path)
+        self._db.executescript(
+            "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
+            "CREATE TABLE seen (id INTEGER PRIMARY KEY, origin TEXT, grp TEXT, stage TEXT, signature BLOB);"
+            "CREATE TABLE exact (digest BLOB, stage TEXT, id INTEGER, PRIMARY KEY (digest, stage)) WITHOUT ROWID;"
+            "CREATE TABLE bands (band BLOB, id INTEGER, PRIMARY KEY (band, id)) WITHOUT ROWID;"
+        )
+        if similarity is not None:
+            from datasketch import MinHash
+
+            self._minhash = MinHash(num_perm=PERMUTATIONS, seed=seed, hashfunc=int)
+
+    def twins(self, document: Document, stage: str) -> tuple[list[Twin], npt.NDArray[Any] | None]:
+        """Earlier documents that `document` repeats, equal ones first, and its signature for `add`."""
+        digest = bytes.fromhex(document.digest)
+        rows = self._db.execute(
+            "SELECT seen.origin, seen.grp, seen.stage FROM exact JOIN seen USING (id) WHERE digest = ?", (digest,)
+        )
+        found = [Twin(*row, 1.0) for row in rows]
+        signature = self._signature(document.text) if self.similarity is not None else None
+        if signature is not None:
+            found += self._near(signature)
+        return found, signature
+
+    def add(self, document: Document, stage: str, signature: npt.NDArray[Any] | None) -> None:
+        """Remember a document that was kept."""
+        blob = None if signature is None else signature.tobytes()
+        cursor = self._db.execute(
+            "INSERT INTO seen (origin, grp, stage, signature) VALUES (?, ?, ?, ?)", (document.origin, document.group, stage, blob)
+        )
+        key = cursor.lastrowid
+        self._db.execute("INSERT OR IGNORE INTO exact VALUES (?, ?, ?)", (bytes.fromhex(document.digest), stage, key))
+        if signature is not None:
+            self._db.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?)", ((band, key) for band in _bands(signature)))
+
+    def close(self) -> None:
+        """Close the database; its file is the caller's."""
+        self._db.close()
+
+    def _near(self, signature: npt.NDArray[Any]) -> list[Twin]:
+        bands = list(_bands(signature))
+        marks = ",".join("?" * len(bands))
+        rows = self._db.execute(
+            f"SELECT DISTINCT seen.id, origin, grp, stage, signature FROM bands JOIN seen USING (id) WHERE band IN ({marks}) ORDER BY seen.id",
+            bands,
+        )
+        found = []
+        for _, origin, group, stage, blob in rows:
+            similarity = float(np.mean(np.frombuffer(blob, np.uint32) == signature))
+            if self.similarity is not None and similarity >= self.similarity:
+                found.append(Twin(origin, group, stage, similarity))
+        return found
+
+    def _signature(self, text: str) -> npt.NDArray[Any] | None:
+        shingles = shingle_hashes(text)
+        if len(shingles) < MIN_SHINGLES:
+            return None
+        minhash = self._minhash.copy()
+        minhash.clear()
+        minhash.update_batch(shingles)
+        return np.asarray(minhash.hashvalues, np.uint64).astype(np.uint32)
+
+
+def shingle_hashes(text: str) -> npt.NDArray[np.uint64]:
+    """Distinct 32-bit hashes of every run of five words or signs; the same on every machine."""
+    ids: dict[str, int] = {}
+    words = np.asarray([_word_hash(word, ids) for word in _WORD.findall(text)], np.uint64)
+    count = len(words) - SHINGLE_WORDS + 1
+    if count <= 0:
+        return np.zeros(0, np.uint64)
+    combined = np.zeros(count, np.uint64)
+    for offset in range(SHINGLE_WORDS):
+        combined = combined * np.uint64(0x9E3779B97F4A7C15) + words[offset : offset + count]
+        combined ^= combined >> np.uint64(29)
+    return np.unique(combined >> np.uint64(32))
+
+
+def _word_hash(word: str, known: dict[str, int]) -> int:
+    if word not in known:
+        known[word] = int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+    return known[word]
+
+
+def _bands(signature: npt.NDArray[Any]) -> Iterator[bytes]:
+    rows = PERMUTATIONS // BANDS
+    for band in range(BANDS):
+        part = signature[band * rows : (band + 1) * rows]
+        yield hashlib.blake2b(bytes([band]) + part.tobytes(), digest_size=8).digest()
