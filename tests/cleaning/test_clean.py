@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whet.cleaning.base import FILTERS, Filter, clean
-from whet.records import Document, Dropped, Tally
+from whet.records import Document, Dropped
 
 
 class Names(Filter):
@@ -46,7 +46,5 @@ def test_nothing_is_lost_and_cleaning_twice_changes_nothing(texts: list[str]) ->
     rules = [rule() for rule in FILTERS]
     once = list(clean(map(document, texts), rules))
     assert len(once) == len(texts)
-    tally = Tally()
-    kept = list(tally.kept(once))
-    assert tally.documents_in == len(texts)
+    kept = [item for item in once if isinstance(item, Document)]
     assert list(clean(kept, rules)) == kept

@@ -39,7 +39,8 @@ class Decoder:
 
     def __init__(self, model: PreTrainedModel, family: Family, *, precision: str = "fp32") -> None:
         self.model, self.family, self.precision = model, family, precision
-        self.body: Any = family.body(model)
+        self.eager_body: Any = family.body(model)
+        self.body = self.eager_body
         self.head: nn.Module = family.head(model)
         self._chunk_loss: chunked.ChunkLoss = chunked.chunk_nll
 
@@ -50,7 +51,7 @@ class Decoder:
 
     def compile(self) -> None:
         """Compile body and chunk loss with torch.compile; shapes are fixed, so each compiles once."""
-        self.body = torch.compile(self.body, dynamic=False)
+        self.body = torch.compile(self.eager_body, dynamic=False)
         self._chunk_loss = torch.compile(chunked.chunk_nll, dynamic=False)
 
     def autocast(self) -> AbstractContextManager[Any]:

@@ -7,6 +7,7 @@ Bounded: bytes of weights, gradients, optimiser state, and disk. Not here yet: a
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Report
     stages = [_stage(stage, shape, parts, prepared, vocab_size) for stage in recipe.stages]
     plan = {
         "family": family.NAME,
+        "model": asdict(shape),
         "shape": {name: getattr(shape, name) for name in ("d_model", "layers", "heads", "d_ff", "context")},
         "parameters": {"total": total, "embedding": parts["embedding"], "other": total - parts["embedding"], "by_component": parts},
         "memory_bytes": {"weights": total * FP32_BYTES, "gradients": total * FP32_BYTES, "optimizer": _optimizer_bytes(recipe, parts)},

@@ -112,9 +112,11 @@ def parquet_rows(stream: BinaryIO, columns: Columns) -> Iterator[Document | Drop
     wanted = list(dict.fromkeys([columns.field, columns.group_field or columns.field]))
     number = 0
     try:
-        # Dictionary columns stay dictionaries: a million rows that name one long text take one text.
-        with parquet.ParquetFile(stream, read_dictionary=[columns.field], pre_buffer=False) as file:
-            _check_columns(file, wanted, pa)
+        about = parquet.read_metadata(stream)
+        _check_columns(about, wanted, pa)
+        # Dictionaries stay dictionaries: a million rows that name one long text take the memory of one.
+        options = {"metadata": about, "read_dictionary": [columns.field], "pre_buffer": False}
+        with parquet.ParquetFile(stream, **options) as file:
             for batch in file.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False):
                 for row in range(batch.num_rows):
                     number += 1
@@ -133,8 +135,8 @@ def _parquet_row(batch: Any, row: int, number: int, columns: Columns) -> Documen
     return columns.record(number, values, 0)
 
 
-def _check_columns(file: Any, wanted: list[str], pa: Any) -> None:
-    schema, about = file.schema_arrow, file.metadata
+def _check_columns(about: Any, wanted: list[str], pa: Any) -> None:
+    schema = about.schema.to_arrow_schema()
     for name in wanted:
         if name not in schema.names:
             listed = ", ".join(schema.names[:20])

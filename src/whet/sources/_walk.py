@@ -107,25 +107,25 @@ def find(paths: Sequence[str]) -> Iterator[Found | Dropped]:
 
 def _walk(place: Place, above: str) -> Iterator[Found | Dropped]:
     """Depth first with a stack of its own: a hostile tree can be deeper than Python's recursion."""
-    root = os.path.realpath(place.root)
+    root, named = os.path.realpath(place.root), os.path.relpath(place.root, above)
     stack: list[tuple[str, ...]] = [()]
     while stack:
         parts = stack.pop()
-        path, label = os.path.join(root, *parts), _label(place, above, parts)
+        path = os.path.join(root, *parts)
         status, why = _status(path)
         if status is not None and stat.S_ISDIR(status.st_mode):
             closed = _why_closed(parts)
             if not place.may_hold(parts):
                 continue
             if closed:
-                yield Dropped(origin=label, reason=closed, detail="not entered")
+                yield Dropped(origin=_label(named, parts), reason=closed, detail="not entered")
                 continue
             names, why = _names(path)
             stack.extend((*parts, name) for name in reversed(names))
             if why:
-                yield Dropped(origin=label, reason=UNREADABLE, detail=why)
+                yield Dropped(origin=_label(named, parts), reason=UNREADABLE, detail=why)
         elif place.wants(parts) or (os.path.isdir(path) and place.may_hold(parts)):
-            yield _judge(path, parts, label, status, why)
+            yield _judge(path, parts, _label(named, parts), status, why)
 
 
 def _judge(
@@ -164,8 +164,8 @@ def _why_closed(parts: tuple[str, ...]) -> str:
     return CACHE if parts[-1] in _CACHES else HIDDEN if parts[-1].startswith(".") else ""
 
 
-def _label(place: Place, above: str, parts: tuple[str, ...]) -> str:
-    return shown(os.path.relpath(os.path.join(place.root, *parts), above))
+def _label(named: str, parts: tuple[str, ...]) -> str:
+    return shown(os.path.join(named, *parts))
 
 
 def _is_magic(part: str) -> bool:

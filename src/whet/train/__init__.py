@@ -1,0 +1,1 @@
+"""The third room: prepared tokens in, one trained model per stage out."""

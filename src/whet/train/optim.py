@@ -1,0 +1,113 @@
+"""Optimisers and learning-rate schedules.
+
+Muon (Jordan et al. 2024; torch's own) takes the weight matrices between embedding and head; AdamW takes
+embeddings, head and vectors. Muon's steps are scaled to AdamW's size (Liu et al. 2025, arXiv 2502.16982),
+so one learning rate serves both. Weight decay applies to matrices, never to embeddings or vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from whet.models.decoder import Decoder
+from whet.recipe.schema import Stage
+
+Named = list[tuple[str, nn.Parameter]]
+
+
+def split_parameters(decoder: Decoder) -> tuple[Named, Named, Named]:
+    """(matrices of the blocks, embeddings and head, vectors), each parameter once, in the model's order."""
+    tables = {id(weight) for module in (decoder.model.get_input_embeddings(), decoder.head) for weight in module.parameters()}
+    tables |= {id(m.weight) for m in decoder.model.modules() if isinstance(m, nn.Embedding)}
+    matrices: Named = []
+    embeddings: Named = []
+    vectors: Named = []
+    for name, weight in decoder.model.named_parameters():
+        if id(weight) in tables:
+            embeddings.append((name, weight))
+        else:
+            (matrices if weight.ndim == 2 else vectors).append((name, weight))
+    return matrices, embeddings, vectors
+
+
+class Optimizer:
+    """One or two torch optimisers behind one step. State is addressed by parameter name."""
+
+    def __init__(self, decoder: Decoder, stage: Stage) -> None:
+        matrices, embeddings, vectors = split_parameters(decoder)
+        self.parameters = [*matrices, *embeddings, *vectors]
+        self.base_rate = stage.learning_rate
+        rest: Any = [{"params": embeddings, "weight_decay": 0.0}, {"params": vectors, "weight_decay": 0.0}]
+        common: dict[str, Any] = {"lr": stage.learning_rate, "betas": (stage.betas[0], stage.betas[1]), "eps": stage.eps, "fused": True}
+        self.parts: list[torch.optim.Optimizer] = []
+        if stage.optimizer == "muon":
+            self.parts.append(
+                torch.optim.Muon(
+                    matrices, lr=stage.learning_rate, weight_decay=stage.weight_decay, momentum=stage.momentum, adjust_lr_fn="match_rms_adamw"
+                )
+            )
+        else:
+            rest.insert(0, {"params": matrices, "weight_decay": stage.weight_decay})
+        self.parts.append(torch.optim.AdamW(rest, **common))
+
+    def step(self, rate: float) -> None:
+        """One update at this learning rate; gradients are freed."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = rate
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def state_tensors(self) -> dict[str, torch.Tensor]:
+        """Every tensor of the state as `<parameter>/<what>`."""
+        return {
+            f"{name}/{what}": value
+            for name, weight in self.parameters
+            for part in self.parts
+            for what, value in part.state.get(weight, {}).items()
+            if isinstance(value, torch.Tensor)
+        }
+
+    def load_state_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Put back what `state_tensors` gave. Raises KeyError if a parameter is unknown."""
+        weights = dict(self.parameters)
+        owner = {id(weight): part for part in self.parts for group in part.param_groups for weight in group["params"]}
+        for key, value in tensors.items():
+            name, _, what = key.rpartition("/")
+            weight = weights[name]
+            target = value.to(weight.device) if value.ndim else value
+            owner[id(weight)].state[weight][what] = target.clone()
+
+
+def rate_share(stage: Stage, step: int, steps: int) -> float:
+    """Share of the peak learning rate at `step` (0-based) of `steps`."""
+    if step < stage.warmup_steps:
+        return (step + 1) / stage.warmup_steps
+    floor, after = stage.final_learning_rate_share, max(1, steps - stage.warmup_steps)
+    progress = (step - stage.warmup_steps) / after
+    if stage.schedule == "linear":
+        return floor + (1 - floor) * (1 - progress)
+    if stage.schedule == "cosine":
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+    if stage.schedule == "wsd":
+        left = (1 - progress) / stage.decay_share
+        return floor + (1 - floor) * min(1.0, left)
+    return 1.0
+
+
+def gradient_tensors(optimizer: Optimizer) -> Iterator[torch.Tensor]:
+    """Gradients that exist."""
+    return (weight.grad for _, weight in optimizer.parameters if weight.grad is not None)
+
+
+def clip(optimizer: Optimizer, largest: float | None) -> float:
+    """Global gradient norm before clipping; scales the gradients if it exceeds `largest`."""
+    norm = torch.nn.utils.get_total_norm(list(gradient_tensors(optimizer)))
+    if largest is not None:
+        torch.nn.utils.clip_grads_with_norm_([weight for _, weight in optimizer.parameters], largest, norm)
+    return float(norm)
