@@ -105,6 +105,17 @@ def read_json(path: Path) -> Any:
         raise ArtefactError(f"cannot be read: {error}", where=str(path), fix="run with --force to make it again") from error
 
 
+def read_json_lines(path: Path) -> list[Any]:
+    """Every whole line of a JSON-lines file of ours; a line torn by a crash ends it. Empty if there is no file."""
+    records = []
+    for line in path.read_text("utf-8").split("\n") if path.exists() else ():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
 @contextmanager
 def staged(folder: Path, *, kind: str, key: str, record: dict[str, Any]) -> Iterator[Path]:
     """Give a temporary folder to fill; on a clean exit it becomes `folder`, whole, replacing what was there.

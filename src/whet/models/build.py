@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from whet.errors import ArtefactError
+from whet.models import attention
 from whet.models.decoder import Decoder
 from whet.models.families.base import FAMILIES, Family, family_for
 from whet.models.shape import Shape
@@ -19,7 +20,7 @@ def new_model(shape: Shape, special_ids: dict[str, int], *, seed: int, device: t
     family = family_for(shape.norm, shape.positions)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(family.config(shape, special_ids), attn_implementation="sdpa", dtype=torch.float32)
+        model = AutoModelForCausalLM.from_config(family.config(shape, special_ids), attn_implementation=attention.register(), dtype=torch.float32)
     counted, expected = sum(weight.numel() for weight in model.parameters()), sum(family.parameters(shape).values())
     assert counted == expected, f"{family.NAME} counts {expected} parameters, the model has {counted}"
     return Decoder(model.to(device), family, precision=precision)
@@ -38,7 +39,7 @@ def load_model(folder: Path, *, device: torch.device, precision: str) -> Decoder
         raise ArtefactError("no config.json with safetensors weights here", where=str(folder), fix="give the folder of a saved model")
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     model = AutoModelForCausalLM.from_pretrained(
-        folder, config=config, attn_implementation="sdpa", dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+        folder, config=config, attn_implementation=attention.register(), dtype=torch.float32, trust_remote_code=False, use_safetensors=True
     )
     return Decoder(model.to(device), _family_of(config.model_type, folder), precision=precision)
 

@@ -19,6 +19,7 @@ from whet.errors import RecipeError
 from whet.recipe import yaml12
 from whet.recipe.schema import Recipe
 from whet.sources.base import SOURCES, Source
+from whet.store import write_text
 
 Location = tuple[int | str, ...]
 
@@ -265,3 +266,16 @@ def parse_source(values: dict[str, Any], folder: Path) -> Source:
     """One `data:` entry by itself, for Python callers and tests."""
     kind = SOURCES.get(str(values.get("source")))
     return TypeAdapter(kind).validate_python(values, context={"folder": str(folder)})
+
+
+def copy_builtin(name: str, to: Path) -> Path:
+    """Write a built-in recipe to a new file. Raises RecipeError if there is none of that name, or the file exists."""
+    known = builtin_recipes()
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise RecipeError(f"no built-in recipe named {name!r}", fix=f"{hint}there are: {', '.join(known)}")
+    if to.exists():
+        raise RecipeError("this file exists already", where=str(to), fix="choose another with --to FILE")
+    write_text(to, known[name])
+    return to

@@ -20,7 +20,7 @@ class StageLog:
 
     def __init__(self, folder: Path, step: int) -> None:
         self.path = folder / LOG
-        kept = [line for line in read(folder) if line["step"] <= step]
+        kept = [line for line in store.read_json_lines(self.path) if line["step"] <= step]
         store.write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = self.path.open("a", encoding="utf-8")
         self._board = _board(folder / "tensorboard", step)
@@ -39,20 +39,6 @@ class StageLog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._file.close()
         self._board.close()
-
-
-def read(folder: Path) -> list[dict[str, Any]]:
-    """Every whole line of a stage's log; a line torn by a crash ends it."""
-    path = folder / LOG
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
-    return records
 
 
 def _board(folder: Path, step: int) -> Any:

@@ -50,7 +50,7 @@ class _Machine:
     """Where this training runs: decided once, said once."""
 
     def __init__(self, recipe: Recipe, plan: dict[str, Any], reporter: Reporter) -> None:
-        self.reporter = reporter
+        self.reporter, self.known_notices = reporter, len(reporter.notices)
         self.device = hardware.choose_device(recipe.device)
         self.precision, why = hardware.choose_precision(recipe.precision, self.device)
         self.compile, self.compile_why = _choose_compile(recipe, plan, self.device)
@@ -193,6 +193,7 @@ def _finish(
         "memory_peak_bytes": hardware.memory_peak_bytes(machine.device),
         "environment": machine.environment(),
         "compile": machine.compile_why,
+        "notices": machine.reporter.notices[machine.known_notices :],
     }
     target = folder / KIND
     with store.staged(target, kind=KIND, key=key, record=record) as work:

@@ -1,0 +1,1 @@
+"""The fifth room: a trained model in use."""

@@ -1,0 +1,237 @@
+"""The command line: parse, call a room, print. Everything heavy is imported by the room that needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from whet import __version__
+from whet.errors import WhetError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="From raw material to a language model that is trained, measured and in use.",
+    epilog="Start with: whet run scratch-quickstart",
+)
+
+Target = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, a built-in recipe's name, or the folder of an earlier run.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. --set stages.code.steps=100. Repeatable.")]
+Force = Annotated[bool, typer.Option("--force", help="Do it again although nothing changed; removes the earlier result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong, and the result.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output, for scripts.")]
+
+
+def _open(target: str, overrides: list[str] | None, quiet: bool, json: bool) -> Any:
+    from whet import pipeline
+    from whet.progress import reporter_for
+
+    return pipeline.open_run(target, overrides or [], reporter_for("json" if json else "quiet" if quiet else "terminal"))
+
+
+@app.command()
+def run(target: Target, overrides: Overrides = None, force: Force = False, quiet: Quiet = False, json: Json = False) -> None:
+    """All rooms: prepare, plan, train, evaluate, report. Skips what is done; resumes what was begun."""
+    from whet import pipeline
+
+    opened = _open(target, overrides, quiet, json)
+    path = pipeline.run_all(opened, force=force)
+    if not json:
+        print(f"report: {path}\nmodel:  {opened.folder / 'stages' / opened.recipe.stages[-1].name / 'model'}")
+        print(f"try:    whet generate {opened.folder} --prompt 'def '")
+
+
+@app.command()
+def prepare(
+    target: Target,
+    overrides: Overrides = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    npy: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write the rows as .npy arrays (rows, length), per stage and split.")] = None,
+) -> None:
+    """Raw material to clean, deduplicated, split and tokenized documents."""
+    from whet import pipeline
+
+    opened = _open(target, overrides, quiet, json)
+    prepared = pipeline.prepare(opened, force=force)
+    opened.reporter.event("prepared", folder=str(prepared.folder), record=prepared.record)
+    if npy:
+        from whet.prepare.export import write_arrays
+
+        for line in write_arrays(opened.recipe, prepared, npy):
+            opened.reporter.say(line)
+    if not json:
+        print(prepared.folder)
+
+
+@app.command()
+def preview(
+    target: Target,
+    overrides: Overrides = None,
+    stage: Annotated[str | None, typer.Option(help="Which stage (default: every one).")] = None,
+    rows: Annotated[int, typer.Option(min=0, help="How many rows of each.")] = 2,
+    json: Json = False,
+) -> None:
+    """Show real training rows in colour, and what was dropped or changed and why."""
+    from whet import pipeline
+    from whet.prepare.preview import show
+
+    opened = _open(target, overrides, quiet=False, json=json)
+    show(pipeline.prepare(opened), opened.recipe, stage=stage, rows=rows, json=json)
+
+
+@app.command()
+def train(target: Target, overrides: Overrides = None, force: Force = False, quiet: Quiet = False, json: Json = False) -> None:
+    """Prepare, plan and train every stage. Ctrl-C saves; the same command goes on."""
+    from whet import pipeline
+
+    _, _, models = pipeline.train(_open(target, overrides, quiet, json), force=force)
+    if not json:
+        print("\n".join(str(model.folder) for model in models))
+
+
+@app.command()
+def evaluate(target: Target, overrides: Overrides = None, force: Force = False, quiet: Quiet = False, json: Json = False) -> None:
+    """Measure every stage's model on held-out text, beside n-gram floors, with confidence intervals."""
+    from whet import pipeline
+
+    result = pipeline.evaluate(_open(target, overrides, quiet, json), force=force)
+    if not json:
+        print(result.folder / "evaluation.json")
+
+
+@app.command()
+def generate(
+    target: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run, or of a model.")],
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="Text to continue (default: standard input).")] = None,
+    stage: Annotated[str | None, typer.Option(help="Which stage's model (default: the last finished one).")] = None,
+    new_tokens: Annotated[int, typer.Option("--new-tokens", "-n", min=1, help="At most this many.")] = 128,
+    temperature: Annotated[float | None, typer.Option(help="Sample at this temperature (default: greedy).")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Sample from the smallest set with this probability.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Sample from this many likeliest tokens.")] = None,
+    beams: Annotated[int | None, typer.Option(help="Beam search with this many hypotheses.")] = None,
+    seed: Annotated[int, typer.Option(help="Of sampling.")] = 42,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    json: Json = False,
+) -> None:
+    """Continue a prompt with a trained model."""
+    from whet.use.choose import choose_decoding, choose_model
+
+    decoding = choose_decoding(temperature=temperature, top_p=top_p, top_k=top_k, beams=beams)
+    folder = choose_model(Path(target), stage)
+    text = prompt if prompt is not None else sys.stdin.read()
+    from whet.use.run import run as room
+
+    if not json:
+        print(text, end="", flush=True)
+    on_text = None if json else lambda piece: print(piece, end="", flush=True)
+    result = room(folder, text, decoding, new_tokens=new_tokens, seed=seed, device=device, on_text=on_text)
+    print(_json(result) if json else "")
+
+
+@app.command()
+def report(target: Target, overrides: Overrides = None, quiet: Quiet = False, json: Json = False) -> None:
+    """Make the HTML report from what a run's folder holds so far."""
+    from whet import pipeline
+
+    path = pipeline.report(_open(target, overrides, quiet, json))
+    print(_json({"report": str(path)}) if json else path)
+
+
+@app.command()
+def check(target: Target, overrides: Overrides = None, json: Json = False) -> None:
+    """Validate a recipe and print it with every default and derived value written out. Writes nothing."""
+    from whet.recipe.load import load_recipe
+
+    loaded = load_recipe(target, overrides or [])
+    print(_json(loaded.recipe.model_dump()) if json else loaded.resolved, end="" if not json else "\n")
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A built-in recipe (see `whet recipes`).")],
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Where to (default: NAME.yaml here).")] = None,
+) -> None:
+    """Copy a built-in recipe here, to edit."""
+    from whet.recipe.load import copy_builtin
+
+    print(copy_builtin(name, to or Path(f"{name}.yaml")))
+
+
+@app.command()
+def recipes(json: Json = False) -> None:
+    """List the built-in recipes."""
+    from whet.recipe.load import builtin_recipes, load_recipe
+
+    known = {name: load_recipe(name).recipe.description for name in builtin_recipes()}
+    if json:
+        print(_json(known))
+        return
+    for name, description in known.items():
+        print(f"{name:24} {description}")
+
+
+@app.command()
+def runs(output: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path("runs"), json: Json = False) -> None:
+    """List runs and how far each has come."""
+    from whet.pipeline import list_runs
+
+    found = list_runs(output)
+    if json:
+        print(_json(found))
+        return
+    for item in found:
+        stages = ", ".join(f"{name} {state}" for name, state in item["stages"].items()) or "not trained"
+        print(f"{item['run']}: {stages}{', evaluated' if item['evaluated'] else ''}{', report' if item['report'] else ''}")
+    if not found:
+        print(f"no runs in {output}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the recipe's JSON schema, for editors."""
+    from whet.recipe.load import json_schema
+
+    print(_json(json_schema()))
+
+
+def _json(value: Any) -> str:
+    from json import dumps
+
+    return dumps(value, indent=1, ensure_ascii=False, default=str)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"whet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point: prints a user's mistake in a few lines and exits with its code."""
+    try:
+        app()
+    except WhetError as error:
+        print(f"whet: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("whet: interrupted; finished rooms and saved checkpoints are kept, the same command goes on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Reads a run's folder into the figures that `render` takes. What is not there yet is left out, never invented."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from whet import __version__, hardware, store
+from whet.errors import ArtefactError
+from whet.evaluate.report import render
+from whet.recipe.schema import Recipe, Stage
+
+REPORT = "report.html"
+
+
+def write(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> Path:
+    """Make `folder/report.html` from what is in the folder."""
+    store.write_text(folder / REPORT, render(gather(recipe, resolved, folder, commands)))
+    return folder / REPORT
+
+
+def gather(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> dict[str, Any]:
+    """The figures of one run, as plain Python; see `whet.evaluate.report.render`."""
+    prepared = _open(folder / "prepared", "prepared")
+    evaluation = _open(folder / "evaluation", "evaluation")
+    models = [found for stage in recipe.stages if (found := _open(folder / "stages" / stage.name / "model", "model"))]
+    plan = store.read_json(folder / "plan.json") if (folder / "plan.json").exists() else None
+    artefacts = [item for item in (prepared, *models, evaluation) if item]
+    environment = models[-1].record["environment"] if models else {}
+    return {
+        "name": recipe.name,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "version": __version__,
+        "seed": recipe.seed,
+        "notices": [notice for item in artefacts for notice in item.record.get("notices", [])],
+        "machine": {**hardware.describe(), "device": environment.get("device"), "precision": environment.get("precision")},
+        "prepare": {**prepared.record, "hash": store.content_hash(prepared.files)} if prepared else None,
+        "plan": plan,
+        "train": _train(recipe, plan, models, folder) if models and plan else None,
+        "evaluation": evaluation.record if evaluation else None,
+        "recipe": resolved,
+        "commands": commands,
+        "model_path": str(models[-1].folder) if models else None,
+        "artefacts": [_listed(item, folder) for item in artefacts],
+    }
+
+
+def _open(folder: Path, kind: str) -> store.Artefact | None:
+    try:
+        return store.open_artefact(folder, kind, verify=False)
+    except ArtefactError:
+        return None
+
+
+def _listed(item: store.Artefact, folder: Path) -> dict[str, Any]:
+    return {"path": item.folder.relative_to(folder).as_posix(), "sha256": store.content_hash(item.files), "bytes": item.size_bytes}
+
+
+def _train(recipe: Recipe, plan: dict[str, Any], models: list[store.Artefact], folder: Path) -> dict[str, Any]:
+    planned = {stage["name"]: stage for stage in plan["stages"]}
+    stages = {stage.name: stage for stage in recipe.stages}
+    return {
+        "peak_flops_per_s": models[-1].record["peak_flops_per_s"],
+        "stages": [_stage(stages[model.record["name"]], planned[model.record["name"]], model, folder) for model in models],
+    }
+
+
+def _stage(stage: Stage, planned: dict[str, Any], model: store.Artefact, folder: Path) -> dict[str, Any]:
+    lines = store.read_json_lines(folder / "stages" / stage.name / "log.jsonl")
+    record = model.record
+    return {
+        **{name: record[name] for name in ("name", "seconds", "steps", "tokens", "tokens_per_s", "peak_share", "compile")},
+        "peak_memory_bytes": record["memory_peak_bytes"],
+        "optimizer": stage.optimizer,
+        "schedule": stage.schedule,
+        "learning_rate": stage.learning_rate,
+        "batch_rows": stage.batch_size * stage.accumulation,
+        "sequence_length": stage.sequence_length,
+        "best_step": record["best_step"],
+        "epochs": planned["epochs"],
+        "log": [line for line in lines if "loss" in line],
+        "validation": [{"step": line["step"], "tokens": line["tokens"], "loss": line["validation_loss"]} for line in lines if "validation_loss" in line],
+    }

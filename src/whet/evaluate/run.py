@@ -1,0 +1,175 @@
+"""The evaluate room: models and prepared data in, one evaluation out, as JSON and for the report.
+
+    for every model (untrained, after each stage) x every domain: bits per byte, perplexity, intervals
+    for every domain: Kneser-Ney floors on the same tokens and split, and the paired difference to the last model
+    for every domain: held-out prompts continued
+
+A domain is a stage's data; its test split was never seen, neither in training nor in choosing checkpoints.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from whet import hardware, limits, store
+from whet.evaluate.compare import difference, estimate
+from whet.evaluate.samples import continuations
+from whet.evaluate.score import score
+from whet.metrics.base import METRICS, DocumentScores
+from whet.metrics.kneser_ney import KneserNey
+from whet.models.build import load_model, new_model
+from whet.models.decoder import Decoder
+from whet.models.shape import Shape
+from whet.progress import Reporter, duration
+from whet.recipe.schema import Recipe
+from whet.text import tokenizer as tokenizers
+from whet.text.tokenizer import Tokenizer
+from whet.tokenstore import TokenStore
+
+KIND = "evaluation"
+FLOOR_NAMES = ("unigram", "bigram", "trigram", "4-gram", "5-gram")
+Scores = dict[str, dict[str, DocumentScores]]
+
+
+def run(
+    recipe: Recipe, folder: Path, prepared: store.Artefact, plan: dict[str, Any], models: list[store.Artefact], reporter: Reporter, *, force: bool = False
+) -> store.Artefact:
+    """Evaluate into `folder/evaluation`, unless that is there and unchanged."""
+    key = store.content_hash(
+        {
+            "evaluate": recipe.evaluate.model_dump(),
+            "seed": recipe.seed,
+            "prepared": prepared.files,
+            "models": [model.files for model in models],
+            "code": store.code_hash("evaluate", "metrics", "models", "packing"),
+        }
+    )
+    target = folder / KIND
+    done = None if force else store.fresh(target, KIND, key)
+    if done:
+        reporter.say(f"evaluate: unchanged, {target} is used as it is")
+        return done
+    began, known = time.monotonic(), len(reporter.notices)
+    room = _Room(recipe, prepared, plan, reporter)
+    scores = room.score_all(models)
+    record: dict[str, Any] = {"split": room.splits, "domains": list(room.stores), "models": list(scores)}
+    record["scored"] = room.scored()
+    record["matrix"] = room.matrix(scores)
+    record["floors"], record["floor_tokens"] = room.floors(scores[models[-1].record["name"]])
+    record["samples"] = room.samples(models[-1])
+    record["seconds"] = round(time.monotonic() - began, 2)
+    record["notices"] = reporter.notices[known:]
+    with store.staged(target, kind=KIND, key=key, record=record) as work:
+        store.write_json(work / "evaluation.json", record)
+    reporter.event("evaluated", **{name: record[name] for name in ("domains", "matrix", "floors", "seconds")})
+    reporter.say(f"evaluate: done in {duration(record['seconds'])}, in {target}")
+    return store.open_artefact(target, KIND, verify=False)
+
+
+class _Room:
+    """What every measurement needs: the held-out stores and the settings."""
+
+    def __init__(self, recipe: Recipe, prepared: store.Artefact, plan: dict[str, Any], reporter: Reporter) -> None:
+        self.recipe, self.settings, self.reporter, self.prepared = recipe, recipe.evaluate, reporter, prepared
+        self.tokenizer: Tokenizer = tokenizers.load(prepared.folder / "tokenizer")
+        self.shape = Shape(**plan["model"])
+        self.device = hardware.choose_device(recipe.device)
+        self.precision, _ = hardware.choose_precision(recipe.precision, self.device)
+        self.splits: dict[str, str] = {}
+        self.stores: dict[str, TokenStore] = {}
+        for stage in recipe.stages:
+            self._open(stage.name)
+        if not self.stores:
+            reporter.notice("no stage has held-out documents: there is nothing to evaluate on")
+
+    def _open(self, stage: str) -> None:
+        for split in ("test", "validation"):
+            found = TokenStore.open(self.prepared.folder / stage / split, self.tokenizer.vocab_size)
+            if not len(found):
+                continue
+            if split == "validation":
+                self.reporter.notice(f"stage {stage}: no test split; evaluated on the validation split, which also chose the checkpoint")
+            first = found.first(self.settings.max_tokens)
+            if len(first) < len(found):
+                self.reporter.notice(f"stage {stage}: evaluate.max_tokens leaves out {len(found) - len(first)} of {len(found)} held-out documents")
+            self.splits[stage], self.stores[stage] = split, first
+            return
+        self.reporter.notice(f"stage {stage}: no held-out documents; this domain is not evaluated")
+
+    def score_all(self, models: list[store.Artefact]) -> Scores:
+        """Scores of the untrained model and of each stage's, on each domain."""
+        lengths = {stage.name: stage.sequence_length or self.shape.context for stage in self.recipe.stages}
+        tokens = sum(int((held_out.lengths - 1).sum()) for held_out in self.stores.values())
+        scores: Scores = {}
+        with self.reporter.task("evaluate", tokens * (len(models) + 1)) as task:
+            for name, length in {"untrained": next(iter(lengths.values())), **lengths}.items():
+                decoder = self._load(name, models)
+                stride = min(self.settings.stride or max(1, length // 2), length)
+                scores[name] = {
+                    domain: score(decoder, held_out, length=length, stride=stride, pad_id=self.tokenizer.special_ids["pad"], task=task)
+                    for domain, held_out in self.stores.items()
+                }
+        return scores
+
+    def _load(self, name: str, models: list[store.Artefact]) -> Decoder:
+        folder = next((model.folder for model in models if model.record["name"] == name), None)
+        if folder is None:
+            return new_model(self.shape, self.tokenizer.special_ids, seed=self.recipe.seed, device=self.device, precision=self.precision)
+        return load_model(folder, device=self.device, precision=self.precision)
+
+    def scored(self) -> dict[str, dict[str, int]]:
+        """What was scored, per domain."""
+        return {
+            name: {"documents": len(s), "tokens": int((s.lengths - 1).clip(0).sum()), "bytes": int(s.text_bytes.sum())} for name, s in self.stores.items()
+        }
+
+    def matrix(self, scores: Scores) -> dict[str, Any]:
+        """metric -> model -> domain -> estimate."""
+        return {
+            metric: {
+                model: {domain: self._estimate(metric, by_domain[domain]) for domain in by_domain} for model, by_domain in scores.items()
+            }
+            for metric in self.settings.metrics
+        }
+
+    def _estimate(self, metric: str, scores: DocumentScores) -> dict[str, Any]:
+        return estimate(METRICS.get(metric), scores, seed=self.recipe.seed, resamples=self.settings.resamples).as_dict()
+
+    def floors(self, final: dict[str, DocumentScores]) -> tuple[dict[str, Any], dict[str, int]]:
+        """Kneser-Ney models of the domain's own training tokens, scored on the same held-out tokens."""
+        floors: dict[str, Any] = {}
+        counted: dict[str, int] = {}
+        for domain, held_out in self.stores.items() if self.settings.floors else ():
+            self.reporter.say(f"evaluate: Kneser-Ney floors of {domain}")
+            whole = TokenStore.open(self.prepared.folder / domain / "train", self.tokenizer.vocab_size)
+            training = whole.first(limits.FLOOR_TOKENS)
+            if len(training) < len(whole):
+                self.reporter.notice(f"stage {domain}: the floors were trained on the first {limits.FLOOR_TOKENS:,} of {int(whole.offsets[-1]):,} tokens")
+            counted[domain] = int(training.offsets[-1])
+            model = KneserNey.fit(training.tokens, training.offsets, vocab_size=self.tokenizer.vocab_size, order=self.settings.floors)
+            for note in model.notes():
+                self.reporter.notice(f"floors of {domain}: {note}")
+            nll, tokens = model.score(held_out.tokens, held_out.offsets)
+            by_order = [DocumentScores(row, tokens, held_out.text_bytes) for row in nll]
+            floors[domain] = [self._floor(order, by_order[order], final[domain]) for order in range(len(by_order))]
+        return floors, counted
+
+    def _floor(self, order: int, floor: DocumentScores, final: DocumentScores) -> dict[str, Any]:
+        against = difference(METRICS.get("bits_per_byte"), final, floor, seed=self.recipe.seed, resamples=self.settings.resamples)
+        return {
+            "order": order + 1,
+            "name": FLOOR_NAMES[order],
+            **{metric: self._estimate(metric, floor) for metric in ("bits_per_byte", "perplexity")},
+            "difference": against.as_dict(),
+        }
+
+    def samples(self, last: store.Artefact) -> list[dict[str, Any]]:
+        """Continuations by the last model."""
+        if not self.settings.samples:
+            return []
+        decoder = load_model(last.folder, device=self.device, precision=self.precision)
+        self.reporter.say("evaluate: continuing held-out prompts")
+        found = [continuations(decoder, self.tokenizer, held_out, domain, self.settings, self.recipe.seed) for domain, held_out in self.stores.items()]
+        return [sample for samples in found for sample in samples]

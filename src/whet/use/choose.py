@@ -1,0 +1,39 @@
+"""Which model and which decoding a `generate` call means. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from whet.errors import ArtefactError, WhetError
+from whet.recipe.schema import Beam, Greedy, Sample
+
+
+def choose_model(folder: Path, stage: str | None) -> Path:
+    """The model folder in a run (its last finished stage, or the one named), or the folder itself.
+
+    Raises ArtefactError that says which stages are finished.
+    """
+    if (folder / "config.json").is_file():
+        return folder
+    finished = {item.parent.name: item for item in folder.glob("stages/*/model")}
+    if stage is not None and stage in finished:
+        return finished[stage]
+    if stage is not None or not finished:
+        known = f"finished stages: {', '.join(sorted(finished))}" if finished else "no stage is finished"
+        raise ArtefactError(f"no trained model{f' of stage {stage!r}' if stage else ''} here; {known}", where=str(folder), fix="whet runs lists runs; whet train RECIPE trains one")
+    return max(finished.values(), key=lambda item: item.stat().st_mtime)
+
+
+def choose_decoding(*, temperature: float | None, top_p: float | None, top_k: int | None, beams: int | None) -> Greedy | Sample | Beam:
+    """Greedy unless sampling or beams are asked for. Raises WhetError for settings that contradict or are out of range."""
+    sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
+    given = {name: value for name, value in sampling.items() if value is not None}
+    if beams is not None and given:
+        raise WhetError(f"--beams and --{next(iter(given)).replace('_', '-')} are two ways to decode", fix="keep one")
+    try:
+        if beams is not None:
+            return Beam(kind="beam", beams=beams)
+        return Sample.model_validate({"kind": "sample", **given}) if given else Greedy(kind="greedy")
+    except ValueError as error:
+        detail = error.errors()[0] if hasattr(error, "errors") else {"loc": ("",), "msg": str(error)}
+        raise WhetError(f"--{str(detail['loc'][-1]).replace('_', '-')}: {detail['msg']}") from error

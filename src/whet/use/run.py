@@ -1,0 +1,59 @@
+"""The use room: a model folder and a prompt in, text out, as it is generated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from whet import hardware
+from whet.models.build import load_model
+from whet.models.generation import DecodingSettings, generate
+from whet.text import tokenizer as tokenizers
+from whet.text.tokenizer import Tokenizer
+
+
+def run(
+    model_folder: Path, prompt: str, decoding: DecodingSettings, *, new_tokens: int, seed: int = 42, device: str = "auto", on_text: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """Continue `prompt` with the model in `model_folder`; `on_text` receives the text piece by piece.
+
+    Returns prompt, text, counts and seconds. Raises WhetError if the folder holds no model, or if prompt
+    and new tokens exceed its context.
+    """
+    tokenizer = tokenizers.load(model_folder)
+    chosen = hardware.choose_device(device)
+    decoder = load_model(model_folder, device=chosen, precision=hardware.choose_precision("auto", chosen)[0])
+    ids = tokenizer.encode_prompt(prompt)
+    began = time.perf_counter()
+    stream = _Stream(tokenizer, on_text) if on_text else None
+    new = generate(decoder, ids, decoding, new_tokens=new_tokens, seed=seed, on_tokens=stream.put if stream else None)
+    seconds = time.perf_counter() - began
+    return {
+        "prompt": prompt,
+        "text": tokenizer.decode(new),
+        "prompt_tokens": len(ids),
+        "new_tokens": len(new),
+        "seconds": round(seconds, 3),
+        "tokens_per_s": round(len(new) / max(seconds, 1e-9), 1),
+        "decoding": decoding.model_dump(),
+        "seed": seed,
+    }
+
+
+class _Stream:
+    """Turns ids into text as soon as they make whole characters."""
+
+    def __init__(self, tokenizer: Tokenizer, on_text: Callable[[str], None]) -> None:
+        self.tokenizer, self.on_text = tokenizer, on_text
+        self._ids: list[int] = []
+        self._shown = 0
+
+    def put(self, ids: list[int]) -> None:
+        self._ids += ids
+        text = self.tokenizer.decode(self._ids)
+        whole = text[:-1] if text.endswith("�") else text
+        if len(whole) > self._shown:
+            self.on_text(whole[self._shown :])
+            self._shown = len(whole)
