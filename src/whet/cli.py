@@ -20,9 +20,21 @@ app = typer.Typer(
     epilog="Start with: whet run scratch-quickstart",
 )
 
-Target = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, a built-in recipe's name, or the folder of an earlier run.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. --set stages.code.steps=100. Repeatable.")]
-Force = Annotated[bool, typer.Option("--force", help="Do it again although nothing changed; removes the earlier result.")]
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe file, a built-in recipe's name, or the folder of an earlier run."
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a key, e.g. --set stages.code.steps=100. Repeatable."
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Do it again although nothing changed; removes the earlier result.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong, and the result.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output, for scripts.")]
 
@@ -31,11 +43,19 @@ def _open(target: str, overrides: list[str] | None, quiet: bool, json: bool) -> 
     from whet import pipeline
     from whet.progress import reporter_for
 
-    return pipeline.open_run(target, overrides or [], reporter_for("json" if json else "quiet" if quiet else "terminal"))
+    return pipeline.open_run(
+        target, overrides or [], reporter_for("json" if json else "quiet" if quiet else "terminal")
+    )
 
 
 @app.command()
-def run(target: Target, overrides: Overrides = None, force: Force = False, quiet: Quiet = False, json: Json = False) -> None:
+def run(
+    target: Target,
+    overrides: Overrides = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
     """All rooms: prepare, plan, train, evaluate, report. Skips what is done; resumes what was begun."""
     from whet import pipeline
 
@@ -53,7 +73,12 @@ def prepare(
     force: Force = False,
     quiet: Quiet = False,
     json: Json = False,
-    npy: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write the rows as .npy arrays (rows, length), per stage and split.")] = None,
+    npy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Also write the rows as .npy arrays (rows, length), per stage and split."
+        ),
+    ] = None,
 ) -> None:
     """Raw material to clean, deduplicated, split and tokenized documents."""
     from whet import pipeline
@@ -87,7 +112,13 @@ def preview(
 
 
 @app.command()
-def train(target: Target, overrides: Overrides = None, force: Force = False, quiet: Quiet = False, json: Json = False) -> None:
+def train(
+    target: Target,
+    overrides: Overrides = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
     """Prepare, plan and train every stage. Ctrl-C saves; the same command goes on."""
     from whet import pipeline
 
@@ -97,7 +128,13 @@ def train(target: Target, overrides: Overrides = None, force: Force = False, qui
 
 
 @app.command()
-def evaluate(target: Target, overrides: Overrides = None, force: Force = False, quiet: Quiet = False, json: Json = False) -> None:
+def evaluate(
+    target: Target,
+    overrides: Overrides = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
     """Measure every stage's model on held-out text, beside n-gram floors, with confidence intervals."""
     from whet import pipeline
 
@@ -109,11 +146,19 @@ def evaluate(target: Target, overrides: Overrides = None, force: Force = False, 
 @app.command()
 def generate(
     target: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a run, or of a model.")],
-    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="Text to continue (default: standard input).")] = None,
-    stage: Annotated[str | None, typer.Option(help="Which stage's model (default: the last finished one).")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", "-p", help="Text to continue (default: standard input).")
+    ] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Which stage's model (default: the last finished one).")
+    ] = None,
     new_tokens: Annotated[int, typer.Option("--new-tokens", "-n", min=1, help="At most this many.")] = 128,
-    temperature: Annotated[float | None, typer.Option(help="Sample at this temperature (default: greedy).")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Sample from the smallest set with this probability.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Sample at this temperature (default: greedy).")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Sample from the smallest set with this probability.")
+    ] = None,
     top_k: Annotated[int | None, typer.Option(help="Sample from this many likeliest tokens.")] = None,
     beams: Annotated[int | None, typer.Option(help="Beam search with this many hypotheses.")] = None,
     seed: Annotated[int, typer.Option(help="Of sampling.")] = 42,
@@ -156,7 +201,9 @@ def check(target: Target, overrides: Overrides = None, json: Json = False) -> No
 @app.command()
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A built-in recipe (see `whet recipes`).")],
-    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Where to (default: NAME.yaml here).")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Where to (default: NAME.yaml here).")
+    ] = None,
 ) -> None:
     """Copy a built-in recipe here, to edit."""
     from whet.recipe.load import copy_builtin
@@ -178,7 +225,9 @@ def recipes(json: Json = False) -> None:
 
 
 @app.command()
-def runs(output: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path("runs"), json: Json = False) -> None:
+def runs(
+    output: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path("runs"), json: Json = False
+) -> None:
     """List runs and how far each has come."""
     from whet.pipeline import list_runs
 
@@ -188,7 +237,9 @@ def runs(output: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path(
         return
     for item in found:
         stages = ", ".join(f"{name} {state}" for name, state in item["stages"].items()) or "not trained"
-        print(f"{item['run']}: {stages}{', evaluated' if item['evaluated'] else ''}{', report' if item['report'] else ''}")
+        print(
+            f"{item['run']}: {stages}{', evaluated' if item['evaluated'] else ''}{', report' if item['report'] else ''}"
+        )
     if not found:
         print(f"no runs in {output}")
 
@@ -214,7 +265,11 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     pass
 
 
@@ -226,7 +281,10 @@ def main() -> None:
         print(f"whet: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("whet: interrupted; finished rooms and saved checkpoints are kept, the same command goes on", file=sys.stderr)
+        print(
+            "whet: interrupted; finished rooms and saved checkpoints are kept, the same command goes on",
+            file=sys.stderr,
+        )
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()

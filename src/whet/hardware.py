@@ -26,7 +26,11 @@ def choose_device(wanted: str) -> torch.device:
         return torch.device(next(name for name, available in there.items() if available))
     if not there[wanted]:
         known = ", ".join(name for name, available in there.items() if available)
-        raise WhetError(f"the recipe asks for {wanted}, which is not there", where="device", fix=f"set device to auto, or one of: {known}")
+        raise WhetError(
+            f"the recipe asks for {wanted}, which is not there",
+            where="device",
+            fix=f"set device to auto, or one of: {known}",
+        )
     return torch.device(wanted)
 
 
@@ -56,14 +60,21 @@ def cpu_flags() -> set[str]:
         text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
     except OSError:
         return set()
-    return {flag for line in text.splitlines() if line.startswith(("flags", "Features")) for flag in line.split(":", 1)[1].split()}
+    return {
+        flag
+        for line in text.splitlines()
+        if line.startswith(("flags", "Features"))
+        for flag in line.split(":", 1)[1].split()
+    }
 
 
 def has_compiler(device: torch.device) -> tuple[bool, str]:
     """Whether torch.compile can work here, and why."""
     if sys.platform == "win32" or device.type == "mps":
         return False, f"torch.compile is not used on {device.type if device.type == 'mps' else 'Windows'}"
-    compiler = next((name for name in (os.environ.get("CXX"), "g++", "clang++") if name and shutil.which(name)), None)
+    compiler = next(
+        (name for name in (os.environ.get("CXX"), "g++", "clang++") if name and shutil.which(name)), None
+    )
     if compiler is None:
         return False, "no C++ compiler is installed"
     return True, f"found {compiler}"

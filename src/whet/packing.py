@@ -50,9 +50,11 @@ def cut(store: TokenStore, length: int, overflow: Overflow) -> Pieces:
     documents = np.arange(len(store), dtype=np.int64)
     if overflow == "error" and long.any():
         raise DataError(
-            f"document {int(documents[long][0])} has {int(inputs[long][0]) + 1} tokens, sequence_length is {length} ({int(long.sum())} are longer)",
+            f"document {int(documents[long][0])} has {int(inputs[long][0]) + 1} tokens, "
+            f"sequence_length is {length} ({int(long.sum())} are longer)",
             where=str(store.folder),
-            fix="set the stage's overflow to split, drop, truncate_left or truncate_right, or a longer sequence_length",
+            fix="set the stage's overflow to split, drop, truncate_left or truncate_right, "
+            "or a longer sequence_length",
         )
     if overflow == "split":
         parts = -(-inputs // length)
@@ -92,10 +94,10 @@ class Rows:
 def pack(pieces: Pieces, length: int) -> Rows:
     """Best fit by decreasing length: each piece goes to the fullest row that still has room for it."""
     by_length = np.argsort(-pieces.length, kind="stable")
-    rows: list[list[int]] = []
+    row_of = np.empty(len(by_length), np.int64)
     open_rows: list[list[int]] = [[] for _ in range(length + 1)]
-    free_sizes = 0
-    for piece, size in zip(by_length.tolist(), pieces.length[by_length].tolist(), strict=True):
+    free_sizes = count = 0
+    for index, size in enumerate(pieces.length[by_length].tolist()):
         fitting = free_sizes >> size
         if fitting:
             free = size + (fitting & -fitting).bit_length() - 1
@@ -103,15 +105,14 @@ def pack(pieces: Pieces, length: int) -> Rows:
             if not open_rows[free]:
                 free_sizes &= ~(1 << free)
         else:
-            free, row = length, len(rows)
-            rows.append([])
-        rows[row].append(piece)
+            free, row, count = length, count, count + 1
+        row_of[index] = row
         left = free - size
         if left:
             open_rows[left].append(row)
             free_sizes |= 1 << left
-    order = np.asarray([piece for row in rows for piece in row], np.int64)
-    bounds = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    order = by_length[np.argsort(row_of, kind="stable")].astype(np.int64)
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(row_of, minlength=count))]).astype(np.int64)
     return Rows(pieces, order, bounds, length)
 
 
@@ -170,8 +171,14 @@ def step_count(rows: int, rows_per_step: int, *, steps: int | None, epochs: floa
 
 @lru_cache(maxsize=2)
 def epoch_order(count: int, seed: int, epoch: int) -> Int64:
-    """The order of `count` rows in an epoch: a permutation that depends on nothing else."""
-    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)
+    """The order of `count` rows in an epoch: a permutation that depends on nothing else. Read-only.
+
+    Sorts the raw output of PCG64, which numpy promises never to change (NEP 19); what `permutation`
+    makes of it may change with numpy's version, and with it the order of a run that is resumed.
+    """
+    order = np.argsort(np.random.PCG64([seed, epoch]).random_raw(count), kind="stable").astype(np.int64)
+    order.flags.writeable = False
+    return order
 
 
 def row_at(count: int, seed: int, cursor: int, size: int) -> Int64:
@@ -191,7 +198,9 @@ def windows(store: TokenStore, length: int, stride: int) -> Iterator[tuple[int, 
     Each label is scored exactly once, with at least `length - stride` tokens of context where the
     document has them.
     """
-    for document, (begin, tokens) in enumerate(zip(store.offsets[:-1].tolist(), store.lengths.tolist(), strict=True)):
+    assert 1 <= stride <= length, "a longer stride would leave tokens between the windows unscored"
+    extents = zip(store.offsets[:-1].tolist(), store.lengths.tolist(), strict=True)
+    for document, (begin, tokens) in enumerate(extents):
         inputs, scored = tokens - 1, 0
         while scored < inputs:
             end = min(inputs, length if scored == 0 else scored + stride)

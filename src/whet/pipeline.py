@@ -41,7 +41,11 @@ def open_run(target: str, overrides: Sequence[str] = (), reporter: Reporter | No
     path = Path(target)
     earlier = path / RECIPE
     if path.is_dir() and not earlier.exists():
-        raise WhetError("this folder holds no run (no recipe.yaml)", where=target, fix="give a recipe, or a folder that `whet runs` lists")
+        raise WhetError(
+            "this folder holds no run (no recipe.yaml)",
+            where=target,
+            fix="give a recipe, or a folder that `whet runs` lists",
+        )
     loaded = load_recipe(str(earlier) if path.is_dir() else target, overrides)
     folder = path if path.is_dir() else Path(loaded.recipe.output) / loaded.recipe.name
     return Run(loaded, folder, reporter or Reporter())
@@ -50,7 +54,10 @@ def open_run(target: str, overrides: Sequence[str] = (), reporter: Reporter | No
 def begin(run: Run) -> None:
     """Write the resolved recipe and who runs it into the folder."""
     store.write_text(run.folder / RECIPE, run.loaded.resolved)
-    store.write_json(run.folder / STATE, {"schema": 1, "whet": __version__, "recipe": run.loaded.origin, "python": sys.version.split()[0]})
+    store.write_json(
+        run.folder / STATE,
+        {"schema": 1, "whet": __version__, "recipe": run.loaded.origin, "python": sys.version.split()[0]},
+    )
 
 
 def prepare(run: Run, *, force: bool = False) -> store.Artefact:
@@ -79,11 +86,16 @@ def train(run: Run, *, force: bool = False) -> tuple[store.Artefact, dict[str, A
 
 def evaluate(run: Run, *, force: bool = False) -> store.Artefact:
     """Evaluate what is trained. Raises ArtefactError where training is not finished."""
+    models = finished_models(run)
+    prepared = prepare(run)
+    return _evaluate(run, prepared, plan(run, prepared), models, force=force)
+
+
+def _evaluate(
+    run: Run, prepared: store.Artefact, planned: dict[str, Any], models: list[store.Artefact], *, force: bool
+) -> store.Artefact:
     from whet.evaluate.run import run as room
 
-    prepared = prepare(run)
-    planned = plan(run, prepared)
-    models = finished_models(run)
     return room(run.recipe, run.folder, prepared, planned, models, run.reporter, force=force)
 
 
@@ -93,7 +105,11 @@ def finished_models(run: Run) -> list[store.Artefact]:
     for stage in run.recipe.stages:
         folder = run.folder / "stages" / stage.name / "model"
         if not folder.exists():
-            raise ArtefactError(f"stage {stage.name} is not trained yet", where=str(folder), fix=f"whet train {run.recipe.name}")
+            raise ArtefactError(
+                f"stage {stage.name} is not trained yet",
+                where=str(folder),
+                fix=f"whet train {run.recipe.name}",
+            )
         models.append(store.open_artefact(folder, "model"))
     return models
 
@@ -103,14 +119,16 @@ def report(run: Run) -> Path:
     from whet.evaluate.report.gather import write
 
     if not run.folder.exists():
-        raise ArtefactError("there is no such run yet", where=str(run.folder), fix=f"whet run {run.recipe.name}")
+        raise ArtefactError(
+            "there is no such run yet", where=str(run.folder), fix=f"whet run {run.recipe.name}"
+        )
     return write(run.recipe, run.loaded.resolved, run.folder, _commands(run))
 
 
 def run_all(run: Run, *, force: bool = False) -> Path:
     """Every room; returns the report's path."""
-    train(run, force=force)
-    evaluate(run, force=force)
+    prepared, planned, models = train(run, force=force)
+    _evaluate(run, prepared, planned, models, force=force)
     path = report(run)
     run.reporter.event("report", path=str(path))
     return path
@@ -118,7 +136,11 @@ def run_all(run: Run, *, force: bool = False) -> Path:
 
 def _commands(run: Run) -> list[str]:
     origin = run.loaded.origin.removeprefix("recipe ")
-    return [f"pip install whet=={__version__}", f"whet run {origin}", f'whet generate {run.folder} --prompt "def "']
+    return [
+        f"pip install whet=={__version__}",
+        f"whet run {origin}",
+        f'whet generate {run.folder} --prompt "def "',
+    ]
 
 
 def list_runs(output: Path) -> list[dict[str, Any]]:
@@ -130,7 +152,10 @@ def list_runs(output: Path) -> list[dict[str, Any]]:
         found.append(
             {
                 "run": str(folder),
-                "stages": {stage.name: "finished" if (stage / "model").exists() else _unfinished(stage) for stage in stages},
+                "stages": {
+                    stage.name: "finished" if (stage / "model").exists() else _unfinished(stage)
+                    for stage in stages
+                },
                 "evaluated": (folder / "evaluation").exists(),
                 "report": str(folder / "report.html") if (folder / "report.html").exists() else None,
             }

@@ -59,7 +59,8 @@ class JsonReporter(Reporter):
     """One JSON object a line on standard output."""
 
     def _print(self, kind: str, fields: dict[str, Any]) -> None:
-        print(json.dumps({"event": kind, "time": round(time.time(), 3), **fields}, ensure_ascii=False, default=str), flush=True)
+        line = {"event": kind, "time": round(time.time(), 3), **fields}
+        print(json.dumps(line, default=str), flush=True)  # ASCII: whatever the output's encoding
 
     def say(self, text: str) -> None:
         self._print("message", {"text": text})
@@ -99,7 +100,7 @@ class _PlainTask(Task):
         self.shown = now
         parts = [f"{self.label} {self.done:,.0f}" + (f"/{self.total:,.0f}" if self.total else "")]
         parts += [f"{name} {value}" for name, value in figures.items()]
-        if self.total and self.done > self.started_at:
+        if self.total and self.started_at < self.done < self.total:
             left = (now - self.began) * (self.total - self.done) / (self.done - self.started_at)
             parts.append(f"left {duration(left)}")
         self.reporter.say("  ".join(parts))
@@ -122,13 +123,20 @@ class TerminalReporter(Reporter):
 
     @contextmanager
     def task(self, label: str, total: float | None = None, *, initial: float = 0.0) -> Iterator[Task]:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}", style="dim"),
+            TextColumn("{task.fields[figures]}", style="dim", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -154,21 +162,29 @@ def reporter_for(mode: Mode) -> Reporter:
     """The reporter of a mode; `terminal` falls back to plain lines where standard error is no terminal."""
     if mode == "terminal" and not sys.stderr.isatty():
         mode = "plain"
-    return {"terminal": TerminalReporter, "plain": PlainReporter, "quiet": Reporter, "json": JsonReporter}[mode]()
+    kinds: dict[str, type[Reporter]] = {
+        "terminal": TerminalReporter,
+        "plain": PlainReporter,
+        "quiet": Reporter,
+        "json": JsonReporter,
+    }
+    return kinds[mode]()
 
 
 def duration(seconds: float) -> str:
     """1 h 02 min, 3 min 05 s, 4.2 s."""
-    if seconds >= 3600:
-        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:02.0f} min"
-    if seconds >= 60:
-        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
-    return f"{seconds:.1f} s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
 
 
 def amount(number: float, unit: str = "") -> str:
     """12.4 M, 3.1 k, 812; with a unit after it."""
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= size:
+        if abs(number) >= 0.9995 * size:
             return f"{number / size:.3g} {letter}{unit}"
     return f"{number:.3g} {unit}".rstrip()

@@ -13,7 +13,7 @@ import pkgutil
 from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from whet.errors import WhetError
 
@@ -26,7 +26,7 @@ class Registry(Generic[T]):
     `required` are class attributes that must be set to a non-empty value.
     """
 
-    def __init__(self, base: type[T], package: str, required: tuple[str, ...]) -> None:
+    def __init__(self, base: Any, package: str, required: tuple[str, ...]) -> None:
         self.base, self.package, self.required = base, package, ("NAME", "SUMMARY", *required)
         self.kind = package.rpartition(".")[2]
         self.revision = 0
@@ -38,7 +38,9 @@ class Registry(Generic[T]):
         missing = [name for name in self.required if not getattr(item, name, None)]
         if missing or not issubclass(item, self.base):
             reason = f"lacks {', '.join(missing)}" if missing else f"is not a {self.base.__name__}"
-            raise WhetError(f"{item.__module__}.{item.__qualname__} {reason}", where=f"registry of {self.kind}")
+            raise WhetError(
+                f"{item.__module__}.{item.__qualname__} {reason}", where=f"registry of {self.kind}"
+            )
         name: str = item.NAME  # type: ignore[attr-defined]
         known = self._found.get(name)
         if known is not None and known is not item:

@@ -3,7 +3,9 @@
 An artefact is a folder with a `MANIFEST.json`: the schema version, the kind, the key (hash of everything
 it was made from), a record, and size and SHA-256 of every file. The manifest is written last and the
 folder appears under its name in one rename, so an artefact either exists whole or not at all. What a
-crash leaves behind is a folder named `.staging-*`, swept at the next write beside it.
+crash leaves behind is named `.staging-*` or `.replaced-*` and the number of the process; the next write
+beside it tidies up. Two machines must not write beside one another on a shared disk: neither sees whether
+the other's processes live.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from whet import limits
@@ -25,6 +27,9 @@ from whet.records import SCHEMA_VERSION
 MANIFEST = "MANIFEST.json"
 STAGING = ".staging-"
 REPLACED = ".replaced-"
+
+_in_progress: set[Path] = set()
+"""What this process is staging now. Others may carry our number too: containers count from 1 each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +49,25 @@ class Artefact:
 
 
 def content_hash(value: Any) -> str:
-    """SHA-256 of a plain value in canonical JSON; equal values have equal hashes on every machine."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str)
+    """SHA-256 of a plain value in canonical JSON; equal values have equal hashes on every machine.
+
+    Raises TypeError for what has no canonical form (a set, an object) and ValueError for NaN and infinity.
+    """
+    text = json.dumps(
+        value,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+        default=_plain_path,
+    )
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _plain_path(value: Any) -> str:
+    if isinstance(value, PurePath):
+        return value.as_posix()
+    raise TypeError(f"{type(value).__name__} has no canonical form: {value!r}")
 
 
 def file_hash(path: Path) -> str:
@@ -77,36 +98,62 @@ def versions(*libraries: str) -> dict[str, str]:
 def write_text(path: Path, text: str) -> None:
     """Replace one file atomically; parents are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged_file = path.with_name(f"{STAGING}{path.name}-{os.getpid()}")
+    work = path.with_name(f"{STAGING}{path.name}-{os.getpid()}").absolute()
+    _in_progress.add(work)
     try:
-        with staged_file.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with work.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        staged_file.replace(path)
+        work.replace(path)
     except BaseException:
-        staged_file.unlink(missing_ok=True)
+        _remove(work)
         raise
+    finally:
+        _in_progress.discard(work)
     _sync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Replace one JSON file atomically; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _json_text(value))
+
+
+def _json_text(value: Any) -> str:
+    """Readable JSON; what UTF-8 cannot hold (lone surrogates, from odd file names) stands as an escape."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file of ours. Raises ArtefactError if it is missing, too large or damaged."""
+    return _parsed(path, _read(path))
+
+
+def _read(path: Path) -> str:
     try:
         if path.stat().st_size > limits.MANIFEST_BYTES:
             raise ArtefactError("larger than any file of this kind", where=str(path))
-        return json.loads(path.read_text("utf-8"))
+        return path.read_bytes().decode("utf-8")
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"cannot be read: {error}", where=str(path), fix="run with --force to make it again") from error
+        raise ArtefactError(f"cannot be read: {error}", where=str(path), fix=_AGAIN) from error
+
+
+def _parsed(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ArtefactError(f"cannot be read: {error}", where=str(path), fix=_AGAIN) from error
+
+
+_AGAIN = "run with --force to make it again"
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """Every whole line of a JSON-lines file of ours; a line torn by a crash ends it. Empty if there is no file."""
+    """Every whole line of a JSON-lines file of ours; a line torn by a crash ends it.
+
+    Empty if there is no file.
+    """
     records = []
     for line in path.read_text("utf-8").split("\n") if path.exists() else ():
         try:
@@ -120,19 +167,21 @@ def read_json_lines(path: Path) -> list[Any]:
 def staged(folder: Path, *, kind: str, key: str, record: dict[str, Any]) -> Iterator[Path]:
     """Give a temporary folder to fill; on a clean exit it becomes `folder`, whole, replacing what was there.
 
-    `record` may be filled until the block ends. On an exception nothing changes and nothing is left behind.
+    `record` (plain JSON values) may be filled until the block ends. On an exception nothing changes and
+    nothing is left behind.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder.parent)
-    work = folder.parent / f"{STAGING}{folder.name}-{os.getpid()}"
+    work = (folder.parent / f"{STAGING}{folder.name}-{os.getpid()}").absolute()
     work.mkdir()
+    _in_progress.add(work)
     try:
         yield work
         _seal(work, kind, key, record)
         _replace(work, folder)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+    finally:
+        _in_progress.discard(work)
+        _remove(work)
 
 
 def _seal(work: Path, kind: str, key: str, record: dict[str, Any]) -> None:
@@ -142,46 +191,72 @@ def _seal(work: Path, kind: str, key: str, record: dict[str, Any]) -> None:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
         files[path.relative_to(work).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
-    body = {"schema": SCHEMA_VERSION, "kind": kind, "key": key, "record": record, "files": files}
-    write_json(work / MANIFEST, {**body, "sha256": content_hash(body)})
     for inner in (item for item in work.rglob("*") if item.is_dir()):
         _sync_folder(inner)
+    body = {"schema": SCHEMA_VERSION, "kind": kind, "key": key, "record": record, "files": files}
+    body = json.loads(_json_text(body))  # as a reader will see it: tuples are lists, keys are strings
+    write_json(work / MANIFEST, {**body, "sha256": content_hash(body)})
 
 
 def _replace(work: Path, folder: Path) -> None:
     """Rename `work` to `folder`; an older one stands aside until the new one is in place."""
     aside = folder.parent / f"{REPLACED}{folder.name}-{os.getpid()}"
-    if folder.exists():
-        folder.rename(aside)
-    work.rename(folder)
-    _sync_folder(folder.parent)
-    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        if folder.exists():
+            folder.rename(aside)
+        work.rename(folder)
+        _sync_folder(folder.parent)
+    except BaseException:
+        _put_back(work, folder, aside)
+        raise
+    _remove(aside)
+
+
+def _put_back(work: Path, folder: Path, aside: Path) -> None:
+    """Undo a replacement at whatever point it stopped; what cannot be undone now, the next sweep does."""
+    with suppress(OSError):
+        if not work.exists():
+            folder.rename(work)
+    with suppress(OSError):
+        if aside.exists() and not folder.exists():
+            aside.rename(folder)
 
 
 def sweep(parent: Path) -> None:
-    """Tidy up after a crash in `parent`: finish an interrupted replacement, remove staged leftovers of dead processes."""
-    for item in parent.iterdir() if parent.is_dir() else ():
-        if not item.name.startswith((STAGING, REPLACED)) or _alive(item.name.rpartition("-")[2]):
+    """Tidy up after a crash in `parent`: finish replacements, remove what dead processes were staging."""
+    for item in sorted(parent.iterdir()) if parent.is_dir() else ():
+        name, _, process = item.name.rpartition("-")
+        if (
+            not name.startswith((STAGING, REPLACED))
+            or not process.isdecimal()
+            or _at_work(item, int(process))
+        ):
             continue
-        original = parent / item.name.removeprefix(REPLACED).rpartition("-")[0]
-        if item.name.startswith(REPLACED) and not original.exists():
-            item.rename(original)
-        elif item.is_dir():
-            shutil.rmtree(item, ignore_errors=True)
+        original = parent / name.removeprefix(REPLACED)
+        if name.startswith(REPLACED) and not original.exists():
+            with suppress(FileNotFoundError):  # another process sweeps here too
+                item.rename(original)
         else:
-            item.unlink(missing_ok=True)
+            _remove(item)
 
 
-def _alive(process: str) -> bool:
-    if not process.isdigit():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return int(process) != os.getpid()
+def _at_work(item: Path, process: int) -> bool:
+    """Whether the process that made `item` still lives (and, where that is ourselves, still needs it)."""
+    if process == os.getpid():
+        own = item.name.replace(REPLACED, STAGING, 1)
+        return item.with_name(own).absolute() in _in_progress
+    import psutil
+
+    return process < 2**31 and psutil.pid_exists(process)
+
+
+def _remove(item: Path) -> None:
+    """Remove a file, a link or a folder, as far as the system lets us."""
+    if item.is_dir() and not item.is_symlink():
+        shutil.rmtree(item, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            item.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -199,20 +274,44 @@ def open_artefact(folder: Path, kind: str, *, verify: bool = True) -> Artefact:
 
     Raises ArtefactError that names the damaged or missing file.
     """
-    body = read_json(folder / MANIFEST)
-    if not isinstance(body, dict) or body.get("sha256") != content_hash({k: v for k, v in body.items() if k != "sha256"}):
-        raise ArtefactError("the manifest is damaged", where=str(folder / MANIFEST), fix="remove the folder and make it again")
-    if body["schema"] > SCHEMA_VERSION:
-        raise ArtefactError(f"written by a newer whet (schema {body['schema']})", where=str(folder), fix="upgrade whet")
+    body = _manifest(folder)
     if body["kind"] != kind:
         raise ArtefactError(f"this is a {body['kind']}, not a {kind}", where=str(folder))
     for name, entry in body["files"].items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != entry["bytes"]:
-            raise ArtefactError("a file is missing or cut short", where=str(path), fix="remove the folder and make it again")
+            raise ArtefactError("a file is missing or cut short", where=str(path), fix=_REMOVE)
         if verify and file_hash(path) != entry["sha256"]:
-            raise ArtefactError("the contents have changed since they were written", where=str(path), fix="remove the folder and make it again")
+            raise ArtefactError(
+                "the contents have changed since they were written", where=str(path), fix=_REMOVE
+            )
     return Artefact(folder, kind, body["key"], body["record"], body["files"])
+
+
+_REMOVE = "remove the folder and make it again"
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder, if it is byte for byte what was written."""
+    path = folder / MANIFEST
+    text = _read(path)
+    body = _parsed(path, text)
+    schema = body.get("schema") if isinstance(body, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA_VERSION:
+        raise ArtefactError(
+            f"written by a newer whet (schema {schema})", where=str(folder), fix="upgrade whet"
+        )
+    if not isinstance(body, dict) or not _as_written(body, text):
+        raise ArtefactError("the manifest is damaged", where=str(path), fix=_REMOVE)
+    return body
+
+
+def _as_written(body: dict[str, Any], text: str) -> bool:
+    content = {key: value for key, value in body.items() if key != "sha256"}
+    try:
+        return _json_text(body) == text and body.get("sha256") == content_hash(content)
+    except ValueError:  # a damaged number can read as infinity
+        return False
 
 
 def fresh(folder: Path, kind: str, key: str) -> Artefact | None:

@@ -8,16 +8,23 @@ Layout of a split's folder: `tokens.bin` (little-endian uint16, or uint32 for la
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from whet.errors import ArtefactError
+
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 Int64 = npt.NDArray[np.int64]
+
+
+_AGAIN = "run prepare with --force to make it again"
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -36,11 +43,16 @@ class TokenStore:
 
     @classmethod
     def open(cls, folder: Path, vocab_size: int) -> TokenStore:
-        """Map the files of a split; the artefact's hashes have been checked by `store.open_artefact`."""
+        """Map the files of a split; the artefact's hashes have been checked by `store.open_artefact`.
+
+        Raises ArtefactError if their sizes do not agree (another vocabulary, or never finished).
+        """
         offsets = np.load(folder / "offsets.npy", allow_pickle=False)
         text_bytes = np.load(folder / "text_bytes.npy", allow_pickle=False)
         path, dtype = folder / "tokens.bin", token_dtype(vocab_size)
         tokens = np.memmap(path, dtype, "r") if path.stat().st_size else np.zeros(0, dtype)
+        if len(tokens) != offsets[-1] or len(text_bytes) != len(offsets) - 1:
+            raise ArtefactError("the files of this split do not fit together", where=str(folder), fix=_AGAIN)
         return cls(tokens, offsets, text_bytes, folder)
 
     def __len__(self) -> int:
@@ -58,7 +70,7 @@ class TokenStore:
     def origins(self) -> Iterator[dict[str, Any]]:
         """Origin, group and language of each document, in order."""
         with (self.folder / "documents.jsonl").open(encoding="utf-8") as file:
-            for line in file:
+            for line in islice(file, len(self)):
                 yield json.loads(line)
 
     def first(self, max_tokens: int | None) -> TokenStore:
@@ -76,14 +88,18 @@ class TokenWriter:
     def __init__(self, folder: Path, vocab_size: int) -> None:
         folder.mkdir(parents=True)
         self.folder, self.dtype = folder, token_dtype(vocab_size)
-        self.ends: list[int] = [0]
-        self.text_bytes: list[int] = []
+        self.ends, self.text_bytes = array("q", [0]), array("q")
+        self.vocab_size = vocab_size
         self._tokens = (folder / "tokens.bin").open("wb")
         self._documents = (folder / "documents.jsonl").open("w", encoding="utf-8", errors="backslashreplace")
 
     def add(self, ids: list[int] | Ids, *, text_bytes: int, about: dict[str, Any]) -> None:
-        """Append one document."""
-        self._tokens.write(np.asarray(ids).astype(self.dtype).tobytes())
+        """Append one document. `about` is written as it is, lone surrogates as JSON escapes."""
+        values = np.asarray(ids, np.int64)
+        assert not len(values) or 0 <= values.min() <= values.max() < self.vocab_size, (
+            "an id beyond the vocabulary"
+        )
+        self._tokens.write(values.astype(self.dtype).tobytes())
         self._documents.write(json.dumps(about, ensure_ascii=False) + "\n")
         self.ends.append(self.ends[-1] + len(ids))
         self.text_bytes.append(text_bytes)

@@ -45,7 +45,7 @@ class Filter(BaseModel):
         return document.changed(text, reason)
 
 
-FILTERS: Registry[Filter] = Registry(Filter, "whet.cleaning", ("REASONS",))  # type: ignore[type-abstract]
+FILTERS: Registry[Filter] = Registry(Filter, "whet.cleaning", ("REASONS",))
 
 
 def clean(stream: Iterable[Document | Dropped], filters: Iterable[Filter]) -> Iterator[Document | Dropped]:

@@ -34,7 +34,14 @@ Scores = dict[str, dict[str, DocumentScores]]
 
 
 def run(
-    recipe: Recipe, folder: Path, prepared: store.Artefact, plan: dict[str, Any], models: list[store.Artefact], reporter: Reporter, *, force: bool = False
+    recipe: Recipe,
+    folder: Path,
+    prepared: store.Artefact,
+    plan: dict[str, Any],
+    models: list[store.Artefact],
+    reporter: Reporter,
+    *,
+    force: bool = False,
 ) -> store.Artefact:
     """Evaluate into `folder/evaluation`, unless that is there and unchanged."""
     key = store.content_hash(
@@ -71,7 +78,9 @@ def run(
 class _Room:
     """What every measurement needs: the held-out stores and the settings."""
 
-    def __init__(self, recipe: Recipe, prepared: store.Artefact, plan: dict[str, Any], reporter: Reporter) -> None:
+    def __init__(
+        self, recipe: Recipe, prepared: store.Artefact, plan: dict[str, Any], reporter: Reporter
+    ) -> None:
         self.recipe, self.settings, self.reporter, self.prepared = recipe, recipe.evaluate, reporter, prepared
         self.tokenizer: Tokenizer = tokenizers.load(prepared.folder / "tokenizer")
         self.shape = Shape(**plan["model"])
@@ -90,10 +99,14 @@ class _Room:
             if not len(found):
                 continue
             if split == "validation":
-                self.reporter.notice(f"stage {stage}: no test split; evaluated on the validation split, which also chose the checkpoint")
+                self.reporter.notice(
+                    f"stage {stage}: no test split; evaluated on the validation split, which also chose the checkpoint"
+                )
             first = found.first(self.settings.max_tokens)
             if len(first) < len(found):
-                self.reporter.notice(f"stage {stage}: evaluate.max_tokens leaves out {len(found) - len(first)} of {len(found)} held-out documents")
+                self.reporter.notice(
+                    f"stage {stage}: evaluate.max_tokens leaves out {len(found) - len(first)} of {len(found)} held-out documents"
+                )
             self.splits[stage], self.stores[stage] = split, first
             return
         self.reporter.notice(f"stage {stage}: no held-out documents; this domain is not evaluated")
@@ -108,7 +121,14 @@ class _Room:
                 decoder = self._load(name, models)
                 stride = min(self.settings.stride or max(1, length // 2), length)
                 scores[name] = {
-                    domain: score(decoder, held_out, length=length, stride=stride, pad_id=self.tokenizer.special_ids["pad"], task=task)
+                    domain: score(
+                        decoder,
+                        held_out,
+                        length=length,
+                        stride=stride,
+                        pad_id=self.tokenizer.special_ids["pad"],
+                        task=task,
+                    )
                     for domain, held_out in self.stores.items()
                 }
         return scores
@@ -116,26 +136,40 @@ class _Room:
     def _load(self, name: str, models: list[store.Artefact]) -> Decoder:
         folder = next((model.folder for model in models if model.record["name"] == name), None)
         if folder is None:
-            return new_model(self.shape, self.tokenizer.special_ids, seed=self.recipe.seed, device=self.device, precision=self.precision)
+            return new_model(
+                self.shape,
+                self.tokenizer.special_ids,
+                seed=self.recipe.seed,
+                device=self.device,
+                precision=self.precision,
+            )
         return load_model(folder, device=self.device, precision=self.precision)
 
     def scored(self) -> dict[str, dict[str, int]]:
         """What was scored, per domain."""
         return {
-            name: {"documents": len(s), "tokens": int((s.lengths - 1).clip(0).sum()), "bytes": int(s.text_bytes.sum())} for name, s in self.stores.items()
+            name: {
+                "documents": len(s),
+                "tokens": int((s.lengths - 1).clip(0).sum()),
+                "bytes": int(s.text_bytes.sum()),
+            }
+            for name, s in self.stores.items()
         }
 
     def matrix(self, scores: Scores) -> dict[str, Any]:
         """metric -> model -> domain -> estimate."""
         return {
             metric: {
-                model: {domain: self._estimate(metric, by_domain[domain]) for domain in by_domain} for model, by_domain in scores.items()
+                model: {domain: self._estimate(metric, by_domain[domain]) for domain in by_domain}
+                for model, by_domain in scores.items()
             }
             for metric in self.settings.metrics
         }
 
     def _estimate(self, metric: str, scores: DocumentScores) -> dict[str, Any]:
-        return estimate(METRICS.get(metric), scores, seed=self.recipe.seed, resamples=self.settings.resamples).as_dict()
+        return estimate(
+            METRICS.get(metric), scores, seed=self.recipe.seed, resamples=self.settings.resamples
+        ).as_dict()
 
     def floors(self, final: dict[str, DocumentScores]) -> tuple[dict[str, Any], dict[str, int]]:
         """Kneser-Ney models of the domain's own training tokens, scored on the same held-out tokens."""
@@ -143,21 +177,41 @@ class _Room:
         counted: dict[str, int] = {}
         for domain, held_out in self.stores.items() if self.settings.floors else ():
             self.reporter.say(f"evaluate: Kneser-Ney floors of {domain}")
-            whole = TokenStore.open(self.prepared.folder / domain / "train", self.tokenizer.vocab_size)
-            training = whole.first(limits.FLOOR_TOKENS)
-            if len(training) < len(whole):
-                self.reporter.notice(f"stage {domain}: the floors were trained on the first {limits.FLOOR_TOKENS:,} of {int(whole.offsets[-1]):,} tokens")
+            training = self._floor_tokens(domain)
             counted[domain] = int(training.offsets[-1])
-            model = KneserNey.fit(training.tokens, training.offsets, vocab_size=self.tokenizer.vocab_size, order=self.settings.floors)
+            model = KneserNey.fit(
+                training.tokens,
+                training.offsets,
+                vocab_size=self.tokenizer.vocab_size,
+                order=self.settings.floors,
+            )
             for note in model.notes():
                 self.reporter.notice(f"floors of {domain}: {note}")
             nll, tokens = model.score(held_out.tokens, held_out.offsets)
             by_order = [DocumentScores(row, tokens, held_out.text_bytes) for row in nll]
-            floors[domain] = [self._floor(order, by_order[order], final[domain]) for order in range(len(by_order))]
+            floors[domain] = [
+                self._floor(order, scores, final[domain]) for order, scores in enumerate(by_order)
+            ]
         return floors, counted
 
+    def _floor_tokens(self, domain: str) -> TokenStore:
+        whole = TokenStore.open(self.prepared.folder / domain / "train", self.tokenizer.vocab_size)
+        training = whole.first(limits.FLOOR_TOKENS)
+        if len(training) < len(whole):
+            self.reporter.notice(
+                f"stage {domain}: the floors were trained on the first {int(training.offsets[-1]):,} "
+                f"of {int(whole.offsets[-1]):,} training tokens"
+            )
+        return training
+
     def _floor(self, order: int, floor: DocumentScores, final: DocumentScores) -> dict[str, Any]:
-        against = difference(METRICS.get("bits_per_byte"), final, floor, seed=self.recipe.seed, resamples=self.settings.resamples)
+        against = difference(
+            METRICS.get("bits_per_byte"),
+            final,
+            floor,
+            seed=self.recipe.seed,
+            resamples=self.settings.resamples,
+        )
         return {
             "order": order + 1,
             "name": FLOOR_NAMES[order],
@@ -171,5 +225,8 @@ class _Room:
             return []
         decoder = load_model(last.folder, device=self.device, precision=self.precision)
         self.reporter.say("evaluate: continuing held-out prompts")
-        found = [continuations(decoder, self.tokenizer, held_out, domain, self.settings, self.recipe.seed) for domain, held_out in self.stores.items()]
+        found = [
+            continuations(decoder, self.tokenizer, held_out, domain, self.settings, self.recipe.seed)
+            for domain, held_out in self.stores.items()
+        ]
         return [sample for samples in found for sample in samples]

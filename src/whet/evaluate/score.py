@@ -21,7 +21,9 @@ Window = tuple[int, int, int, int]
 BATCH_POSITIONS = 8192
 
 
-def score(decoder: Decoder, store: TokenStore, *, length: int, stride: int, pad_id: int, task: Task) -> DocumentScores:
+def score(
+    decoder: Decoder, store: TokenStore, *, length: int, stride: int, pad_id: int, task: Task
+) -> DocumentScores:
     """Per document: summed nats, scored tokens, text bytes."""
     decoder.model.eval()
     nll, tokens = np.zeros(len(store)), np.zeros(len(store), np.int64)

@@ -78,4 +78,4 @@ class DocumentScores:
         return float(self.nll_nats.sum()), int(self.tokens.sum()), int(self.text_bytes.sum())
 
 
-METRICS: Registry[Metric] = Registry(Metric, "whet.metrics", ("UNITS", "EXAMPLE"))  # type: ignore[type-abstract]
+METRICS: Registry[Metric] = Registry(Metric, "whet.metrics", ("UNITS", "EXAMPLE"))

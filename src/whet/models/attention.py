@@ -39,9 +39,21 @@ def packed_attention(
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     length = query_BHLW.shape[2]
-    if query_BHLW.device.type != "cpu" or attention_mask is None or length > LONGEST or length != key_BKLW.shape[2]:
+    if (
+        query_BHLW.device.type != "cpu"
+        or attention_mask is None
+        or length > LONGEST
+        or length != key_BKLW.shape[2]
+    ):
         result: tuple[torch.Tensor, None] = sdpa_attention_forward(
-            module, query_BHLW, key_BKLW, value_BKLW, attention_mask, dropout=dropout, scaling=scaling, **unused
+            module,
+            query_BHLW,
+            key_BKLW,
+            value_BKLW,
+            attention_mask,
+            dropout=dropout,
+            scaling=scaling,
+            **unused,
         )
         return result
     with torch.autocast("cpu", enabled=False):
@@ -49,16 +61,25 @@ def packed_attention(
 
 
 def _explicit(
-    query_BHLW: torch.Tensor, key_BKLW: torch.Tensor, value_BKLW: torch.Tensor, mask_B1LL: torch.Tensor, dropout: float, scaling: float | None
+    query_BHLW: torch.Tensor,
+    key_BKLW: torch.Tensor,
+    value_BKLW: torch.Tensor,
+    mask_B1LL: torch.Tensor,
+    dropout: float,
+    scaling: float | None,
 ) -> torch.Tensor:
     B, H, L, W = query_BHLW.shape
     repeat = H // key_BKLW.shape[1]
-    key_BHLW, value_BHLW = (x.repeat_interleave(repeat, 1) if repeat > 1 else x for x in (key_BKLW, value_BKLW))
+    key_BHLW, value_BHLW = (
+        x.repeat_interleave(repeat, 1) if repeat > 1 else x for x in (key_BKLW, value_BKLW)
+    )
     dtype = value_BHLW.dtype
     query, key, value = (x.to(dtype).reshape(B * H, L, W) for x in (query_BHLW, key_BHLW, value_BHLW))
     hidden = torch.zeros((), dtype=dtype).masked_fill(~mask_B1LL, float("-inf"))
     bias = hidden.expand(B, H, L, L).reshape(B * H, L, L)
-    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scaling if scaling is not None else W**-0.5)
+    scores = torch.baddbmm(
+        bias, query, key.transpose(1, 2), alpha=scaling if scaling is not None else W**-0.5
+    )
     weights = functional.dropout(functional.softmax(scores, -1), dropout)
     mixed: torch.Tensor = torch.bmm(weights, value).view(B, H, L, W).transpose(1, 2).contiguous()
     return mixed

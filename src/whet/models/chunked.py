@@ -65,7 +65,14 @@ class _ChunkedSum(torch.autograd.Function):
         return hidden, None, None, None, None, *weights
 
 
-def nll_sum(hidden_ND: torch.Tensor, labels_N: torch.Tensor, head: nn.Module, *, chunk: int, loss: ChunkLoss = chunk_nll) -> torch.Tensor:
+def nll_sum(
+    hidden_ND: torch.Tensor,
+    labels_N: torch.Tensor,
+    head: nn.Module,
+    *,
+    chunk: int,
+    loss: ChunkLoss = chunk_nll,
+) -> torch.Tensor:
     """Summed negative log likelihood (scalar, fp32, nats), differentiable in hidden states and head weights.
 
     The last chunk is filled up with ignored positions, so that every chunk has one shape (and compiles once).
@@ -78,7 +85,10 @@ def nll_sum(hidden_ND: torch.Tensor, labels_N: torch.Tensor, head: nn.Module, *,
     if torch.is_grad_enabled() and (hidden_ND.requires_grad or weights):
         total: torch.Tensor = _ChunkedSum.apply(hidden_ND, labels_N, head, loss, chunk, *weights)  # type: ignore[no-untyped-call]
         return total
-    parts = [loss(head, hidden_ND[at : at + chunk], labels_N[at : at + chunk]) for at in range(0, len(hidden_ND), chunk)]
+    parts = [
+        loss(head, hidden_ND[at : at + chunk], labels_N[at : at + chunk])
+        for at in range(0, len(hidden_ND), chunk)
+    ]
     return torch.stack(parts).sum() if parts else torch.zeros((), device=hidden_ND.device)
 
 
@@ -86,7 +96,9 @@ def nll_sum(hidden_ND: torch.Tensor, labels_N: torch.Tensor, head: nn.Module, *,
 def nll_each(hidden_ND: torch.Tensor, labels_N: torch.Tensor, head: nn.Module, *, chunk: int) -> torch.Tensor:
     """Negative log likelihood of every position, (N,) fp32, nats. No gradient."""
     parts = [
-        functional.cross_entropy(head(hidden_ND[at : at + chunk]).float(), labels_N[at : at + chunk], reduction="none")
+        functional.cross_entropy(
+            head(hidden_ND[at : at + chunk]).float(), labels_N[at : at + chunk], reduction="none"
+        )
         for at in range(0, len(hidden_ND), chunk)
     ]
     return torch.cat(parts) if parts else torch.zeros(0, device=hidden_ND.device)

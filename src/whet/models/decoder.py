@@ -47,12 +47,15 @@ class Decoder:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.model.parameters()).device
+        weight: torch.Tensor = next(self.model.parameters())
+        return weight.device
 
     def compile(self) -> None:
         """Compile body and chunk loss with torch.compile; shapes are fixed, so each compiles once."""
-        self.body = torch.compile(self.eager_body, dynamic=False)
-        self._chunk_loss = torch.compile(chunked.chunk_nll, dynamic=False)
+        body: Any = torch.compile(self.eager_body, dynamic=False)
+        self.body = body
+        compiled: Any = torch.compile(chunked.chunk_nll, dynamic=False)
+        self._chunk_loss = compiled
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of matrix products."""

@@ -28,10 +28,16 @@ def check(decoder: Decoder) -> None:
     try:
         leak = isolation_difference(decoder)
         if leak > TOLERANCE:
-            raise IsolationError(f"attention crosses documents: changing one changed another by {leak:.2g}", where=decoder.family.NAME)
+            raise IsolationError(
+                f"attention crosses documents: changing one changed another by {leak:.2g}",
+                where=decoder.family.NAME,
+            )
         difference = chunked_difference(decoder)
         if difference > TOLERANCE:
-            raise IsolationError(f"the chunked loss differs from the plain one by {difference:.2g} (relative)", where=decoder.family.NAME)
+            raise IsolationError(
+                f"the chunked loss differs from the plain one by {difference:.2g} (relative)",
+                where=decoder.family.NAME,
+            )
     finally:
         decoder.precision = precision
         decoder.model.train(training)
@@ -52,7 +58,9 @@ def chunked_difference(decoder: Decoder) -> float:
     hidden_BLD = decoder.hidden(batch).detach()
     labels_N = torch.from_numpy(batch.labels).flatten().to(hidden_BLD.device)
     plain_ND, parts_ND = (hidden_BLD.flatten(0, 1).clone().requires_grad_() for _ in range(2))
-    plain = functional.cross_entropy(decoder.head(plain_ND).float(), labels_N, ignore_index=IGNORED, reduction="sum")
+    plain = functional.cross_entropy(
+        decoder.head(plain_ND).float(), labels_N, ignore_index=IGNORED, reduction="sum"
+    )
     parts = chunked.nll_sum(parts_ND, labels_N, decoder.head, chunk=24)
     (expected,) = torch.autograd.grad(plain, plain_ND)
     (found,) = torch.autograd.grad(parts, parts_ND)

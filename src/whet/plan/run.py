@@ -31,39 +31,76 @@ def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Report
     parts = family.parameters(shape)
     total = sum(parts.values())
     stages = [_stage(stage, shape, parts, prepared, vocab_size) for stage in recipe.stages]
-    plan = {
+    plan: dict[str, Any] = {
         "family": family.NAME,
         "model": asdict(shape),
         "shape": {name: getattr(shape, name) for name in ("d_model", "layers", "heads", "d_ff", "context")},
-        "parameters": {"total": total, "embedding": parts["embedding"], "other": total - parts["embedding"], "by_component": parts},
-        "memory_bytes": {"weights": total * FP32_BYTES, "gradients": total * FP32_BYTES, "optimizer": _optimizer_bytes(recipe, parts)},
+        "parameters": {
+            "total": total,
+            "embedding": parts["embedding"],
+            "other": total - parts["embedding"],
+            "by_component": parts,
+        },
+        "memory_bytes": {
+            "weights": total * FP32_BYTES,
+            "gradients": total * FP32_BYTES,
+            "optimizer": _optimizer_bytes(recipe, parts),
+        },
         "stages": stages,
     }
     plan["disk_bytes"] = _disk_bytes(recipe, plan)
     _check_disk(folder, plan["disk_bytes"])
     store.write_json(folder / PLAN, plan)
-    reporter.say(f"plan: {amount(total)} parameters ({family.NAME}), {amount(sum(s['flops'] for s in stages), 'FLOP')} in all")
-    for stage in stages:
-        reporter.say(f"  {stage['name']}: {stage['steps']:,} steps, {amount(stage['tokens'])} tokens, {stage['epochs']:.2f} epochs of {stage['rows']:,} rows")
-        if stage["overflow"]["tokens_cut"]:
-            reporter.notice(f"stage {stage['name']}: {stage['overflow']['documents_over']} documents are longer than {stage['sequence_length']}; {stage['overflow']['tokens_cut']:,} tokens are left out ({stage['overflow']['rule']})")
+    _say(plan, reporter)
     return plan
+
+
+def _say(plan: dict[str, Any], reporter: Reporter) -> None:
+    total, flops = plan["parameters"]["total"], sum(stage["flops"] for stage in plan["stages"])
+    reporter.say(f"plan: {amount(total)} parameters ({plan['family']}), {amount(flops, 'FLOP')} in all")
+    for stage in plan["stages"]:
+        reporter.say(
+            f"  {stage['name']}: {stage['steps']:,} steps, {amount(stage['tokens'])} tokens, "
+            f"{stage['epochs']:.2f} epochs of {stage['rows']:,} rows"
+        )
+        over = stage["overflow"]
+        if over["tokens_cut"]:
+            reporter.notice(
+                f"stage {stage['name']}: {over['documents_over']} documents are longer than "
+                f"{stage['sequence_length']}; {over['tokens_cut']:,} tokens are left out ({over['rule']})"
+            )
 
 
 def shape_of(model: Model, vocab_size: int) -> Shape:
     """The recipe's model with the vocabulary its tokenizer turned out to have."""
-    names = ("norm", "positions", "d_model", "layers", "heads", "d_ff", "context", "dropout", "tie_embeddings")
+    names = (
+        "norm",
+        "positions",
+        "d_model",
+        "layers",
+        "heads",
+        "d_ff",
+        "context",
+        "dropout",
+        "tie_embeddings",
+    )
     return Shape(vocab_size=vocab_size, **{name: getattr(model, name) for name in names})
 
 
-def _stage(stage: Stage, shape: Shape, parts: dict[str, int], prepared: store.Artefact, vocab_size: int) -> dict[str, Any]:
+def _stage(
+    stage: Stage, shape: Shape, parts: dict[str, int], prepared: store.Artefact, vocab_size: int
+) -> dict[str, Any]:
     assert stage.sequence_length is not None
     training = TokenStore.open(prepared.folder / stage.name / "train", vocab_size)
     rows = packing.plan_rows(training, stage.sequence_length, stage.overflow)
     per_step = stage.batch_size * stage.accumulation
     steps = packing.step_count(len(rows), per_step, steps=stage.steps, epochs=stage.epochs)
     if stage.warmup_steps > steps:
-        raise DataError(f"the warm-up ({stage.warmup_steps} steps) is longer than the stage ({steps} steps)", where=f"stages.{stage.name}.warmup_steps", fix="shorten it, or train longer")
+        raise DataError(
+            f"the warm-up ({stage.warmup_steps} steps) is longer than the stage ({steps} steps)",
+            where=f"stages.{stage.name}.warmup_steps",
+            fix="shorten it, or train longer",
+        )
     tokens = round(steps * per_step * rows.tokens / len(rows))
     return {
         "name": stage.name,
@@ -96,4 +133,8 @@ def _check_disk(folder: Path, needed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < 1.2 * needed:
-        raise WhetError(f"training needs about {amount(needed, 'B')} of disk, {amount(free, 'B')} are free", where=str(folder), fix="free some space, set output elsewhere, or lower keep")
+        raise WhetError(
+            f"training needs about {amount(needed, 'B')} of disk, {amount(free, 'B')} are free",
+            where=str(folder),
+            fix="free some space, set output elsewhere, or lower keep",
+        )

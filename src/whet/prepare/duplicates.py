@@ -5,7 +5,7 @@ many documents pass. 128 permutations in 16 bands of 8 rows; a candidate counts 
 the share of equal signature entries reaches the threshold. Documents with fewer than `MIN_SHINGLES`
 distinct five-word shingles are only compared exactly: their signatures say too little.
 
-Cost: about a millisecond per kilobyte-sized document, 1.3 kB of disk each.
+Cost: about a millisecond per kilobyte-sized document, 1.3 kB of disk each; memory for one document.
 """
 
 from __future__ import annotations
@@ -25,17 +25,23 @@ from whet.records import Document
 
 PERMUTATIONS, BANDS = 128, 16
 SHINGLE_WORDS, MIN_SHINGLES = 5, 8
+HASHED_AT_ONCE = 4096
+"""Shingles whose 128 hashes are in memory at a time (12 MB)."""
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """An earlier document that this one repeats. `similarity` is 1.0 for equal texts."""
+    """An earlier document that this one repeats.
+
+    `exact` says that the texts are equal; `similarity` is 1.0 then, but also where only spacing differs.
+    """
 
     origin: str
     group: str
     stage: str
     similarity: float
+    exact: bool
 
 
 class DuplicateIndex:
@@ -59,41 +65,49 @@ class DuplicateIndex:
         """Earlier documents that `document` repeats, equal ones first, and its signature for `add`."""
         digest = bytes.fromhex(document.digest)
         rows = self._db.execute(
-            "SELECT seen.origin, seen.grp, seen.stage FROM exact JOIN seen USING (id) WHERE digest = ?", (digest,)
-        )
-        found = [Twin(*row, 1.0) for row in rows]
+            "SELECT seen.id, origin, grp, seen.stage FROM exact JOIN seen USING (id) WHERE digest = ? ORDER BY id",
+            (digest,),
+        ).fetchall()
+        found = [Twin(origin, group, where, 1.0, True) for _, origin, group, where in rows]
         signature = self._signature(document.text) if self.similarity is not None else None
         if signature is not None:
-            found += self._near(signature)
+            found += self._near(signature, {row[0] for row in rows})
         return found, signature
 
     def add(self, document: Document, stage: str, signature: npt.NDArray[Any] | None) -> None:
         """Remember a document that was kept."""
         blob = None if signature is None else signature.tobytes()
         cursor = self._db.execute(
-            "INSERT INTO seen (origin, grp, stage, signature) VALUES (?, ?, ?, ?)", (document.origin, document.group, stage, blob)
+            "INSERT INTO seen (origin, grp, stage, signature) VALUES (?, ?, ?, ?)",
+            (document.origin, document.group, stage, blob),
         )
         key = cursor.lastrowid
-        self._db.execute("INSERT OR IGNORE INTO exact VALUES (?, ?, ?)", (bytes.fromhex(document.digest), stage, key))
+        self._db.execute(
+            "INSERT OR IGNORE INTO exact VALUES (?, ?, ?)", (bytes.fromhex(document.digest), stage, key)
+        )
         if signature is not None:
-            self._db.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?)", ((band, key) for band in _bands(signature)))
+            self._db.executemany(
+                "INSERT OR IGNORE INTO bands VALUES (?, ?)", ((band, key) for band in _bands(signature))
+            )
 
     def close(self) -> None:
         """Close the database; its file is the caller's."""
         self._db.close()
 
-    def _near(self, signature: npt.NDArray[Any]) -> list[Twin]:
+    def _near(self, signature: npt.NDArray[Any], equal: set[int]) -> list[Twin]:
+        """Documents that share a band and are similar enough, without those known to be equal."""
         bands = list(_bands(signature))
         marks = ",".join("?" * len(bands))
         rows = self._db.execute(
-            f"SELECT DISTINCT seen.id, origin, grp, stage, signature FROM bands JOIN seen USING (id) WHERE band IN ({marks}) ORDER BY seen.id",
+            "SELECT DISTINCT seen.id, origin, grp, stage, signature FROM bands JOIN seen USING (id) "
+            f"WHERE band IN ({marks}) ORDER BY seen.id",
             bands,
         )
         found = []
-        for _, origin, group, stage, blob in rows:
+        for key, origin, group, stage, blob in rows:
             similarity = float(np.mean(np.frombuffer(blob, np.uint32) == signature))
-            if self.similarity is not None and similarity >= self.similarity:
-                found.append(Twin(origin, group, stage, similarity))
+            if key not in equal and self.similarity is not None and similarity >= self.similarity:
+                found.append(Twin(origin, group, stage, similarity, False))
         return found
 
     def _signature(self, text: str) -> npt.NDArray[Any] | None:
@@ -102,14 +116,15 @@ class DuplicateIndex:
             return None
         minhash = self._minhash.copy()
         minhash.clear()
-        minhash.update_batch(shingles)
+        for first in range(0, len(shingles), HASHED_AT_ONCE):
+            minhash.update_batch(shingles[first : first + HASHED_AT_ONCE])
         return np.asarray(minhash.hashvalues, np.uint64).astype(np.uint32)
 
 
 def shingle_hashes(text: str) -> npt.NDArray[np.uint64]:
     """Distinct 32-bit hashes of every run of five words or signs; the same on every machine."""
     ids: dict[str, int] = {}
-    words = np.asarray([_word_hash(word, ids) for word in _WORD.findall(text)], np.uint64)
+    words = np.fromiter((_word_hash(match[0], ids) for match in _WORD.finditer(text)), np.uint64)
     count = len(words) - SHINGLE_WORDS + 1
     if count <= 0:
         return np.zeros(0, np.uint64)
@@ -122,7 +137,9 @@ def shingle_hashes(text: str) -> npt.NDArray[np.uint64]:
 
 def _word_hash(word: str, known: dict[str, int]) -> int:
     if word not in known:
-        known[word] = int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+        known[word] = int.from_bytes(
+            hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little"
+        )
     return known[word]
 
 

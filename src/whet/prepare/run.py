@@ -2,32 +2,33 @@
 
     sources -> clean -> drop duplicates -> [spool] -> split by groups -> tokenizer -> token stores
 
-Everything streams: one document is in memory at a time (a few hundred while encoding). The spool is a
-compressed file per stage that lives only while the room runs. Every record is kept or dropped by name;
-the manifest counts both.
+Everything streams: one document is in memory at a time, a few megabytes of them while encoding, and the
+names of all groups. The spool is a compressed file per stage that lives only while the room runs. Every
+record is kept or dropped by name; the manifest counts both.
 """
 
 from __future__ import annotations
 
-import io
-import json
+import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from whet import store
 from whet.cleaning.base import FILTERS, Filter, clean
 from whet.errors import DataError
 from whet.prepare import leakage, split
 from whet.prepare.duplicates import DuplicateIndex, Twin
+from whet.prepare.spool import StageSpool
 from whet.progress import Reporter, duration
-from whet.recipe.schema import Prepare, Recipe, Stage
-from whet.records import Document, Dropped, Tally
+from whet.recipe.schema import Prepare, Recipe
+from whet.records import Document, Dropped
 from whet.text import tokenizer as tokenizers
 from whet.text.tokenizer import Tokenizer
 from whet.tokenstore import TokenStore, TokenWriter
@@ -37,16 +38,11 @@ ENCODE_BYTES = 4 * 2**20
 ENCODE_DOCUMENTS = 256
 
 
-@dataclass(slots=True)
-class StageSpool:
-    """One stage's cleaned documents on disk, and what is known of them."""
+SPOOL = ".spool"
+"""Begins with a dot, as no stage's name can."""
 
-    stage: Stage
-    path: Path
-    tally: Tally = field(default_factory=Tally)
-    groups: set[str] = field(default_factory=set)
-    text_bytes: int = 0
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+Sides = dict[str, split.Side]
+Writers = dict[str, TokenWriter]
 
 
 def run(recipe: Recipe, folder: Path, reporter: Reporter, *, force: bool = False) -> store.Artefact:
@@ -60,36 +56,47 @@ def run(recipe: Recipe, folder: Path, reporter: Reporter, *, force: bool = False
     began = time.monotonic()
     record: dict[str, Any] = {}
     with store.staged(target, kind=KIND, key=key, record=record) as work:
-        spool = work / "spool"
-        spool.mkdir()
-        stages = _gather(recipe, spool, reporter)
-        sides, notices = split.assign(
-            {item.stage.name: item.groups for item in stages if item.groups}, recipe.seed, recipe.prepare.validation_share, recipe.prepare.test_share
-        )
-        tokenizer = _tokenizer(recipe, stages, sides, reporter)
-        tokenizers.save(tokenizer, work / "tokenizer", context=recipe.model.context)
-        for item in stages:
-            _encode(item, sides, tokenizer, work / item.stage.name, reporter)
-        record.update(_record(recipe, stages, tokenizer, work))
-        record["notices"] = [*notices, *tokenizer.notes, *_leaks(record)]
-        record["seconds"] = round(time.monotonic() - began, 2)
-        _remove(spool)
+        record.update(_fill(recipe, work, reporter), seconds=round(time.monotonic() - began, 2))
     for notice in record["notices"]:
         reporter.notice(notice)
     reporter.say(f"prepare: done in {duration(record['seconds'])}, in {target}")
     return store.open_artefact(target, KIND, verify=False)
 
 
+def _fill(recipe: Recipe, work: Path, reporter: Reporter) -> dict[str, Any]:
+    """Write tokenizer and token stores of all stages into `work`; what the manifest says about them."""
+    spool = work / SPOOL
+    spool.mkdir()
+    stages = _gather(recipe, spool, reporter)
+    groups = {item.stage.name: item.bytes_by_group.keys() for item in stages}
+    sides, notices = split.assign(
+        groups, recipe.seed, recipe.prepare.validation_share, recipe.prepare.test_share
+    )
+    tokenizer = _tokenizer(recipe, stages, sides, reporter)
+    tokenizers.save(tokenizer, work / "tokenizer", context=recipe.model.context)
+    for item in stages:
+        _encode(item, sides, tokenizer, work / item.stage.name, reporter)
+    record = _record(recipe, stages, tokenizer, work)
+    shutil.rmtree(spool)
+    notices += [*tokenizer.notes, *_leaks(record), *_empty(recipe, stages, sides)]
+    return {**record, "notices": notices}
+
+
 def prepared_key(recipe: Recipe) -> str:
     """The hash of everything the prepared folder is made from."""
+    existing = recipe.tokenizer.path
+    data = [
+        [stage.name, [[source.model_dump(mode="json"), source.fingerprint()] for source in stage.data]]
+        for stage in recipe.stages
+    ]
     return store.content_hash(
         {
-            "prepare": recipe.prepare.model_dump(),
-            "tokenizer": recipe.tokenizer.model_dump(),
-            "tokenizer_files": tokenizers.fingerprint(Path(recipe.tokenizer.path)) if recipe.tokenizer.path else None,
+            "prepare": recipe.prepare.model_dump(mode="json"),
+            "tokenizer": recipe.tokenizer.model_dump(mode="json"),
+            "tokenizer_files": tokenizers.fingerprint(Path(existing)) if existing else None,
             "context": recipe.model.context,
             "seed": recipe.seed,
-            "data": {stage.name: [[source.model_dump(), source.fingerprint()] for source in stage.data] for stage in recipe.stages},
+            "data": data,
             "code": store.code_hash("prepare", "sources", "cleaning", "text", "tokenstore", "records"),
             "libraries": store.versions("tokenizers", "datasketch", "numpy"),
         }
@@ -98,25 +105,28 @@ def prepared_key(recipe: Recipe) -> str:
 
 def _gather(recipe: Recipe, spool: Path, reporter: Reporter) -> list[StageSpool]:
     """Read, clean and deduplicate every stage's documents into its spool file."""
-    filters = chosen_filters(recipe.prepare)
-    index = DuplicateIndex(spool / "duplicates.sqlite", recipe.prepare.near_duplicate_similarity)
-    stages = []
-    for stage in recipe.stages:
-        item = StageSpool(stage, spool / f"{len(stages)}.jsonl.zst")
-        if not stage.data[0].PRETOKENIZED:
-            stream = clean(chain.from_iterable(source.documents() for source in stage.data), filters)
-            with reporter.task(f"read {stage.name}") as task, _zst_writer(item.path) as file:
-                for document, twins in _distinct(stream, index, item, recipe.prepare):
-                    elsewhere = sorted({twin.group for twin in twins if twin.group != document.group})
-                    file.write(json.dumps([asdict(document), elsewhere]) + "\n")
-                    item.groups.add(document.group)
-                    item.text_bytes += document.size_bytes
-                    task.advance()
-            if not item.groups:
-                raise DataError(_nothing_left(item), where=f"stages.{stage.name}.data", fix="look at the reasons; loosen prepare.cleaning or change the data")
-        stages.append(item)
-    index.close()
+    stages = [StageSpool(stage, spool / f"{at}.jsonl.zst") for at, stage in enumerate(recipe.stages)]
+    with closing(DuplicateIndex(spool / "seen.sqlite", recipe.prepare.near_duplicate_similarity)) as index:
+        for item in stages:
+            if not item.stage.data[0].PRETOKENIZED:
+                _read(item, index, recipe.prepare, reporter)
     return stages
+
+
+def _read(item: StageSpool, index: DuplicateIndex, settings: Prepare, reporter: Reporter) -> None:
+    raw = chain.from_iterable(source.documents() for source in item.stage.data)
+    stream = clean(raw, chosen_filters(settings))
+    with reporter.task(f"read {item.stage.name}") as task, item.writer() as spool:
+        for document, twins in _distinct(stream, index, item, settings):
+            spool.add(document, sorted({twin.group for twin in twins if twin.group != document.group}))
+            task.advance()
+    if not item.bytes_by_group:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in item.tally.dropped.most_common(5))
+        raise DataError(
+            f"no document is left after cleaning ({reasons or 'the sources yielded none'})",
+            where=f"stages.{item.stage.name}.data",
+            fix="look at the reasons; loosen prepare.cleaning or change the data",
+        )
 
 
 def chosen_filters(settings: Prepare) -> list[Filter]:
@@ -132,67 +142,55 @@ def chosen_filters(settings: Prepare) -> list[Filter]:
 def _distinct(
     stream: Iterator[Document | Dropped], index: DuplicateIndex, item: StageSpool, settings: Prepare
 ) -> Iterator[tuple[Document, list[Twin]]]:
-    """Documents that are new to their stage, with their twins in other stages; the others are counted."""
+    """Documents that are new to their stage, with all their twins; the others are counted."""
     for entry in stream:
         if isinstance(entry, Dropped):
             item.tally.drop(entry)
             continue
         twins, signature = index.twins(entry, item.stage.name)
-        here = [twin for twin in twins if twin.stage == item.stage.name]
-        exact = next((twin for twin in here if twin.similarity == 1.0), None) if settings.exact_duplicates == "drop" else None
-        near = next((twin for twin in here if twin.similarity < 1.0), None)
-        twin = exact or near
-        if twin:
-            reason = "exact duplicate" if exact else "near duplicate"
-            detail = f"of {twin.origin}" if exact else f"{twin.similarity:.2f} of {twin.origin}"
-            item.tally.drop(Dropped(origin=entry.origin, reason=reason, detail=detail, size_bytes=entry.size_bytes))
-            continue
-        index.add(entry, item.stage.name, signature)
-        yield entry, twins
+        repeated = [
+            twin
+            for twin in twins
+            if twin.stage == item.stage.name and not (twin.exact and settings.exact_duplicates == "keep")
+        ]
+        if repeated:
+            item.tally.drop(_repetition(entry, repeated[0]))
+        else:
+            index.add(entry, item.stage.name, signature)
+            yield entry, twins
 
 
-def _spooled(item: StageSpool) -> Iterator[tuple[Document, list[str]]]:
-    import zstandard
-
-    if not item.path.exists():
-        return
-    with item.path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-        for line in io.TextIOWrapper(stream, "utf-8"):
-            values, elsewhere = json.loads(line)
-            yield Document(**{**values, "changes": tuple(values["changes"])}), elsewhere
+def _repetition(document: Document, twin: Twin) -> Dropped:
+    reason = "exact duplicate" if twin.exact else "near duplicate"
+    detail = f"of {twin.origin}" if twin.exact else f"{twin.similarity:.2f} of {twin.origin}"
+    return Dropped(origin=document.origin, reason=reason, detail=detail, size_bytes=document.size_bytes)
 
 
-def _zst_writer(path: Path) -> io.TextIOWrapper:
-    import zstandard
-
-    return io.TextIOWrapper(zstandard.ZstdCompressor(level=1).stream_writer(path.open("wb")), "utf-8")
-
-
-def _tokenizer(recipe: Recipe, stages: list[StageSpool], sides: dict[str, split.Side], reporter: Reporter) -> Tokenizer:
-    if recipe.tokenizer.path:
-        return tokenizers.load(Path(recipe.tokenizer.path))
-    reporter.say(f"tokenizer: learning {recipe.tokenizer.vocab_size:,} tokens from the training documents")
+def _tokenizer(recipe: Recipe, stages: list[StageSpool], sides: Sides, reporter: Reporter) -> Tokenizer:
+    settings = recipe.tokenizer
+    if settings.path:
+        return tokenizers.load(Path(settings.path))
+    reporter.say(f"tokenizer: learning {settings.vocab_size:,} tokens from the training documents")
     training = (
-        (document.text, document.size_bytes) for item in stages for document, _ in _spooled(item) if sides[document.group] == "train"
+        (document.text, document.size_bytes)
+        for item in stages
+        for document in item.sided(sides)
+        if isinstance(document, Document) and sides[document.group] == "train"
     )
-    total = sum(item.text_bytes for item in stages)
-    texts = tokenizers.sampled(training, total, recipe.tokenizer.sample_bytes)
-    return tokenizers.train(texts, vocab_size=recipe.tokenizer.vocab_size, special_tokens=recipe.tokenizer.special_tokens)
+    by_group = chain.from_iterable(item.bytes_by_group.items() for item in stages)
+    total = sum(size for group, size in by_group if sides[group] == "train")
+    texts = tokenizers.sampled(training, total, settings.sample_bytes)
+    return tokenizers.train(texts, vocab_size=settings.vocab_size, special_tokens=settings.special_tokens)
 
 
-def _encode(item: StageSpool, sides: dict[str, split.Side], tokenizer: Tokenizer, folder: Path, reporter: Reporter) -> None:
+def _encode(item: StageSpool, sides: Sides, tokenizer: Tokenizer, folder: Path, reporter: Reporter) -> None:
     """Write the stage's three token stores."""
-    writers = {name: TokenWriter(folder / name, tokenizer.vocab_size) for name in split.SIDES}
+    writers: Writers = {name: TokenWriter(folder / name, tokenizer.vocab_size) for name in split.SIDES}
     try:
         if item.stage.data[0].PRETOKENIZED:
             _copy_arrays(item, writers, tokenizer)
-        with reporter.task(f"encode {item.stage.name}", item.text_bytes / 1e6 or None) as task:
-            for batch in _batches(_sided(item, sides)):
-                for document, ids in zip(batch, tokenizer.encode_documents([d.text for d in batch]), strict=True):
-                    about = {"origin": document.origin, "group": document.group, "language": document.language, "licence": document.licence}
-                    writers[sides[document.group]].add(ids, text_bytes=document.size_bytes, about=about)
-                    item.tally.keep(document)
-                    task.advance(document.size_bytes / 1e6)
+        else:
+            _encode_documents(item, sides, writers, tokenizer, reporter)
         for writer in writers.values():
             writer.finish()
         item.counts = {name: writer.counts() for name, writer in writers.items()}
@@ -200,20 +198,32 @@ def _encode(item: StageSpool, sides: dict[str, split.Side], tokenizer: Tokenizer
         for writer in writers.values():
             writer.close()
     if not item.counts["train"]["documents"]:
-        raise DataError("no document is left for training", where=f"stages.{item.stage.name}.data", fix="lower prepare.validation_share and test_share, or add data")
+        raise DataError(
+            "no document is left for training",
+            where=f"stages.{item.stage.name}.data",
+            fix="lower prepare.validation_share and test_share, or add data",
+        )
 
 
-def _sided(item: StageSpool, sides: dict[str, split.Side]) -> Iterator[Document]:
-    """Documents whose twins in other stages are on the same side; the others are dropped and counted."""
-    for document, elsewhere in _spooled(item):
-        across = next((group for group in elsewhere if group in sides and sides[group] != sides[document.group]), None)
-        if across is None:
-            yield document
+def _encode_documents(
+    item: StageSpool, sides: Sides, writers: Writers, tokenizer: Tokenizer, reporter: Reporter
+) -> None:
+    with reporter.task(f"encode {item.stage.name}", item.text_bytes / 1e6 or None) as task:
+        for batch in _batches(_kept(item, sides)):
+            rows = tokenizer.encode_documents([document.text for document in batch])
+            for document, ids in zip(batch, rows, strict=True):
+                about = {name: getattr(document, name) for name in ("origin", "group", "language", "licence")}
+                writers[sides[document.group]].add(ids, text_bytes=document.size_bytes, about=about)
+                item.tally.keep(document)
+                task.advance(document.size_bytes / 1e6)
+
+
+def _kept(item: StageSpool, sides: Sides) -> Iterator[Document]:
+    for document in item.sided(sides):
+        if isinstance(document, Dropped):
+            item.tally.drop(document)
         else:
-            reason = Dropped(
-                origin=document.origin, reason="near duplicate across the split", detail=f"of {across}", size_bytes=document.size_bytes
-            )
-            item.tally.drop(reason)
+            yield document
 
 
 def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
@@ -229,40 +239,37 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def _copy_arrays(item: StageSpool, writers: dict[str, TokenWriter], tokenizer: Tokenizer) -> None:
+def _copy_arrays(item: StageSpool, writers: Writers, tokenizer: Tokenizer) -> None:
     """Ready-made rows: each is one document, its text bytes are those its tokens stand for."""
     token_bytes = np.asarray(tokenizer.token_bytes(), np.int64)
-    for source in item.stage.data:
+    for number, source in enumerate(item.stage.data):
         for name, rows in source.arrays():  # type: ignore[attr-defined]
             for index, row in enumerate(rows):
-                if int(row.max(initial=0)) >= tokenizer.vocab_size:
-                    raise DataError(
-                        f"row {index} of the {name} array holds id {int(row.max())}, the tokenizer has {tokenizer.vocab_size} ids",
-                        where=f"stages.{item.stage.name}.data",
-                    )
-                origin, size = f"{name}:{index}", int(token_bytes[row].sum())
-                writers[name].add(row, text_bytes=size, about={"origin": origin, "group": origin, "language": "", "licence": ""})
+                origin = f"{name}:{index}" if len(item.stage.data) == 1 else f"{number}:{name}:{index}"
+                _check_ids(row, origin, len(token_bytes), where=f"stages.{item.stage.name}.data")
+                size = int(token_bytes[row].sum())
+                about = {"origin": origin, "group": origin, "language": "", "licence": ""}
+                writers[name].add(row, text_bytes=size, about=about)
                 item.tally.keep_counted(size)
 
 
-def _record(recipe: Recipe, stages: list[StageSpool], tokenizer: Tokenizer, work: Path) -> dict[str, Any]:
-    described = []
-    for item in stages:
-        opened = {name: TokenStore.open(work / item.stage.name / name, tokenizer.vocab_size) for name in split.SIDES}
-        described.append(
-            {
-                "name": item.stage.name,
-                "sources": [source.NAME for source in item.stage.data],
-                "tally": item.tally.as_dict(),
-                "splits": item.counts,
-                "shared_13_token_runs": {name: leakage.shared_share(opened["train"], opened[name]) for name in ("validation", "test")},
-            }
+def _check_ids(row: npt.NDArray[Any], origin: str, vocab_size: int, *, where: str) -> None:
+    largest = int(row.max(initial=0))
+    if largest >= vocab_size:
+        raise DataError(
+            f"row {origin} holds id {largest}, the tokenizer has {vocab_size} ids",
+            where=where,
+            fix="point tokenizer.path at the tokenizer the rows were made with",
         )
+
+
+def _record(recipe: Recipe, stages: list[StageSpool], tokenizer: Tokenizer, work: Path) -> dict[str, Any]:
+    existing = recipe.tokenizer.path is not None
     return {
-        "stages": described,
+        "stages": [_stage_record(item, work / item.stage.name, tokenizer.vocab_size) for item in stages],
         "tokenizer": {
             "vocab_size": tokenizer.vocab_size,
-            "kind": "existing" if recipe.tokenizer.path else "byte-level BPE trained on the training documents",
+            "kind": "existing" if existing else "byte-level BPE trained on the training documents",
             "special_tokens": list(tokenizer.special_tokens.values()),
             "special_ids": tokenizer.special_ids,
         },
@@ -270,25 +277,44 @@ def _record(recipe: Recipe, stages: list[StageSpool], tokenizer: Tokenizer, work
     }
 
 
+def _stage_record(item: StageSpool, folder: Path, vocab_size: int) -> dict[str, Any]:
+    train = TokenStore.open(folder / "train", vocab_size)
+    shared = {
+        name: leakage.shared_share(train, TokenStore.open(folder / name, vocab_size))
+        for name in ("validation", "test")
+    }
+    return {
+        "name": item.stage.name,
+        "sources": [source.NAME for source in item.stage.data],
+        "tally": item.tally.as_dict(),
+        "splits": item.counts,
+        "shared_13_token_runs": shared,
+    }
+
+
 def _leaks(record: dict[str, Any]) -> list[str]:
     return [
-        f"stage {stage['name']}: {share:.1%} of the {name} split's 13-token runs also stand in its training text; the held-out figures may flatter"
+        f"stage {stage['name']}: {share:.1%} of the {name} split's 13-token runs also stand in its "
+        "training text; the held-out figures may flatter"
         for stage in record["stages"]
         for name, share in stage["shared_13_token_runs"].items()
         if share is not None and share > LEAK_SHARE
     ]
 
 
+def _empty(recipe: Recipe, stages: list[StageSpool], sides: Sides) -> list[str]:
+    """Wanted splits that are empty although groups were chosen for them, or that token arrays do not hold."""
+    shares = {"validation": recipe.prepare.validation_share, "test": recipe.prepare.test_share}
+    notices = []
+    for item in stages:
+        expected: set[str] = {sides[group] for group in item.bytes_by_group} or set(shares)
+        notices += [
+            f"stage {item.stage.name}: the {name} split is empty; nothing is held out for it"
+            for name, share in shares.items()
+            if share and name in expected and not item.counts[name]["documents"]
+        ]
+    return notices
+
+
 LEAK_SHARE = 0.05
 """Above this the report warns of leakage."""
-
-
-def _nothing_left(item: StageSpool) -> str:
-    reasons = ", ".join(f"{count} {reason}" for reason, count in item.tally.dropped.most_common(5))
-    return f"no document is left after cleaning ({reasons or 'the sources yielded none'})"
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder)

@@ -8,7 +8,7 @@ moves none of the others. Only where that leaves a stage without held-out groups
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 Side = Literal["train", "validation", "test"]
@@ -30,24 +30,41 @@ def side(group: str, seed: int, validation_share: float, test_share: float) -> S
 
 
 def assign(
-    groups_by_stage: dict[str, Iterable[str]], seed: int, validation_share: float, test_share: float
+    groups_by_stage: Mapping[str, Collection[str]], seed: int, validation_share: float, test_share: float
 ) -> tuple[dict[str, Side], list[str]]:
     """The side of every group, and notices about what had to be moved or could not be held out."""
-    sides: dict[str, Side] = {}
-    for groups in groups_by_stage.values():
-        for group in groups:
-            sides[group] = side(group, seed, validation_share, test_share)
+    sides = {
+        group: side(group, seed, validation_share, test_share)
+        for groups in groups_by_stage.values()
+        for group in groups
+    }
+    wanted: tuple[tuple[Side, float], ...] = (("test", test_share), ("validation", validation_share))
     notices = []
     for stage, groups in groups_by_stage.items():
-        ordered = sorted(set(groups), key=lambda group: position(group, seed))
-        for wanted, share in (("test", test_share), ("validation", validation_share)):
-            present = [sides[group] for group in ordered]
-            if not share or wanted in present or not ordered:
-                continue
-            free = next((group for group in ordered if sides[group] == "train"), None)
-            if free is None or present.count("train") < 2:
-                notices.append(f"stage {stage}: {len(ordered)} group(s) are too few for a {wanted} split; nothing is held out for it")
-                continue
-            sides[free] = "test" if wanted == "test" else "validation"
-            notices.append(f"stage {stage}: too small for a {wanted} share of {share:g}; one whole group was held out instead")
+        for name, share in wanted:
+            if share and groups and not any(sides[group] == name for group in groups):
+                notices.append(_hold_out_one(stage, name, share, sides, groups_by_stage, seed))
     return sides, notices
+
+
+def _hold_out_one(
+    stage: str,
+    name: Side,
+    share: float,
+    sides: dict[str, Side],
+    groups_by_stage: Mapping[str, Collection[str]],
+    seed: int,
+) -> str:
+    """Move one training group of a small stage to the side it lacks, if every stage can do without it."""
+    needed = set().union(*(_last_for_training(groups, sides) for groups in groups_by_stage.values()))
+    free = [group for group in groups_by_stage[stage] if sides[group] == "train" and group not in needed]
+    if not free:
+        few = f"{len(groups_by_stage[stage])} group(s) are too few for a {name} split"
+        return f"stage {stage}: {few}; nothing is held out for it"
+    sides[min(free, key=lambda group: position(group, seed))] = name
+    return f"stage {stage}: too small for a {name} share of {share:g}; one whole group was held out instead"
+
+
+def _last_for_training(groups: Collection[str], sides: dict[str, Side]) -> list[str]:
+    training = [group for group in groups if sides[group] == "train"]
+    return training if len(training) == 1 else []

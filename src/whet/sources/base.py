@@ -52,4 +52,4 @@ def resolve(path: str, info: ValidationInfo) -> Path:
     return Path(folder, Path(path).expanduser()).absolute()
 
 
-SOURCES: Registry[Source] = Registry(Source, "whet.sources", ("UNITS", "EXAMPLE"))  # type: ignore[type-abstract]
+SOURCES: Registry[Source] = Registry(Source, "whet.sources", ("UNITS", "EXAMPLE"))

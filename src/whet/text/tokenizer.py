@@ -9,8 +9,10 @@ as ordinary bytes: material never turns into control ids.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +42,14 @@ RESERVED = (
 """Kept free for later stages: tagged code, tools, fill-in-the-middle."""
 
 SPLIT_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+
+PIECE_BYTES = 64 * 2**10
+"""Where a sample cannot take whole texts, it takes beginnings of about this size."""
+
+_BYTE_FALLBACK = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +62,15 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids, special tokens included."""
-        return self.backend.get_vocab_size(with_added_tokens=True)
+        """Number of ids, special tokens included: one more than the largest (some tokenizers have gaps)."""
+        added = self.backend.get_added_tokens_decoder()
+        return max(self.backend.get_vocab_size(with_added_tokens=True), max(added, default=-1) + 1)
 
     @property
     def special_tokens(self) -> dict[int, str]:
         """Id -> string of every special token."""
-        return {index: str(token.content) for index, token in self.backend.get_added_tokens_decoder().items()}
+        added = self.backend.get_added_tokens_decoder().items()
+        return {index: str(token.content) for index, token in added if token.special}
 
     def encode_documents(self, texts: Sequence[str]) -> list[list[int]]:
         """`<bos>` text `<eos>` for every text; special strings inside a text stay ordinary text."""
@@ -76,59 +86,114 @@ class Tokenizer:
         """Text of the ids, special tokens left out; bytes that are not UTF-8 become U+FFFD."""
         return self.backend.decode(list(ids), skip_special_tokens=True)
 
-    def token_bytes(self) -> list[int]:
-        """Bytes of text each id stands for (0 for special tokens), for bits per byte and previews."""
-        special = self.special_tokens
-        alphabet = _byte_alphabet()
-        return [
-            0 if index in special else sum(1 if c in alphabet else len(c.encode()) for c in self.backend.id_to_token(index) or "")
-            for index in range(self.vocab_size)
+    def token_contents(self) -> list[bytes]:
+        """The bytes of text each id stands for, for bits per byte and previews; none for special tokens.
+
+        Exact for byte-level tokenizers; in others the word mark stands for a space.
+        """
+        alphabet = _byte_alphabet() if self._byte_level else {}
+        contents = [
+            _content(self.backend.id_to_token(index) or "", alphabet) for index in range(self.vocab_size)
         ]
+        for index, token in self.backend.get_added_tokens_decoder().items():
+            contents[index] = b"" if token.special else str(token.content).encode()
+        return contents
+
+    def token_bytes(self) -> list[int]:
+        """How many bytes of text each id stands for; 0 for special tokens."""
+        return [len(content) for content in self.token_contents()]
+
+    @property
+    def _byte_level(self) -> bool:
+        decoder = self.backend.decoder
+        return decoder is not None and b'"ByteLevel"' in decoder.__getstate__()
+
+
+def _content(token: str, alphabet: dict[str, int]) -> bytes:
+    if alphabet:
+        return b"".join(bytes([alphabet[c]]) if c in alphabet else c.encode() for c in token)
+    fallback = _BYTE_FALLBACK.fullmatch(token)
+    return bytes.fromhex(fallback[1]) if fallback else token.replace("\u2581", " ").encode()
 
 
 def train(texts: Iterable[str], *, vocab_size: int, special_tokens: Sequence[str] = ()) -> Tokenizer:
-    """Learn the merges from `texts` (read once, streamed). Raises DataError if the text is too little for `vocab_size`."""
-    from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, processors, trainers
-    from tokenizers import Tokenizer as Backend
+    """Learn the merges from `texts` (read once, streamed).
+
+    Raises DataError if the text is too little for `vocab_size`, or if a special token cannot be told from
+    ordinary text.
+    """
+    from tokenizers import AddedToken, processors, trainers
 
     names = list(dict.fromkeys([*CONTROL.values(), *RESERVED, *special_tokens]))
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    if vocab_size < len(names) + len(alphabet):
-        raise DataError(f"vocab_size {vocab_size} has no room for {len(alphabet)} bytes and {len(names)} special tokens", where="tokenizer.vocab_size")
-    backend = Backend(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT_PATTERN), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    backend.decoder = decoders.ByteLevel()
+    _check_room(vocab_size, names)
+    backend = _untrained()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[AddedToken(name, special=True, normalized=False) for name in names],
-        initial_alphabet=sorted(alphabet),
+        initial_alphabet=sorted(_byte_alphabet()),
         show_progress=False,
     )
     backend.train_from_iterator(texts, trainer)
-    if backend.get_vocab_size() < vocab_size:
-        raise DataError(
-            f"the training text yields only {backend.get_vocab_size()} tokens, vocab_size asks for {vocab_size}",
-            where="tokenizer.vocab_size",
-            fix=f"set tokenizer.vocab_size to {backend.get_vocab_size()} or less, or add text",
-        )
-    ids = {role: backend.token_to_id(token) for role, token in CONTROL.items()}
+    _check_trained(backend, vocab_size, names)
+    ids = {role: names.index(token) for role, token in CONTROL.items()}
     backend.post_processor = processors.TemplateProcessing(
-        single="<bos> $A", pair="<bos> $A <sep> $B", special_tokens=[("<bos>", ids["bos"]), ("<sep>", ids["sep"])]
+        single="<bos> $A",
+        pair="<bos> $A <sep> $B",
+        special_tokens=[("<bos>", ids["bos"]), ("<sep>", ids["sep"])],
     )
     backend.encode_special_tokens = True
     return Tokenizer(backend, ids)
+
+
+def _untrained() -> tokenizers.Tokenizer:
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    backend = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(SPLIT_PATTERN), "isolated")
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
+    backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+def _check_room(vocab_size: int, names: list[str]) -> None:
+    if "" in names:
+        raise DataError("a special token cannot be empty", where="tokenizer.special_tokens")
+    if vocab_size < len(names) + 256:
+        raise DataError(
+            f"vocab_size {vocab_size} has no room for 256 bytes and {len(names)} special tokens",
+            where="tokenizer.vocab_size",
+        )
+
+
+def _check_trained(backend: tokenizers.Tokenizer, vocab_size: int, names: list[str]) -> None:
+    reached = backend.get_vocab_size()
+    merged = {"".join(pair) for pair in json.loads(backend.to_str())["model"]["merges"]}
+    for name in names:
+        # BPE would give the ordinary word and the control token one id
+        if name in merged or name in _byte_alphabet():
+            raise DataError(
+                f"the special token {name!r} is ordinary text here: every such word would become it",
+                where="tokenizer.special_tokens",
+                fix="choose one that no text holds as a word, such as <|name|>",
+            )
+    if reached < vocab_size:
+        raise DataError(
+            f"the training text yields only {reached} tokens, vocab_size asks for {vocab_size}",
+            where="tokenizer.vocab_size",
+            fix=f"set tokenizer.vocab_size to {reached} or less, or add text",
+        )
 
 
 def save(tokenizer: Tokenizer, folder: Path, *, context: int) -> None:
     """Write tokenizer.json and tokenizer_config.json, as `transformers.AutoTokenizer` reads them."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.backend.save(str(folder / "tokenizer.json"), pretty=False)
-    names = {role: tokenizer.special_tokens[index] for role, index in tokenizer.special_ids.items() if index in tokenizer.special_tokens}
+    names = {
+        role: tokenizer.special_tokens[index]
+        for role, index in tokenizer.special_ids.items()
+        if index in tokenizer.special_tokens
+    }
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": context,
@@ -141,36 +206,66 @@ def save(tokenizer: Tokenizer, folder: Path, *, context: int) -> None:
 def load(path: Path) -> Tokenizer:
     """Read a folder with tokenizer.json (and tokenizer_config.json), or such a file itself.
 
+    What would cut, pad or randomise documents is switched off, and what begins and ends a text can no
+    longer be written in it; the files stay as they are.
     Raises DataError if it is missing, damaged, or names no beginning- and end-of-text tokens.
     """
-    from tokenizers import Tokenizer as Backend
-
     file = path / "tokenizer.json" if path.is_dir() else path
-    if not file.is_file() or file.stat().st_size > limits.MANIFEST_BYTES:
-        raise DataError("no tokenizer.json here (or it is too large)", where=str(file), fix="point tokenizer.path at a saved tokenizer's folder")
-    try:
-        backend = Backend.from_file(str(file))
-    except Exception as error:  # noqa: BLE001 (the Rust side raises bare Exception)
-        raise DataError(f"not a tokenizer: {error}", where=str(file)) from error
-    backend.encode_special_tokens = True
+    backend = _backend(file)
     ids = _roles(backend, file.with_name("tokenizer_config.json"))
-    notes = []
     for role in ("bos", "eos"):
         if role not in ids:
-            raise DataError(f"the tokenizer names no {role} token", where=str(file.parent), fix=f"set {role}_token in tokenizer_config.json")
+            raise DataError(
+                f"the tokenizer names no {role} token",
+                where=str(file.parent),
+                fix=f"set {role}_token in tokenizer_config.json",
+            )
+    notes = _make_inert(backend, ids)
     if "pad" not in ids:
         ids["pad"] = ids["eos"]
-        notes.append("the tokenizer has no pad token; positions that only fill a row hold the end-of-text token and are never learned")
+        notes.append(
+            "the tokenizer has no pad token; "
+            "positions that only fill a row hold the end-of-text token and are never learned"
+        )
     return Tokenizer(backend, ids, tuple(notes))
 
 
+def _backend(file: Path) -> tokenizers.Tokenizer:
+    from tokenizers import Tokenizer as Backend
+
+    if not file.is_file() or file.stat().st_size > limits.MANIFEST_BYTES:
+        raise DataError(
+            "no tokenizer.json here (or it is too large)",
+            where=str(file),
+            fix="point tokenizer.path at a saved tokenizer's folder",
+        )
+    try:
+        return Backend.from_file(str(file))
+    except Exception as error:  # the Rust side raises bare ones
+        raise DataError(f"not a tokenizer: {error}", where=str(file)) from error
+
+
+def _make_inert(backend: tokenizers.Tokenizer, ids: dict[str, int]) -> list[str]:
+    """Nothing cut, padded or random, and no control id from text; what had to be changed for that."""
+    from tokenizers import AddedToken
+
+    notes = []
+    if backend.truncation or backend.padding:
+        backend.no_truncation()
+        backend.no_padding()
+        notes.append("the tokenizer cuts or pads texts to a length; that is switched off here")
+    if getattr(backend.model, "dropout", None):
+        backend.model.dropout = None
+        notes.append("the tokenizer drops merges at random (BPE dropout); that is switched off here")
+    special = {index for index, token in backend.get_added_tokens_decoder().items() if token.special}
+    plain = [str(backend.id_to_token(index)) for index in sorted(set(ids.values()) - special)]
+    backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in plain])
+    backend.encode_special_tokens = True
+    return notes
+
+
 def _roles(backend: tokenizers.Tokenizer, config: Path) -> dict[str, int]:
-    names: dict[str, Any] = {}
-    if config.is_file():
-        try:
-            names = json.loads(config.read_text("utf-8"))
-        except ValueError as error:
-            raise DataError(f"not JSON: {error}", where=str(config)) from error
+    names = _settings(config)
     ids = {}
     for role, default in CONTROL.items():
         named = names.get(f"{role}_token", default)
@@ -181,24 +276,48 @@ def _roles(backend: tokenizers.Tokenizer, config: Path) -> dict[str, int]:
     return ids
 
 
+def _settings(config: Path) -> dict[str, Any]:
+    if not config.is_file():
+        return {}
+    try:
+        values = json.loads(config.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not JSON: {error}", where=str(config)) from error
+    if not isinstance(values, dict):
+        raise DataError("holds no settings by name", where=str(config))
+    return values
+
+
 def fingerprint(path: Path) -> str:
     """Hash of an existing tokenizer's files."""
-    folder = path if path.is_dir() else path.parent
-    return "-".join(file_hash(folder / name) for name in ("tokenizer.json", "tokenizer_config.json") if (folder / name).is_file())
+    file = path / "tokenizer.json" if path.is_dir() else path
+    files = (file, file.with_name("tokenizer_config.json"))
+    return "-".join(file_hash(item) for item in files if item.is_file())
 
 
 def sampled(texts: Iterable[tuple[str, int]], total_bytes: int, budget_bytes: int) -> Iterator[str]:
-    """Every text while they fit the budget; else texts spread evenly over the stream. `texts` has (text, bytes)."""
+    """Every text while they fit the budget; else an even share of them, never more than the budget.
+
+    `texts` has (text, bytes), `total_bytes` is their sum. A text that is larger than the share due to it is
+    left for later or, from a piece of PIECE_BYTES (or a hundredth of the budget) on, cut to it.
+    """
     share = min(1.0, budget_bytes / max(1, total_bytes))
-    owed = taken = 0.0
+    piece = min(PIECE_BYTES, max(1, budget_bytes // 100))
+    due = 0.0
     for text, size in texts:
-        owed += share * size
-        if taken < owed:
-            taken += size
+        due += share * size
+        if size <= due:
+            due -= size
             yield text
+        elif due >= piece:
+            part = text.encode("utf-8", "surrogatepass")[: int(due)]
+            due -= len(part)
+            yield part.decode("utf-8", "ignore")
 
 
-def _byte_alphabet() -> frozenset[str]:
-    from tokenizers import pre_tokenizers
-
-    return frozenset(pre_tokenizers.ByteLevel.alphabet())
+@cache
+def _byte_alphabet() -> dict[str, int]:
+    """Character -> byte of GPT-2's alphabet: printable Latin-1 stands for itself, the rest from U+0100 on."""
+    kept = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in kept]
+    return {chr(byte): byte for byte in kept} | {chr(256 + at): byte for at, byte in enumerate(others)}

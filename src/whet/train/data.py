@@ -23,17 +23,27 @@ class TrainingData:
         """The micro-batches of optimiser step `step` (0-based)."""
         size, parts = self.stage.batch_size, self.stage.accumulation
         chosen = packing.row_at(len(self.rows), self.seed, step * size * parts, size * parts)
-        return [packing.batch_of(self.store, self.rows, chosen[at : at + size], self.pad_id) for at in range(0, len(chosen), size)]
+        return [
+            packing.batch_of(self.store, self.rows, chosen[at : at + size], self.pad_id)
+            for at in range(0, len(chosen), size)
+        ]
 
     def in_order(self, max_tokens: int) -> list[Batch]:
         """Whole batches in a fixed shuffled order with about `max_tokens` labels (at least one): for validation."""
         count = max(1, min(len(self.rows), max_tokens // self.rows.length))
         chosen = packing.epoch_order(len(self.rows), self.seed, 0)[:count]
         size = self.stage.batch_size
-        return [packing.batch_of(self.store, self.rows, chosen[at : at + size], self.pad_id) for at in range(0, count, size)]
+        return [
+            packing.batch_of(self.store, self.rows, chosen[at : at + size], self.pad_id)
+            for at in range(0, count, size)
+        ]
 
     def names(self, batches: list[Batch], limit: int = 8) -> list[str]:
         """Origins of the documents in these batches, for messages."""
         wanted = sorted({document for batch in batches for document in batch.documents})
-        origins = [about["origin"] for index, about in enumerate(self.store.origins()) if index in set(wanted[:limit])]
+        origins = [
+            about["origin"]
+            for index, about in enumerate(self.store.origins())
+            if index in set(wanted[:limit])
+        ]
         return [*origins, *([f"and {len(wanted) - limit} more"] if len(wanted) > limit else [])]

@@ -11,7 +11,9 @@ from whet.packing import Batch
 from whet.train.data import TrainingData
 
 
-def require_finite(loss: float, grad_norm: float, *, step: int, data: TrainingData, batches: list[Batch]) -> None:
+def require_finite(
+    loss: float, grad_norm: float, *, step: int, data: TrainingData, batches: list[Batch]
+) -> None:
     """Raise LossNotFinite before the optimiser has touched anything, naming step and documents."""
     if math.isfinite(loss) and math.isfinite(grad_norm):
         return
@@ -38,7 +40,9 @@ class StopRequest:
                 break
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 

@@ -36,7 +36,9 @@ class StageLog:
     def __enter__(self) -> StageLog:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
         self._board.close()
 
@@ -44,4 +46,4 @@ class StageLog:
 def _board(folder: Path, step: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)

@@ -56,9 +56,15 @@ class Loop:
             self.progress.seconds += time.perf_counter() - began
             meter.add(self.progress.tokens, time.perf_counter() - began)
             step = self.progress.step
+            figures = self._figures(loss, norm, rate, meter)
+            task.advance(
+                1,
+                loss=f"{loss:.3f}",
+                speed=amount(figures["tokens_per_s"], "tok/s"),
+                memory=amount(figures["memory_peak_bytes"], "B"),
+            )
             if step % self.stage.log_every == 0 or step in (1, self.steps):
-                self._log_step(loss, norm, rate, meter, task)
-            task.advance(1)
+                self.log(figures)
             if step % evaluate_every == 0 or step == self.steps:
                 self._validate()
             if step % save_every == 0 and step < self.steps:
@@ -84,22 +90,18 @@ class Loop:
         self.progress.tokens += sum(batch.label_count for batch in batches)
         return float(loss), norm, rate
 
-    def _log_step(self, loss: float, norm: float, rate: float, meter: _Meter, task: Task) -> None:
-        speed = meter.tokens_per_s()
-        memory = hardware.memory_peak_bytes(self.decoder.device)
-        self.log(
-            {
-                "step": self.progress.step,
-                "tokens": self.progress.tokens,
-                "loss": loss,
-                "learning_rate": rate,
-                "grad_norm": norm,
-                "tokens_per_s": speed,
-                "memory_peak_bytes": memory,
-                "seconds": round(self.progress.seconds, 3),
-            }
-        )
-        task.advance(0, loss=f"{loss:.3f}", speed=amount(speed, "tok/s"), memory=amount(memory, "B"))
+    def _figures(self, loss: float, norm: float, rate: float, meter: _Meter) -> dict[str, Any]:
+        """What is known of the step just finished."""
+        return {
+            "step": self.progress.step,
+            "tokens": self.progress.tokens,
+            "loss": loss,
+            "learning_rate": rate,
+            "grad_norm": norm,
+            "tokens_per_s": meter.tokens_per_s(),
+            "memory_peak_bytes": hardware.memory_peak_bytes(self.decoder.device),
+            "seconds": round(self.progress.seconds, 3),
+        }
 
     def _validate(self) -> None:
         if self.validation is None:
@@ -111,7 +113,14 @@ class Loop:
             self.progress.best_step, self.progress.best_loss = self.progress.step, loss
             if self.stage.result == "best":
                 self.save_best()
-        self.log({"step": self.progress.step, "tokens": self.progress.tokens, "validation_loss": loss, "best": best})
+        self.log(
+            {
+                "step": self.progress.step,
+                "tokens": self.progress.tokens,
+                "validation_loss": loss,
+                "best": best,
+            }
+        )
 
 
 @torch.no_grad()

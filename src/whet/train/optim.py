@@ -22,7 +22,11 @@ Named = list[tuple[str, nn.Parameter]]
 
 def split_parameters(decoder: Decoder) -> tuple[Named, Named, Named]:
     """(matrices of the blocks, embeddings and head, vectors), each parameter once, in the model's order."""
-    tables = {id(weight) for module in (decoder.model.get_input_embeddings(), decoder.head) for weight in module.parameters()}
+    tables = {
+        id(weight)
+        for module in (decoder.model.get_input_embeddings(), decoder.head)
+        for weight in module.parameters()
+    }
     tables |= {id(m.weight) for m in decoder.model.modules() if isinstance(m, nn.Embedding)}
     matrices: Named = []
     embeddings: Named = []
@@ -43,12 +47,21 @@ class Optimizer:
         self.parameters = [*matrices, *embeddings, *vectors]
         self.base_rate = stage.learning_rate
         rest: Any = [{"params": embeddings, "weight_decay": 0.0}, {"params": vectors, "weight_decay": 0.0}]
-        common: dict[str, Any] = {"lr": stage.learning_rate, "betas": (stage.betas[0], stage.betas[1]), "eps": stage.eps, "fused": True}
+        common: dict[str, Any] = {
+            "lr": stage.learning_rate,
+            "betas": (stage.betas[0], stage.betas[1]),
+            "eps": stage.eps,
+            "fused": True,
+        }
         self.parts: list[torch.optim.Optimizer] = []
         if stage.optimizer == "muon":
             self.parts.append(
                 torch.optim.Muon(
-                    matrices, lr=stage.learning_rate, weight_decay=stage.weight_decay, momentum=stage.momentum, adjust_lr_fn="match_rms_adamw"
+                    matrices,
+                    lr=stage.learning_rate,
+                    weight_decay=stage.weight_decay,
+                    momentum=stage.momentum,
+                    adjust_lr_fn="match_rms_adamw",
                 )
             )
         else:
@@ -76,7 +89,12 @@ class Optimizer:
     def load_state_tensors(self, tensors: dict[str, torch.Tensor]) -> None:
         """Put back what `state_tensors` gave. Raises KeyError if a parameter is unknown."""
         weights = dict(self.parameters)
-        owner = {id(weight): part for part in self.parts for group in part.param_groups for weight in group["params"]}
+        owner = {
+            id(weight): part
+            for part in self.parts
+            for group in part.param_groups
+            for weight in group["params"]
+        }
         for key, value in tensors.items():
             name, _, what = key.rpartition("/")
             weight = weights[name]

@@ -9,221 +9,248 @@ other settings is refused, naming them, unless forced.
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from whet import __version__, hardware, store
+from whet import hardware, store
 from whet.errors import ArtefactError, Stopped
-from whet.models.build import load_model, new_model, save_model
+from whet.models.build import save_model
 from whet.models.decoder import Decoder
 from whet.models.selfcheck import check
-from whet.models.shape import Shape
 from whet.objectives.base import OBJECTIVES
 from whet.progress import Reporter, amount, duration
 from whet.recipe.schema import Recipe, Stage
 from whet.text import tokenizer as tokenizers
+from whet.text.tokenizer import Tokenizer
 from whet.train import state
 from whet.train.data import TrainingData
 from whet.train.guards import StopRequest
 from whet.train.log import StageLog
 from whet.train.loop import Loop
+from whet.train.machine import Machine
 from whet.train.optim import Optimizer
 
 KIND = "model"
-COMPILE_FROM_FLOPS = 2e13
-"""Training shorter than this does not pay for compiling (about a minute on two CPU cores)."""
 
 
-def run(recipe: Recipe, folder: Path, prepared: store.Artefact, plan: dict[str, Any], reporter: Reporter, *, force: bool = False) -> list[store.Artefact]:
-    """Train every stage in order; returns their model artefacts. Raises Stopped after saving, when asked to stop."""
-    machine = _Machine(recipe, plan, reporter)
+def run(
+    recipe: Recipe,
+    folder: Path,
+    prepared: store.Artefact,
+    plan: dict[str, Any],
+    reporter: Reporter,
+    *,
+    force: bool = False,
+) -> list[store.Artefact]:
+    """Train every stage in order and return their model artefacts.
+
+    Raises Stopped, with everything saved, when asked to stop.
+    """
+    machine = Machine(recipe, plan)
     models: list[store.Artefact] = []
     for stage, planned in zip(recipe.stages, plan["stages"], strict=True):
         before = models[-1] if models else None
-        models.append(_stage(recipe, stage, planned, folder / "stages" / stage.name, prepared, before, machine, force))
+        training = StageTraining(
+            recipe, stage, planned, folder / "stages" / stage.name, prepared, before, machine, reporter
+        )
+        if force:
+            training.forget()
+        models.append(training.finished_before() or training.train())
     return models
 
 
-class _Machine:
-    """Where this training runs: decided once, said once."""
+@dataclass
+class StageTraining:
+    """One stage: what it starts from, what it is trained on, and where its results lie."""
 
-    def __init__(self, recipe: Recipe, plan: dict[str, Any], reporter: Reporter) -> None:
-        self.reporter, self.known_notices = reporter, len(reporter.notices)
-        self.device = hardware.choose_device(recipe.device)
-        self.precision, why = hardware.choose_precision(recipe.precision, self.device)
-        self.compile, self.compile_why = _choose_compile(recipe, plan, self.device)
-        self.said = f"train: on {self.device.type} in {self.precision} ({why}); compile {'on' if self.compile else 'off'} ({self.compile_why})"
-        self._peak: float | None = None
-        self._shape = Shape(**plan["model"])
+    recipe: Recipe
+    stage: Stage
+    planned: dict[str, Any]
+    folder: Path
+    prepared: store.Artefact
+    before: store.Artefact | None
+    machine: Machine
+    reporter: Reporter
 
-    @property
-    def peak_flops(self) -> float:
-        """Measured matmul peak, once per process."""
-        if self._peak is None:
-            self._peak = hardware.matmul_peak(self.device, self.precision)
-        return self._peak
-
-    def model(self, recipe: Recipe, before: store.Artefact | None, special_ids: dict[str, int]) -> Decoder:
-        """New weights, or those of the stage before."""
-        if before is not None:
-            return load_model(before.folder, device=self.device, precision=self.precision)
-        return new_model(self._shape, special_ids, seed=recipe.seed, device=self.device, precision=self.precision)
-
-    def environment(self) -> dict[str, Any]:
-        """What the bits depend on besides the settings."""
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the result, by name: the key, and the text of a refusal, come from it."""
+        own = (f"{self.stage.name}/", "tokenizer/")
+        data = {name: entry["sha256"] for name, entry in self.prepared.files.items() if name.startswith(own)}
         return {
-            "whet": __version__,
-            "code": store.code_hash("train", "models", "objectives", "packing")[:16],
-            **store.versions("torch", "transformers"),
-            "device": self.device.type,
-            "precision": self.precision,
-            "compile": self.compile,
-            "threads": torch.get_num_threads(),
+            "model": self.recipe.model.model_dump(),
+            "stage": self.stage.model_dump(exclude={"data", "name", "keep"}),
+            "seed": self.recipe.seed,
+            "precision": self.recipe.precision,
+            "data": store.content_hash(data),
+            "starts_from": store.content_hash(self.before.files) if self.before else "nothing",
         }
 
+    @cached_property
+    def key(self) -> str:
+        """Hash of the settings; what else the bits depend on is recorded, and does not force a retraining."""
+        return store.content_hash(self.settings)
 
-def _choose_compile(recipe: Recipe, plan: dict[str, Any], device: torch.device) -> tuple[bool, str]:
-    able, why = hardware.has_compiler(device)
-    if recipe.compile == "off":
-        return False, "as the recipe says"
-    if recipe.compile == "on":
-        if not able:
-            raise ArtefactError(f"compile is on, but {why}", where="compile", fix="install g++ (Debian: apt-get install g++), or set compile: auto")
-        return True, "as the recipe says"
-    flops = sum(stage["flops"] for stage in plan["stages"])
-    if not able:
-        return False, why
-    return (True, why) if flops >= COMPILE_FROM_FLOPS else (False, "too short to pay for it")
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the prepared data."""
+        return tokenizers.load(self.prepared.folder / "tokenizer")
 
+    def forget(self) -> None:
+        """Remove an earlier training of this stage."""
+        if self.folder.exists():
+            self.reporter.say(
+                f"train {self.stage.name}: --force, the earlier training in {self.folder} is removed"
+            )
+            shutil.rmtree(self.folder)
 
-def settings_of(recipe: Recipe, stage: Stage, prepared: store.Artefact, before: store.Artefact | None) -> dict[str, Any]:
-    """Everything that decides a stage's result, by name: the key, and the text of a refusal, come from it."""
-    data = {name: entry["sha256"] for name, entry in prepared.files.items() if name.startswith((f"{stage.name}/", "tokenizer/"))}
-    return {
-        "model": recipe.model.model_dump(),
-        "stage": stage.model_dump(exclude={"data", "name", "keep"}),
-        "seed": recipe.seed,
-        "precision": recipe.precision,
-        "data": store.content_hash(data),
-        "starts_from": store.content_hash(before.files) if before else "nothing",
-    }
-
-
-def _stage(
-    recipe: Recipe, stage: Stage, planned: dict[str, Any], folder: Path, prepared: store.Artefact, before: store.Artefact | None, machine: _Machine, force: bool
-) -> store.Artefact:
-    reporter, target = machine.reporter, folder / KIND
-    settings = settings_of(recipe, stage, prepared, before)
-    key = store.content_hash(settings)
-    if force and folder.exists():
-        reporter.say(f"train {stage.name}: --force, the earlier training in {folder} is removed")
-        shutil.rmtree(folder)
-    _refuse_other_settings(folder, settings)
-    done = store.fresh(target, KIND, key)
-    if done:
-        reporter.say(f"train {stage.name}: finished before, {target} is used as it is")
+    def finished_before(self) -> store.Artefact | None:
+        """The model, if this training was finished before. Raises ArtefactError if other settings lie here."""
+        settings_file = self.folder / "settings.json"
+        if settings_file.exists():
+            _require_equal(store.read_json(settings_file), self.settings, self.folder)
+        done = store.fresh(self.folder / KIND, KIND, self.key)
+        if done:
+            self.reporter.say(f"train {self.stage.name}: finished before, {done.folder} is used as it is")
         return done
-    store.write_json(folder / "settings.json", settings)
-    reporter.say(machine.said)
-    tokenizer = tokenizers.load(prepared.folder / "tokenizer")
-    torch.manual_seed(recipe.seed)
-    decoder = machine.model(recipe, before, tokenizer.special_ids)
-    check(decoder)
-    if stage.gradient_checkpointing:
-        decoder.model.gradient_checkpointing_enable({"use_reentrant": False})
-    optimizer = Optimizer(decoder, stage)
-    checkpoints = folder / "checkpoints"
-    store.sweep(checkpoints)
-    progress = state.restore(checkpoints, decoder, optimizer, key, reporter) or state.Progress()
-    if progress.step:
-        reporter.say(f"train {stage.name}: resumed at step {progress.step:,} of {planned['steps']:,}")
-    if machine.compile:
-        decoder.compile()
-    data = {
-        side: TrainingData(prepared.folder / stage.name / side, stage, vocab_size=tokenizer.vocab_size, pad_id=tokenizer.special_ids["pad"], seed=recipe.seed)
-        for side in ("train", "validation")
-        if prepared.files[f"{stage.name}/{side}/tokens.bin"]["bytes"]
-    }
-    if "validation" not in data:
-        reporter.notice(f"stage {stage.name}: no validation documents; the last weights are the result")
 
-    def save() -> None:
-        state.save(checkpoints, decoder, optimizer, progress, key)
-        state.prune(checkpoints, stage.keep)
+    def train(self) -> store.Artefact:
+        """Train to the end, resuming what was begun. Raises Stopped after saving, when asked to stop."""
+        known_notices = len(self.reporter.notices)
+        store.write_json(self.folder / "settings.json", self.settings)
+        self.reporter.say(f"train {self.stage.name}: {self.machine.summary}")
+        torch.manual_seed(self.recipe.seed)
+        decoder = self.machine.model(self.recipe.seed, self.before, self.tokenizer.special_ids)
+        check(decoder)
+        if self.stage.gradient_checkpointing:
+            decoder.model.gradient_checkpointing_enable({"use_reentrant": False})
+        optimizer = Optimizer(decoder, self.stage)
+        progress = self._resume(decoder, optimizer)
+        if self.machine.compile:
+            decoder.compile()
+        stopped_by = self._loop(decoder, optimizer, progress)
+        if stopped_by:
+            raise Stopped(
+                f"{stopped_by}: saved at step {progress.step:,} of {self.planned['steps']:,} in stage {self.stage.name}",
+                where=str(self.folder / "checkpoints"),
+                fix="the same command goes on from here",
+            )
+        return self._finish(decoder, progress, known_notices)
 
-    with StageLog(folder, progress.step) as log, StopRequest() as stop, reporter.task(f"train {stage.name}", planned["steps"], initial=progress.step) as task:
-        loop = Loop(
-            stage=stage,
-            steps=planned["steps"],
-            decoder=decoder,
-            objective=OBJECTIVES.get(stage.objective)(),
-            optimizer=optimizer,
-            training=data["train"],
-            validation=data.get("validation"),
-            progress=progress,
-            log=lambda record: (log.write(record), reporter.event("train", stage=stage.name, **record))[0],
-            save=save,
-            save_best=lambda: state.save_best(folder, decoder, progress, key),
+    def _resume(self, decoder: Decoder, optimizer: Optimizer) -> state.Progress:
+        checkpoints = self.folder / "checkpoints"
+        store.sweep(checkpoints)
+        store.sweep(self.folder)
+        progress = state.restore(checkpoints, decoder, optimizer, self.key, self.reporter)
+        if progress is None:
+            return state.Progress()
+        self.reporter.say(
+            f"train {self.stage.name}: resumed at step {progress.step:,} of {self.planned['steps']:,}"
         )
-        finished = loop.run(task, stop)
-    if not finished:
-        raise Stopped(f"{stop.asked}: saved at step {progress.step:,} of {planned['steps']:,} in stage {stage.name}", where=str(checkpoints), fix=f"go on with: whet run {recipe.name} (the same command as before)")
-    return _finish(stage, planned, folder, decoder, progress, key, prepared, machine)
+        return progress
+
+    def _data(self) -> dict[str, TrainingData]:
+        """The training side, and the validation side if it has documents."""
+        return {
+            side: TrainingData(
+                self.prepared.folder / self.stage.name / side,
+                self.stage,
+                vocab_size=self.tokenizer.vocab_size,
+                pad_id=self.tokenizer.special_ids["pad"],
+                seed=self.recipe.seed,
+            )
+            for side in ("train", "validation")
+            if self.prepared.files[f"{self.stage.name}/{side}/tokens.bin"]["bytes"]
+        }
+
+    def _loop(self, decoder: Decoder, optimizer: Optimizer, progress: state.Progress) -> str | None:
+        """Run the loop; what asked it to stop early, if anything did."""
+        data, checkpoints = self._data(), self.folder / "checkpoints"
+        if "validation" not in data:
+            self.reporter.notice(
+                f"stage {self.stage.name}: no validation documents; the last weights are the result"
+            )
+
+        def save() -> None:
+            state.save(checkpoints, decoder, optimizer, progress, self.key)
+            state.prune(checkpoints, self.stage.keep)
+
+        task = self.reporter.task(f"train {self.stage.name}", self.planned["steps"], initial=progress.step)
+        with StageLog(self.folder, progress.step) as log, StopRequest() as stop, task as shown:
+
+            def record(line: dict[str, Any]) -> None:
+                log.write(line)
+                self.reporter.event("train", stage=self.stage.name, **line)
+
+            loop = Loop(
+                stage=self.stage,
+                steps=self.planned["steps"],
+                decoder=decoder,
+                objective=OBJECTIVES.get(self.stage.objective)(),
+                optimizer=optimizer,
+                training=data["train"],
+                validation=data.get("validation"),
+                progress=progress,
+                log=record,
+                save=save,
+                save_best=lambda: state.save_best(self.folder, decoder, progress, self.key),
+            )
+            return None if loop.run(shown, stop) else stop.asked
+
+    def _finish(self, decoder: Decoder, progress: state.Progress, known_notices: int) -> store.Artefact:
+        """Write the stage's result as a model folder."""
+        best = state.load_best(self.folder, decoder, self.key) if self.stage.result == "best" else None
+        speed = progress.tokens / max(1e-9, progress.seconds)
+        flops_per_token = self.planned["flops"] / self.planned["tokens"]
+        record = {
+            "name": self.stage.name,
+            "steps": progress.step,
+            "tokens": progress.tokens,
+            "seconds": round(progress.seconds, 2),
+            "tokens_per_s": speed,
+            "best_step": progress.best_step,
+            "best_validation_loss": progress.best_loss,
+            "result_step": best.step if best else progress.step,
+            "peak_flops_per_s": self.machine.peak_flops,
+            "peak_share": speed * flops_per_token / self.machine.peak_flops,
+            "memory_peak_bytes": hardware.memory_peak_bytes(self.machine.device),
+            "environment": self.machine.environment(),
+            "compile": self.machine.compile_reason,
+            "notices": self.reporter.notices[known_notices:],
+        }
+        with store.staged(self.folder / KIND, kind=KIND, key=self.key, record=record) as work:
+            save_model(decoder, work)
+            for file in (self.prepared.folder / "tokenizer").iterdir():
+                shutil.copy2(file, work / file.name)
+        self.reporter.say(
+            f"train {self.stage.name}: {amount(progress.tokens)} tokens in {duration(progress.seconds)}, "
+            f"{amount(speed, 'tok/s')}, {record['peak_share']:.0%} of the measured matmul peak; "
+            f"model in {self.folder / KIND}"
+        )
+        self.reporter.event("trained", **record)
+        return store.open_artefact(self.folder / KIND, KIND, verify=False)
 
 
-def _finish(
-    stage: Stage, planned: dict[str, Any], folder: Path, decoder: Decoder, progress: state.Progress, key: str, prepared: store.Artefact, machine: _Machine
-) -> store.Artefact:
-    """Write the stage's result as a model folder."""
-    best = state.load_best(folder, decoder, key) if stage.result == "best" else None
-    speed = progress.tokens / max(1e-9, progress.seconds)
-    record = {
-        "name": stage.name,
-        "steps": progress.step,
-        "tokens": progress.tokens,
-        "seconds": round(progress.seconds, 2),
-        "tokens_per_s": speed,
-        "best_step": progress.best_step,
-        "best_validation_loss": progress.best_loss,
-        "result_step": best.step if best else progress.step,
-        "peak_flops_per_s": machine.peak_flops,
-        "peak_share": speed * planned["flops"] / planned["tokens"] / machine.peak_flops,
-        "memory_peak_bytes": hardware.memory_peak_bytes(machine.device),
-        "environment": machine.environment(),
-        "compile": machine.compile_why,
-        "notices": machine.reporter.notices[machine.known_notices :],
-    }
-    target = folder / KIND
-    with store.staged(target, kind=KIND, key=key, record=record) as work:
-        save_model(decoder, work)
-        for file in (prepared.folder / "tokenizer").iterdir():
-            shutil.copy2(file, work / file.name)
-    machine.reporter.say(
-        f"train {stage.name}: {amount(progress.tokens)} tokens in {duration(progress.seconds)}, {amount(speed, 'tok/s')}, "
-        f"{record['peak_share']:.0%} of the measured matmul peak; model in {target}"
-    )
-    machine.reporter.event("trained", **record)
-    return store.open_artefact(target, KIND, verify=False)
-
-
-def _refuse_other_settings(folder: Path, settings: dict[str, Any]) -> None:
-    path = folder / "settings.json"
-    if not path.exists():
-        return
-    old = store.read_json(path)
-    changed = sorted(_differences(old, settings))
+def _require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
+    changed = _differences(old, new)
     if changed:
         raise ArtefactError(
             f"this stage was trained with other settings: {'; '.join(changed[:6])}",
             where=str(folder),
-            fix="--force trains it again and removes the earlier training; or give the run another name (--set name=...)",
+            fix="--force trains it again and removes the earlier training; --set name=... starts another run",
         )
 
 
 def _differences(old: Any, new: Any, at: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        keys = dict.fromkeys([*old, *new])
-        return [line for key in keys for line in _differences(old.get(key), new.get(key), f"{at}.{key}".lstrip("."))]
+        keys = sorted({*old, *new})
+        return [
+            line
+            for key in keys
+            for line in _differences(old.get(key), new.get(key), f"{at}.{key}".lstrip("."))
+        ]
     return [] if old == new else [f"{at} was {old!r}, is {new!r}"]

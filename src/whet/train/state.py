@@ -57,7 +57,9 @@ def save_best(folder: Path, decoder: Decoder, progress: Progress, key: str) -> N
         save_file(weights_of(decoder), work / "model.safetensors")
 
 
-def restore(folder: Path, decoder: Decoder, optimizer: Optimizer, key: str, reporter: Reporter) -> Progress | None:
+def restore(
+    folder: Path, decoder: Decoder, optimizer: Optimizer, key: str, reporter: Reporter
+) -> Progress | None:
     """Load the newest whole checkpoint; damaged ones are named and passed over. None where there is none.
 
     Raises ArtefactError if the checkpoints belong to other settings.
@@ -71,11 +73,19 @@ def restore(folder: Path, decoder: Decoder, optimizer: Optimizer, key: str, repo
             reporter.notice(f"checkpoint passed over, {error}")
             continue
         if artefact.key != key:
-            raise ArtefactError("this checkpoint belongs to other settings", where=str(found), fix="use --force to start this stage over, or another name for the run")
+            raise ArtefactError(
+                "this checkpoint belongs to other settings",
+                where=str(found),
+                fix="use --force to start this stage over, or another name for the run",
+            )
         _load(artefact.folder, decoder, optimizer)
         return Progress(**artefact.record)
     if damaged:
-        raise ArtefactError(f"no checkpoint is whole (damaged: {', '.join(damaged)})", where=str(folder), fix="use --force to start this stage over")
+        raise ArtefactError(
+            f"no checkpoint is whole (damaged: {', '.join(damaged)})",
+            where=str(folder),
+            fix="use --force to start this stage over",
+        )
     return None
 
 

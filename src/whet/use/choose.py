@@ -20,16 +20,24 @@ def choose_model(folder: Path, stage: str | None) -> Path:
         return finished[stage]
     if stage is not None or not finished:
         known = f"finished stages: {', '.join(sorted(finished))}" if finished else "no stage is finished"
-        raise ArtefactError(f"no trained model{f' of stage {stage!r}' if stage else ''} here; {known}", where=str(folder), fix="whet runs lists runs; whet train RECIPE trains one")
+        raise ArtefactError(
+            f"no trained model{f' of stage {stage!r}' if stage else ''} here; {known}",
+            where=str(folder),
+            fix="whet runs lists runs; whet train RECIPE trains one",
+        )
     return max(finished.values(), key=lambda item: item.stat().st_mtime)
 
 
-def choose_decoding(*, temperature: float | None, top_p: float | None, top_k: int | None, beams: int | None) -> Greedy | Sample | Beam:
+def choose_decoding(
+    *, temperature: float | None, top_p: float | None, top_k: int | None, beams: int | None
+) -> Greedy | Sample | Beam:
     """Greedy unless sampling or beams are asked for. Raises WhetError for settings that contradict or are out of range."""
     sampling = {"temperature": temperature, "top_p": top_p, "top_k": top_k}
     given = {name: value for name, value in sampling.items() if value is not None}
     if beams is not None and given:
-        raise WhetError(f"--beams and --{next(iter(given)).replace('_', '-')} are two ways to decode", fix="keep one")
+        raise WhetError(
+            f"--beams and --{next(iter(given)).replace('_', '-')} are two ways to decode", fix="keep one"
+        )
     try:
         if beams is not None:
             return Beam(kind="beam", beams=beams)

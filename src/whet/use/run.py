@@ -15,7 +15,14 @@ from whet.text.tokenizer import Tokenizer
 
 
 def run(
-    model_folder: Path, prompt: str, decoding: DecodingSettings, *, new_tokens: int, seed: int = 42, device: str = "auto", on_text: Callable[[str], None] | None = None
+    model_folder: Path,
+    prompt: str,
+    decoding: DecodingSettings,
+    *,
+    new_tokens: int,
+    seed: int = 42,
+    device: str = "auto",
+    on_text: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Continue `prompt` with the model in `model_folder`; `on_text` receives the text piece by piece.
 
@@ -28,7 +35,9 @@ def run(
     ids = tokenizer.encode_prompt(prompt)
     began = time.perf_counter()
     stream = _Stream(tokenizer, on_text) if on_text else None
-    new = generate(decoder, ids, decoding, new_tokens=new_tokens, seed=seed, on_tokens=stream.put if stream else None)
+    new = generate(
+        decoder, ids, decoding, new_tokens=new_tokens, seed=seed, on_tokens=stream.put if stream else None
+    )
     seconds = time.perf_counter() - began
     return {
         "prompt": prompt,

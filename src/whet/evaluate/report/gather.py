@@ -24,7 +24,11 @@ def gather(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> 
     """The figures of one run, as plain Python; see `whet.evaluate.report.render`."""
     prepared = _open(folder / "prepared", "prepared")
     evaluation = _open(folder / "evaluation", "evaluation")
-    models = [found for stage in recipe.stages if (found := _open(folder / "stages" / stage.name / "model", "model"))]
+    models = [
+        found
+        for stage in recipe.stages
+        if (found := _open(folder / "stages" / stage.name / "model", "model"))
+    ]
     plan = store.read_json(folder / "plan.json") if (folder / "plan.json").exists() else None
     artefacts = [item for item in (prepared, *models, evaluation) if item]
     environment = models[-1].record["environment"] if models else {}
@@ -34,7 +38,11 @@ def gather(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> 
         "version": __version__,
         "seed": recipe.seed,
         "notices": [notice for item in artefacts for notice in item.record.get("notices", [])],
-        "machine": {**hardware.describe(), "device": environment.get("device"), "precision": environment.get("precision")},
+        "machine": {
+            **hardware.describe(),
+            "device": environment.get("device"),
+            "precision": environment.get("precision"),
+        },
         "prepare": {**prepared.record, "hash": store.content_hash(prepared.files)} if prepared else None,
         "plan": plan,
         "train": _train(recipe, plan, models, folder) if models and plan else None,
@@ -54,15 +62,24 @@ def _open(folder: Path, kind: str) -> store.Artefact | None:
 
 
 def _listed(item: store.Artefact, folder: Path) -> dict[str, Any]:
-    return {"path": item.folder.relative_to(folder).as_posix(), "sha256": store.content_hash(item.files), "bytes": item.size_bytes}
+    return {
+        "path": item.folder.relative_to(folder).as_posix(),
+        "sha256": store.content_hash(item.files),
+        "bytes": item.size_bytes,
+    }
 
 
-def _train(recipe: Recipe, plan: dict[str, Any], models: list[store.Artefact], folder: Path) -> dict[str, Any]:
+def _train(
+    recipe: Recipe, plan: dict[str, Any], models: list[store.Artefact], folder: Path
+) -> dict[str, Any]:
     planned = {stage["name"]: stage for stage in plan["stages"]}
     stages = {stage.name: stage for stage in recipe.stages}
     return {
         "peak_flops_per_s": models[-1].record["peak_flops_per_s"],
-        "stages": [_stage(stages[model.record["name"]], planned[model.record["name"]], model, folder) for model in models],
+        "stages": [
+            _stage(stages[model.record["name"]], planned[model.record["name"]], model, folder)
+            for model in models
+        ],
     }
 
 
@@ -70,7 +87,10 @@ def _stage(stage: Stage, planned: dict[str, Any], model: store.Artefact, folder:
     lines = store.read_json_lines(folder / "stages" / stage.name / "log.jsonl")
     record = model.record
     return {
-        **{name: record[name] for name in ("name", "seconds", "steps", "tokens", "tokens_per_s", "peak_share", "compile")},
+        **{
+            name: record[name]
+            for name in ("name", "seconds", "steps", "tokens", "tokens_per_s", "peak_share", "compile")
+        },
         "peak_memory_bytes": record["memory_peak_bytes"],
         "optimizer": stage.optimizer,
         "schedule": stage.schedule,
@@ -80,5 +100,9 @@ def _stage(stage: Stage, planned: dict[str, Any], model: store.Artefact, folder:
         "best_step": record["best_step"],
         "epochs": planned["epochs"],
         "log": [line for line in lines if "loss" in line],
-        "validation": [{"step": line["step"], "tokens": line["tokens"], "loss": line["validation_loss"]} for line in lines if "validation_loss" in line],
+        "validation": [
+            {"step": line["step"], "tokens": line["tokens"], "loss": line["validation_loss"]}
+            for line in lines
+            if "validation_loss" in line
+        ],
     }

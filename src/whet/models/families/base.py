@@ -53,7 +53,7 @@ FAMILIES: Registry[Family] = Registry(Family, "whet.models.families", ("NORM", "
 def family_for(norm: str, positions: str) -> Family:
     """The family with this normalisation and position encoding. Raises WhetError that lists what there is."""
     for kind in FAMILIES:
-        if (kind.NORM, kind.POSITIONS) == (norm, positions):
+        if (norm, positions) == (kind.NORM, kind.POSITIONS):
             return kind()
     known = ", ".join(f"{kind.NORM} + {kind.POSITIONS} ({kind.NAME})" for kind in FAMILIES)
     raise WhetError(f"no stock architecture has {norm} with {positions} positions", fix=f"there are: {known}")

@@ -1,0 +1,57 @@
+# Two commands do everything on a fresh machine with Python 3.11+, git and make:
+#   make demo    install, then train a small code model from the standard library and open its figures
+#   make test    install, then run the tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test slow check format docs bench clean help
+
+help:
+	@echo "make demo    train a small code model from nothing (about 8 minutes on 2 CPU cores)"
+	@echo "make test    run the tests (a few minutes)"
+	@echo "make slow    run the long tests too"
+	@echo "make check   style, types, import directions"
+	@echo "make docs    write the generated pages again"
+	@echo "make bench   measure against other trainers (long)"
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "whet needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/whet run scratch-quickstart
+	@echo
+	@echo "Open runs/scratch-quickstart/report.html in a browser. Then try:"
+	@echo "  $(BIN)/whet generate runs/scratch-quickstart --prompt 'def read_lines(path):' --temperature 0.7"
+	@echo "  $(BIN)/whet preview scratch-quickstart        what it was trained on, in colour"
+	@echo "  $(BIN)/whet init scratch-quickstart           a recipe of your own to edit"
+
+test: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix src tests bench
+	$(BIN)/ruff format src tests bench
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m whet.recipe.reference > docs/recipe.md
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python bench/trainers.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,238 @@
+"""From pydantic's errors to one plain line per problem: where it stands, which key, what is wrong, what to write.
+
+Pydantic's messages speak of types; here they speak of what a person wrote and could write instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from whet.cleaning.base import FILTERS
+from whet.recipe import suggest
+from whet.recipe.locate import Spot, bare, locate
+from whet.recipe.registered import AnyFilters, AnySource, no_such
+from whet.recipe.yaml12 import Path, Place, Tree, scalar
+from whet.sources.base import SOURCES
+
+Error = dict[str, Any]
+_SHOWN_CHARACTERS = 60
+_KINDS = ["greedy", "sample", "beam"]
+
+
+class Problem(NamedTuple):
+    """One line of the report; sorts by place."""
+
+    place: Place
+    text: str
+
+
+def problems(tree: Tree, errors: Iterable[Any]) -> list[Problem]:
+    """Everything wrong with a recipe, in the order of the file, each thing once."""
+    found = {(tree.place(path), path, text) for path, text in _explained(tree, list(errors))}
+    everything = found | set(tree.problems)
+    return sorted(
+        {Problem(at, f"{at.text}: {dotted(tree.values, path)}: {text}") for at, path, text in everything}
+    )
+
+
+def dotted(values: Any, path: Path) -> str:
+    """`stages.code.steps`: list items by their name where they have one."""
+    parts: list[str] = []
+    for part in path:
+        item = (
+            values[part]
+            if isinstance(values, list) and isinstance(part, int) and part < len(values)
+            else None
+        )
+        name = item.get("name") if isinstance(item, dict) else None
+        label = name if isinstance(name, str) and name else str(part)
+        fits = label.isprintable() and len(label) <= _SHOWN_CHARACTERS
+        parts.append(label if fits else repr(_cut(label)))
+        values = values.get(part) if isinstance(values, dict) else item
+    return ".".join(parts) or "recipe"
+
+
+def shown(value: Any) -> str:
+    """A value as a person would name it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"the text {_cut(value)!r}"
+    if isinstance(value, list):
+        return "a list"
+    return "keys and values" if isinstance(value, dict) else str(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
+
+
+def _explained(tree: Tree, errors: list[Error]) -> Iterator[tuple[Path, str]]:
+    located = [(locate(error["loc"]), error) for error in errors]
+    tried = [spot.arms for spot, _ in located]
+    for spot, error in located:
+        if error["type"] == "contradiction":
+            for key, message in error["ctx"]["problems"]:
+                yield (*spot.path, *_parts(key)), message
+            continue
+        wrong = _no_arm_fits(tree, spot, tried)
+        if wrong is not None:
+            yield wrong
+        elif all(_fits(tree, path, arm) for path, arm in spot.arms.items()):
+            yield _explain(error, spot, value_at(tree.values, spot.path))
+
+
+def _parts(key: str) -> Path:
+    return tuple(int(part) if part.isdigit() else part for part in key.split("."))
+
+
+def value_at(values: Any, path: Path) -> Any:
+    """What stands at a path; None if nothing does."""
+    for part in path:
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return values
+
+
+_PYTHON_NAMES = {str: "str", list: "list", dict: "dict", bool: "bool", int: "int", float: "float"}
+_ARM_NOUNS = {
+    "str": "text",
+    "list": "a list",
+    "dict": "keys and values",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+}
+
+
+def _fits(tree: Tree, path: Path, arm: str) -> bool:
+    """Whether what stands at a union was meant for this arm of it."""
+    name = _PYTHON_NAMES.get(type(value_at(tree.values, path)), "")
+    return arm.partition("[")[0] == name
+
+
+def _no_arm_fits(tree: Tree, spot: Spot, tried: list[dict[Path, str]]) -> tuple[Path, str] | None:
+    """One problem for a value that none of a union's arms takes."""
+    for path in spot.arms:
+        arms = list(dict.fromkeys(arms[path] for arms in tried if path in arms))
+        if not any(_fits(tree, path, arm) for arm in arms):
+            nouns = [_ARM_NOUNS.get(arm.partition("[")[0], arm) for arm in arms]
+            return path, f"must be {' or '.join(nouns)}, not {shown(value_at(tree.values, path))}"
+    return None
+
+
+def _explain(error: Error, spot: Spot, value: Any) -> tuple[Path, str]:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return spot.path, _unknown_key(spot)
+    if kind == "missing":
+        return spot.path, "is required and missing"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _unknown_tag(spot, value)
+    if kind in _NOUNS:
+        return spot.path, f"must be {_NOUNS[kind]}, not {shown(value)}{_hint(kind, spot, value)}"
+    if kind in _BOUNDS:
+        return spot.path, _BOUNDS[kind].format(**context, value=shown(value))
+    if kind in _WORDED:
+        return spot.path, _WORDED[kind](context, value)
+    message = re.sub(r"^(Value error|Assertion failed), ", "", error["msg"])
+    return spot.path, message.replace("Input should", "must")
+
+
+def _unknown_key(spot: Spot) -> str:
+    key = str(spot.path[-1])
+    if spot.inside is AnyFilters:
+        return no_such("filter", key, FILTERS.names())
+    return "unknown key" + suggest.for_key(key, spot.inside)
+
+
+def _unknown_tag(spot: Spot, value: Any) -> tuple[Path, str]:
+    """For an entry whose `source:` or `kind:` is missing or unknown, and for a filter's settings."""
+    expected = bare(spot.expected)
+    if spot.inside is AnyFilters:
+        return spot.path, f"must be the filter's settings, or false to switch it off, not {shown(value)}"
+    key, names = ("source", SOURCES.names()) if expected is AnySource else ("kind", _KINDS)
+    if key in value:
+        return (*spot.path, key), no_such(key, value[key], names)
+    typo = get_close_matches(key, value, n=1)
+    if typo:
+        return (*spot.path, typo[0]), f"unknown key; did you mean {key!r}?"
+    return (*spot.path, key), f"is required and missing; one of: {', '.join(names)}"
+
+
+_NOUNS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a section of keys and values",
+    "model_type": "a section of keys and values",
+    "model_attributes_type": "a section of keys and values",
+}
+_BOUNDS = {
+    "greater_than": "must be more than {gt}, not {value}",
+    "greater_than_equal": "must be at least {ge}, not {value}",
+    "less_than": "must be below {lt}, not {value}",
+    "less_than_equal": "must be at most {le}, not {value}",
+    "finite_number": "must be a finite number, not {value}",
+    "too_short": "must have at least {min_length} item(s), not {actual_length}",
+    "too_long": "must have at most {max_length} item(s), not {actual_length}",
+}
+
+
+def _hint(kind: str, spot: Spot, value: Any) -> str:
+    """What to write instead of a value of the wrong type, where that is plain."""
+    if isinstance(value, str):
+        return _hint_for_text(kind, spot, value)
+    if value is None:
+        return "; leave the key out for its default"
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return "; put it in quotes"
+    if kind == "list_type":
+        return "; put `- ` before each item" if isinstance(value, dict) else f"; write [{value}]"
+    return ""
+
+
+def _hint_for_text(kind: str, spot: Spot, value: str) -> str:
+    plain = value.strip().replace("_", "").replace(",", "")
+    if kind in ("int_type", "float_type") and isinstance(scalar(plain), int | float):
+        return f"; write {plain} without quotes"
+    if kind == "list_type" and re.fullmatch(r"[\w./-]{1,60}", value):
+        return f"; write [{value}]"
+    expected = bare(spot.expected)
+    if expected is AnySource and value in SOURCES.names():
+        return f"; write {{source: {value}}}"
+    return f"; write {{kind: {value}}}" if value in _KINDS else ""
+
+
+def _one_of(context: dict[str, Any], value: Any) -> str:
+    words = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"]]
+    near = get_close_matches(str(value), words, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"must be {'one of ' if len(words) > 1 else ''}{', '.join(words)}, not {shown(value)}{hint}"
+
+
+def _pattern(context: dict[str, Any], value: Any) -> str:
+    name = re.fullmatch(r"\^\[A-Za-z0-9\]\[A-Za-z0-9_\.-\]\{0,(\d+)\}\$", context["pattern"])
+    if name is None:
+        return f"must match {context['pattern']}, not {shown(value)}"
+    longest = int(name[1]) + 1
+    return (
+        f"must be a name of letters, digits, `_`, `.` and `-` that begins with a letter or a digit "
+        f"and is at most {longest} long, not {shown(value)}"
+    )
+
+
+_WORDED: dict[str, Callable[[dict[str, Any], Any], str]] = {
+    "literal_error": _one_of,
+    "string_pattern_mismatch": _pattern,
+}

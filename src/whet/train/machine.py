@@ -1,0 +1,71 @@
+"""Where a training runs: device, precision, compilation, measured peak. Decided once per command."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from whet import __version__, hardware, store
+from whet.errors import WhetError
+from whet.models.build import load_model, new_model
+from whet.models.decoder import Decoder
+from whet.models.shape import Shape
+from whet.recipe.schema import Recipe
+
+COMPILE_FROM_FLOPS = 3e13
+"""Compiling takes about 20 s and saves about a quarter of the time: shorter training does not pay for it."""
+
+
+class Machine:
+    """The device and how it is used. Raises WhetError if the recipe asks for what is not there."""
+
+    def __init__(self, recipe: Recipe, plan: dict[str, Any]) -> None:
+        self.device = hardware.choose_device(recipe.device)
+        self.precision, why = hardware.choose_precision(recipe.precision, self.device)
+        self.compile, self.compile_reason = self._choose_compile(recipe.compile, plan)
+        self.summary = (
+            f"on {self.device.type} in {self.precision} ({why}), "
+            f"compile {'on' if self.compile else 'off'} ({self.compile_reason})"
+        )
+        self._shape = Shape(**plan["model"])
+
+    def _choose_compile(self, wanted: str, plan: dict[str, Any]) -> tuple[bool, str]:
+        able, why = hardware.has_compiler(self.device)
+        if wanted == "off":
+            return False, "as the recipe says"
+        if wanted == "on":
+            if not able:
+                raise WhetError(
+                    f"compile is on, but {why}", where="compile", fix="install g++, or set compile: auto"
+                )
+            return True, "as the recipe says"
+        if not able:
+            return False, why
+        if sum(stage["flops"] for stage in plan["stages"]) < COMPILE_FROM_FLOPS:
+            return False, "the training is too short to pay for it"
+        return True, why
+
+    @cached_property
+    def peak_flops(self) -> float:
+        """Measured matmul peak, in floating-point operations per second."""
+        return hardware.matmul_peak(self.device, self.precision)
+
+    def model(self, seed: int, before: store.Artefact | None, special_ids: dict[str, int]) -> Decoder:
+        """New weights, or those of the stage before."""
+        if before is not None:
+            return load_model(before.folder, device=self.device, precision=self.precision)
+        return new_model(self._shape, special_ids, seed=seed, device=self.device, precision=self.precision)
+
+    def environment(self) -> dict[str, Any]:
+        """What the bits depend on besides the settings."""
+        return {
+            "whet": __version__,
+            "code": store.code_hash("train", "models", "objectives", "packing")[:16],
+            **store.versions("torch", "transformers"),
+            "device": self.device.type,
+            "precision": self.precision,
+            "compile": self.compile,
+            "threads": torch.get_num_threads(),
+        }

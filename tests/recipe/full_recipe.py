@@ -1,0 +1,131 @@
+"""A valid recipe in which every key of every section stands on a line of its own, and the files it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+TEXT = """\
+name: full
+description: every key there is
+output: runs
+seed: 7
+device: cpu
+precision: fp32
+compile: "off"
+prepare:
+  cleaning:
+    control_characters:
+      max_share: 0.02
+    size:
+      min_bytes: 16
+      max_bytes: 2000
+    minified: false
+  exact_duplicates: keep
+  near_duplicate_similarity: 0.9
+  validation_share: 0.1
+  test_share: 0.2
+tokenizer:
+  path: tokenizer
+  vocab_size: 500
+  sample_bytes: 20000
+  special_tokens:
+    - <custom>
+model:
+  size: tiny
+  norm: layernorm
+  positions: learned
+  d_model: 64
+  layers: 2
+  heads: 8
+  d_ff: 128
+  context: 256
+  dropout: 0.1
+  tie_embeddings: false
+stages:
+  - name: words
+    objective: pretrain
+    data:
+      - source: text
+        path: words.txt
+        field: body
+        group_by: folder
+        group_field: repository
+        exclude:
+          - excluded.md
+        licence: MIT
+      - source: text
+        path:
+          - letters
+          - "*.txt"
+    sequence_length: 128
+    overflow: drop
+    batch_size: 3
+    accumulation: 2
+    epochs: 1.5
+    optimizer: adamw
+    learning_rate: 4e-4
+    betas:
+      - 0.8
+      - 0.9
+    eps: 1e-6
+    momentum: 0.7
+    weight_decay: 0.05
+    grad_clip: 2.5
+    schedule: wsd
+    warmup_steps: 5
+    decay_share: 0.6
+    final_learning_rate_share: 0.3
+    gradient_checkpointing: true
+    evaluate_every: 11
+    validation_tokens: 12
+    save_every: 13
+    keep: 14
+    log_every: 15
+    result: last
+  - name: rows
+    data:
+      - source: tokens
+        path: train.npy
+        validation: held_out.npy
+    sequence_length: 64
+    steps: 40
+evaluate:
+  metrics:
+    - perplexity
+    - bits_per_byte
+  stride: 33
+  max_tokens: 9000
+  floors: 4
+  resamples: 150
+  samples: 6
+  prompt_tokens: 17
+  new_tokens: 18
+  decoding:
+    - kind: greedy
+      repetition_penalty: 1.1
+    - kind: sample
+      temperature: 0.55
+      top_p: 0.65
+      top_k: 19
+      repetition_penalty: 1.2
+    - kind: beam
+      beams: 21
+      length_penalty: 0.75
+      early_stopping: false
+"""
+
+
+def write(folder: Path, text: str = TEXT) -> Path:
+    """The recipe file in a folder with everything that it names."""
+    (folder / "letters").mkdir()
+    (folder / "letters" / "a.md").write_text("a letter\n")
+    (folder / "words.txt").write_text("some words\n")
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "tokenizer.json").write_text("{}")
+    for name in ("train.npy", "held_out.npy"):
+        np.save(folder / name, np.ones((2, 64), np.int32))
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(text)
+    return recipe
