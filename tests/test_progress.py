@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -94,7 +95,7 @@ def test_terminal_progress_takes_markup_as_text(monkeypatch: pytest.MonkeyPatch)
     from rich.console import Console
 
     reporter = TerminalReporter()
-    reporter.console = Console(record=True, width=100, force_terminal=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    reporter.console = Console(record=True, width=100, force_terminal=True, file=io.StringIO())
     reporter.say("[red]said[/red]")
     reporter.notice("[bold]noted")
     with reporter.task("read [code]", 2) as task:

@@ -99,10 +99,9 @@ def typos() -> Iterator[tuple[str, Mutation]]:
         typo = key[:-2] + key[-1] if len(key) > 4 else key + key[-1]
         text = with_line(number, LINES[number - 1].replace(f"{key}:", f"{typo}:", 1))
         at = f"{parent}.{typo}".lstrip(".")
-        required = key in ("stages", "data") or dotted.endswith("0.path") or dotted == "name"
         if key == "name" and parent:
-            at, required = f"stages.{0 if parent.endswith('words') else 1}.{typo}", True
-        yield f"typo-{dotted}", Mutation(text, number, at, f"did you mean {key!r}?", 2 if required else 1)
+            at = f"stages.{0 if parent.endswith('words') else 1}.{typo}"
+        yield f"typo-{dotted}", Mutation(text, number, at, f"did you mean {key!r}?")
 
 
 def wrong_types() -> Iterator[tuple[str, Mutation]]:
@@ -214,6 +213,7 @@ WRONG_NAMES = {
 def wrong_names() -> Iterator[tuple[str, Mutation]]:
     for key, (value, says) in WRONG_NAMES.items():
         at = key.replace("words", "a/b") if key == "stages.words.name" else key
+        text = with_value(key, value).replace("- name: a/b", "- name: a/b\n    ", 1)
         yield f"name-{key}", Mutation(with_value(key, value), line_of(key), at, says)
 
 
@@ -323,7 +323,8 @@ def removed() -> Iterator[tuple[str, Mutation]]:
     number = line_of("stages.words.data.0.path")
     yield "no-path", Mutation(with_line(number, "        # none"), number - 1, "stages.words.data.0.path", "required")
     number = line_of("evaluate.decoding.1.kind")
-    yield "no-kind", Mutation(with_line(number, "    -"), number, "evaluate.decoding.1", "section")
+    text = BASE.replace("    - kind: sample\n      temperature", "    - temperature")
+    yield "no-kind", Mutation(text, number, "evaluate.decoding.1.kind", "one of: greedy, sample, beam")
     text = with_value("stages.rows.data", "[{path: train.npy}]")
     yield "no-source", Mutation(text, line_of("stages.rows.data"), "stages.rows.data.0.source", "one of: ")
     for value, key, says in (
@@ -357,7 +358,8 @@ def repeated() -> Iterator[tuple[str, Mutation]]:
         number, name = line_of(key), key.rpartition(".")[2]
         indent = " " * LINES[number - 1].index(name)
         text = with_line(number, f"{indent}{name}: 1\n{LINES[number - 1]}")
-        yield f"repeated-{key}", Mutation(text, number + 1, key, f"stands twice (first on line {number})", 2)
+        problems = 1 if LINES[number - 1][-1].isdigit() else 2
+        yield f"repeated-{key}", Mutation(text, number + 1, key, f"twice (first on line {number})", problems)
 
 
 def broken() -> Iterator[tuple[str, Mutation]]:

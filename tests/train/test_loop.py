@@ -161,7 +161,7 @@ def test_the_loop_is_a_plain_loop(prepared: store.Artefact, tmp_path: Path) -> N
             group["lr"] = 5e-3 * rate_share(chosen, step, 5)
         adamw.step()
         adamw.zero_grad()
-        expected.append(float(loss))
+        expected.append(loss.item())
     found = [line["loss"] for line in bench.lines if "loss" in line]
     assert found == pytest.approx(expected, rel=1e-5)
     for found_weight, weight in zip(bench.decoder.model.parameters(), model.parameters(), strict=True):

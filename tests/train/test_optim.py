@@ -48,7 +48,7 @@ def test_muon_part_is_torchs_muon_and_decay_spares_vectors() -> None:
     optimizer = Optimizer(ours, settings)
     matrices, embeddings, vectors = split_parameters(reference)
     muon = torch.optim.Muon([w for _, w in matrices], lr=0.01, weight_decay=0.5, momentum=0.95, adjust_lr_fn="match_rms_adamw")
-    adamw = torch.optim.AdamW([w for _, w in [*embeddings, *vectors]], lr=0.01, betas=(0.9, 0.95), weight_decay=0.0)
+    adamw = torch.optim.AdamW([w for _, w in [*embeddings, *vectors]], lr=0.01, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
     for seed in range(3):
         for decoder in (ours, reference):
             decoder.nll_sum(packed_batch([40], seed)).backward()
@@ -57,7 +57,7 @@ def test_muon_part_is_torchs_muon_and_decay_spares_vectors() -> None:
             part.step()
             part.zero_grad()
     for (name, found), expected in zip(ours.model.named_parameters(), reference.model.parameters(), strict=True):
-        torch.testing.assert_close(found, expected, msg=name, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(found, expected, msg=name, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["muon", "adamw"])

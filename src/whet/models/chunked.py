@@ -21,9 +21,14 @@ from whet.packing import IGNORED
 ChunkLoss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
+def at_least_fp32(logits: torch.Tensor) -> torch.Tensor:
+    """Logits in fp32, or in fp64 where the whole model is."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
 def chunk_nll(head: nn.Module, hidden_ND: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
     """Sum of negative log likelihoods of one chunk, in nats, computed in fp32."""
-    return functional.cross_entropy(head(hidden_ND).float(), labels_N, ignore_index=IGNORED, reduction="sum")
+    return functional.cross_entropy(at_least_fp32(head(hidden_ND)), labels_N, ignore_index=IGNORED, reduction="sum")
 
 
 class _ChunkedSum(torch.autograd.Function):
@@ -41,7 +46,7 @@ class _ChunkedSum(torch.autograd.Function):
     ) -> torch.Tensor:
         grad_hidden_ND = torch.empty_like(hidden_ND)
         grad_weights: list[torch.Tensor] | None = None
-        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        total = torch.zeros((), dtype=torch.promote_types(hidden_ND.dtype, torch.float32), device=hidden_ND.device)
         for start in range(0, len(hidden_ND), chunk):
             part = slice(start, start + chunk)
             with torch.enable_grad():

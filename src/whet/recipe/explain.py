@@ -75,7 +75,10 @@ def _cut(text: str) -> str:
 def _explained(tree: Tree, errors: list[Error]) -> Iterator[tuple[Path, str]]:
     located = [(locate(error["loc"]), error) for error in errors]
     tried = [spot.arms for spot, _ in located]
+    misspelt = {_meant(spot) for spot, error in located if error["type"] == "extra_forbidden"}
     for spot, error in located:
+        if error["type"] == "missing" and spot.path in misspelt:
+            continue
         if error["type"] == "contradiction":
             for key, message in error["ctx"]["problems"]:
                 yield (*spot.path, *_parts(key)), message
@@ -85,6 +88,12 @@ def _explained(tree: Tree, errors: list[Error]) -> Iterator[tuple[Path, str]]:
             yield wrong
         elif all(_fits(tree, path, arm) for path, arm in spot.arms.items()):
             yield _explain(error, spot, value_at(tree.values, spot.path))
+
+
+def _meant(spot: Spot) -> Path:
+    """The path that an unknown key was likely meant to have."""
+    meant = None if spot.inside is AnyFilters else suggest.meant_here(str(spot.path[-1]), spot.inside)
+    return (*spot.path[:-1], meant or "")
 
 
 def _parts(key: str) -> Path:
@@ -194,12 +203,17 @@ def _hint(kind: str, spot: Spot, value: Any) -> str:
     if isinstance(value, str):
         return _hint_for_text(kind, spot, value)
     if value is None:
-        return "; leave the key out for its default"
+        return "; leave the key out for its default" if _has_default(spot) else ""
     if kind == "string_type" and isinstance(value, bool | int | float):
         return "; put it in quotes"
     if kind == "list_type":
         return "; put `- ` before each item" if isinstance(value, dict) else f"; write [{value}]"
     return ""
+
+
+def _has_default(spot: Spot) -> bool:
+    field = getattr(spot.inside, "model_fields", {}).get(spot.path[-1])
+    return field is not None and not field.is_required()
 
 
 def _hint_for_text(kind: str, spot: Spot, value: str) -> str:
@@ -216,7 +230,8 @@ def _hint_for_text(kind: str, spot: Spot, value: str) -> str:
 
 def _one_of(context: dict[str, Any], value: Any) -> str:
     words = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"]]
-    near = get_close_matches(str(value), words, n=1)
+    meant = {True: "on", False: "off"}.get(value) if isinstance(value, bool) else value
+    near = get_close_matches(meant, words, n=1) if isinstance(meant, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"must be {'one of ' if len(words) > 1 else ''}{', '.join(words)}, not {shown(value)}{hint}"
 

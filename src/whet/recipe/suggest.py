@@ -69,20 +69,34 @@ _TYPO, _FAR_TYPO = 0.6, 0.85
 
 def for_key(key: str, here: type[BaseModel]) -> str:
     """What to say after "unknown key": the key meant, or where it belongs, or the keys there are."""
-    name = key.lower().strip().replace("-", "_").replace(" ", "_")
-    known = list(here.model_fields)
-    meant = name if name in known else SYNONYMS.get(name, "")
-    if meant in known:
+    meant = meant_here(key, here)
+    if meant:
         return f"; did you mean {meant!r}?"
-    places = _places(lambda names: name in names)
-    near = get_close_matches(name, known, n=1, cutoff=_TYPO)
-    if near and not places:
-        return f"; did you mean {near[0]!r}?"
-    places = places or _places(lambda names: SYNONYMS.get(name) in names)
-    places = places or _places(lambda names: bool(get_close_matches(name, names, n=1, cutoff=_FAR_TYPO)))
+    name = _plain(key)
+    places = (
+        _places(lambda names: name in names)
+        or _places(lambda names: SYNONYMS.get(name) in names)
+        or _places(lambda names: bool(get_close_matches(name, names, n=1, cutoff=_FAR_TYPO)))
+    )
     if places:
         return f"; a key of this name belongs under {' or '.join(places[:3])}"
-    return f" (known here: {', '.join(known)})"
+    return f" (known here: {', '.join(here.model_fields)})"
+
+
+def meant_here(key: str, here: type[BaseModel]) -> str | None:
+    """The key of this section that was likely meant. A key that another section has was meant for that one."""
+    name, known = _plain(key), list(here.model_fields)
+    for candidate in (name, SYNONYMS.get(name)):
+        if candidate in known:
+            return candidate
+    if _places(lambda names: name in names):
+        return None
+    near = get_close_matches(name, known, n=1, cutoff=_TYPO)
+    return near[0] if near else None
+
+
+def _plain(key: str) -> str:
+    return key.lower().strip().replace("-", "_").replace(" ", "_")
 
 
 def _places(matches: typing.Callable[[list[str]], bool]) -> list[str]:

@@ -77,18 +77,19 @@ class Loop:
         step = self.progress.step
         batches = self.training.step(step)
         weight = sum(self.objective.weight(batch) for batch in batches)
-        loss = torch.zeros((), device=self.decoder.device)
+        parts = []
         for batch in batches:
             part = self.objective.loss_sum(self.decoder, batch) / weight
             part.backward()  # type: ignore[no-untyped-call]
-            loss += part.detach()
+            parts.append(part.detach())
+        loss = float(torch.stack(parts).sum())
         norm = clip(self.optimizer, self.stage.grad_clip)
-        require_finite(float(loss), norm, step=step, data=self.training, batches=batches)
+        require_finite(loss, norm, step=step, data=self.training, batches=batches)
         rate = self.stage.learning_rate * rate_share(self.stage, step, self.steps)
         self.optimizer.step(rate)
         self.progress.step += 1
         self.progress.tokens += sum(batch.label_count for batch in batches)
-        return float(loss), norm, rate
+        return loss, norm, rate
 
     def _figures(self, loss: float, norm: float, rate: float, meter: _Meter) -> dict[str, Any]:
         """What is known of the step just finished."""
