@@ -24,7 +24,9 @@ KIND = "thing"
 
 
 def make(folder: Path, text: str = "contents", key: str = "k", record: dict[str, Any] | None = None) -> Path:
-    with store.staged(folder, kind=KIND, key=key, record={"note": text} if record is None else record) as work:
+    with store.staged(
+        folder, kind=KIND, key=key, record={"note": text} if record is None else record
+    ) as work:
         (work / "inner").mkdir()
         (work / "inner/data.bin").write_bytes(text.encode() * 20)
         (work / "plain.txt").write_text(text)
@@ -104,9 +106,8 @@ class Failing:
 
 def fail_on(patch: pytest.MonkeyPatch, what: str, failing: Failing) -> None:
     if what == "rename":
-        patch.setattr(Path, "rename", failing.wrap(Path.rename))
+        patch.setattr(os, "rename", failing.wrap(os.rename))
     elif what == "replace":
-        patch.setattr(Path, "replace", failing.wrap(Path.replace))
         patch.setattr(os, "replace", failing.wrap(os.replace))
     elif what == "fsync":
         patch.setattr(os, "fsync", failing.wrap(os.fsync))
@@ -147,15 +148,19 @@ class _FailingFile:
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 class TestAllOrNothing:
     @pytest.mark.parametrize("there_before", [True, False])
-    def test_an_exception_in_the_block(self, tmp_path: Path, error: BaseException, there_before: bool) -> None:
+    def test_an_exception_in_the_block(
+        self, tmp_path: Path, error: BaseException, there_before: bool
+    ) -> None:
         if there_before:
             make(tmp_path / "thing")
-        with (
-            pytest.raises(type(error)),
-            store.staged(tmp_path / "thing", kind=KIND, key="k", record={}) as work,
-        ):
-            (work / "half").write_text("half")
-            raise error
+
+        def write_half() -> None:
+            with store.staged(tmp_path / "thing", kind=KIND, key="k", record={}) as work:
+                (work / "half").write_text("half")
+                raise error
+
+        with pytest.raises(type(error)):
+            write_half()
         assert leftovers(tmp_path) == []
         assert is_whole(tmp_path / "thing") if there_before else not (tmp_path / "thing").exists()
 
@@ -181,7 +186,7 @@ class TestAllOrNothing:
             assert is_whole(folder, "old") if there_before else not folder.exists()
             assert leftovers(tmp_path) == []
         assert is_whole(folder, "new")
-        assert failures == {"rename": 1 + there_before, "replace": 1, "fsync": 6, "write": 1}[what]
+        assert failures == {"rename": 1 + there_before, "replace": 1, "fsync": 6, "write": 3}[what]
 
     @pytest.mark.parametrize("what", ["rename", "fsync"])
     def test_a_disk_that_fails_for_good_loses_nothing(
@@ -238,7 +243,14 @@ class TestSweep:
         assert [item.name for item in tmp_path.iterdir()] == ["thing"]
 
     def test_what_is_not_ours_is_left_alone(self, tmp_path: Path) -> None:
-        names = [".staging-area", ".replaced-", ".staging-", ".staging-x-1y", "staging-thing-123", ".hidden-1"]
+        names = [
+            ".staging-area",
+            ".replaced-",
+            ".staging-",
+            ".staging-x-1y",
+            "staging-thing-123",
+            ".hidden-1",
+        ]
         for name in names:
             (tmp_path / name).mkdir()
         store.sweep(tmp_path)
@@ -297,7 +309,9 @@ class TestDamage:
 
     @given(at=st.integers(0, 99_999), flip=st.integers(1, 255), cut=st.booleans())
     @settings(max_examples=60, deadline=None)
-    def test_a_large_file(self, at: int, flip: int, cut: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def test_a_large_file(
+        self, at: int, flip: int, cut: bool, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
         folder = tmp_path_factory.getbasetemp() / "large"
         if not folder.exists():
             with store.staged(folder, kind=KIND, key="k", record={}) as work:
@@ -380,11 +394,22 @@ class TestContentHash:
 
     def test_it_never_changes(self) -> None:
         value = {"b": [1, 2.5, True, None], "a": "é \u2028 😀", "path": PurePosixPath("a/b")}
-        assert store.content_hash(value) == "GOLDEN"
+        assert store.content_hash(value) == (
+            "d7bbfb4be978a8d441f427dc75e0ab9398e46fb66a7c0c4ef4701e51b58ff9f9"
+        )
 
     @pytest.mark.parametrize(
         ("one", "other"),
-        [(1, True), (1, 1.0), ("1", 1), ([1, 2], [2, 1]), ({}, []), ("é", "e\u0301"), (None, "null"), ("", None)],
+        [
+            (1, True),
+            (1, 1.0),
+            ("1", 1),
+            ([1, 2], [2, 1]),
+            ({}, []),
+            ("é", "e\u0301"),
+            (None, "null"),
+            ("", None),
+        ],
     )
     def test_different_values_differ(self, one: Any, other: Any) -> None:
         assert store.content_hash(one) != store.content_hash(other)

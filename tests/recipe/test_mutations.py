@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import full_recipe
@@ -204,17 +203,19 @@ WRONG_NAMES = {
     "stages.rows.data.0.source": ("token", "'tokens'"),
     "evaluate.decoding.0.kind": ("gready", "'greedy'"),
     "evaluate.decoding.1.kind": ("sampling", "'sample'"),
-    "evaluate.decoding.2.kind": ("null", "greedy, sample, beam"),
+    "evaluate.decoding.2.kind": ("null", "must be one of greedy, sample, beam, not null"),
     "name": ("../up", "letters, digits"),
-    "stages.words.name": ("a/b", "letters, digits"),
 }
 
 
 def wrong_names() -> Iterator[tuple[str, Mutation]]:
     for key, (value, says) in WRONG_NAMES.items():
-        at = key.replace("words", "a/b") if key == "stages.words.name" else key
-        text = with_value(key, value).replace("- name: a/b", "- name: a/b\n    ", 1)
-        yield f"name-{key}", Mutation(with_value(key, value), line_of(key), at, says)
+        yield f"name-{key}", Mutation(with_value(key, value), line_of(key), key, says)
+    number = line_of("stages.words.name")
+    yield (
+        "name-stage",
+        Mutation(with_line(number, "  - name: a/b"), number, "stages.a/b.name", "letters, digits"),
+    )
 
 
 MOVED = [
@@ -266,6 +267,8 @@ CONTRADICTIONS = [
     ("    steps: 40", "    steps: 40\n    warmup_steps: 41", "    warmup_steps: 41", "stages.rows.warmup_steps", "40"),
     ("  validation_share: 0.1", "  validation_share: 0.71", "  test_share: 0.2", "prepare.test_share", "tenth"),
     ("  validation_share: 0.1\n  test_share: 0.2", "  test_share: 0.95", "  test_share: 0.95", "prepare.test_share", "tenth"),
+    ("  validation_share: 0.1\n  test_share: 0.2", "  validation_share: 0.9", "  validation_share: 0.9", "prepare.validation_share", "tenth"),
+    ("  d_model: 64\n  layers: 2\n  heads: 8\n", "  d_model: 66\n", "  d_model: 66", "model.d_model", "4 heads do not divide"),
     ("  stride: 33", "  stride: 65", "  stride: 65", "evaluate.stride", "sequence_length (64)"),
     ("  path: tokenizer\n", "", "    data:\n      - source: tokens", "stages.rows.data", "tokenizer.path"),
     ("      - source: text\n        path:\n", "      - source: tokens\n        path: train.npy\n      - source: text\n        path:\n",
@@ -321,7 +324,10 @@ def removed() -> Iterator[tuple[str, Mutation]]:
     text = BASE.replace("  - name: rows\n    data", "  - data")
     yield "no-stage-name", Mutation(text, line_of("stages.rows.name"), "stages.1.name", "required")
     number = line_of("stages.words.data.0.path")
-    yield "no-path", Mutation(with_line(number, "        # none"), number - 1, "stages.words.data.0.path", "required")
+    yield (
+        "no-path",
+        Mutation(with_line(number, "        # none"), number - 1, "stages.words.data.0.path", "required"),
+    )
     number = line_of("evaluate.decoding.1.kind")
     text = BASE.replace("    - kind: sample\n      temperature", "    - temperature")
     yield "no-kind", Mutation(text, number, "evaluate.decoding.1.kind", "one of: greedy, sample, beam")
@@ -332,9 +338,15 @@ def removed() -> Iterator[tuple[str, Mutation]]:
         ("stdlib", "stages.rows.data", "must be a list"),
         ("{source: stdlib}", "stages.rows.data", "put `- ` before"),
     ):
-        yield f"data-{value}", Mutation(with_value("stages.rows.data", value), line_of("stages.rows.data"), key, says)
+        yield (
+            f"data-{value}",
+            Mutation(with_value("stages.rows.data", value), line_of("stages.rows.data"), key, says),
+        )
     text = with_value("evaluate.decoding", "[greedy]")
-    yield "decoding-word", Mutation(text, line_of("evaluate.decoding"), "evaluate.decoding.0", "{kind: greedy}")
+    yield (
+        "decoding-word",
+        Mutation(text, line_of("evaluate.decoding"), "evaluate.decoding.0", "{kind: greedy}"),
+    )
     text = with_value("evaluate.metrics", "perplexity")
     yield "metric-word", Mutation(text, line_of("evaluate.metrics"), "evaluate.metrics", "write [perplexity]")
     yield "number-1e3", Mutation(with_value("seed", "1e3"), 4, "seed", "must be a whole number")
@@ -353,7 +365,7 @@ def removed() -> Iterator[tuple[str, Mutation]]:
 def repeated() -> Iterator[tuple[str, Mutation]]:
     """A key twice in one section, at each level."""
     again = ("seed", "model", "model.layers", "stages.words.keep", "stages.words.data.0.licence", "stages",
-             "evaluate.decoding.1.top_p", "prepare.cleaning.size", "prepare.cleaning.size.max_bytes")  # fmt: skip
+             "evaluate.decoding.1.top_p", "prepare.cleaning.size", "prepare.cleaning.size.min_bytes")  # fmt: skip
     for key in again:
         number, name = line_of(key), key.rpartition(".")[2]
         indent = " " * LINES[number - 1].index(name)
@@ -378,14 +390,18 @@ def broken() -> Iterator[tuple[str, Mutation]]:
     yield "open-bracket", line("  layers: [2", "bracket")
     yield "open-brace", line("  layers: {a: 2", "bracket")
     yield "open-quote", line("  layers: '2", "quote")
-    yield "open-double-quote", line('  layers: "2', "quote")
+    late = line_of("evaluate.floors")
+    yield "open-double-quote", Mutation(with_line(late, '  floors: "4'), late, "", "quote")
     yield "closing", line("  layers: ]", "bracket")
     yield "at-sign", line("  layers: @2", "cannot begin with")
     yield "backtick", line("  layers: `2`", "cannot begin with")
     yield "escape", line(r'  layers: "\q"', "escape")
     yield "anchor", line("  layers: &two 2", "anchors")
     yield "alias", line("  layers: *two", "aliases")
-    yield "anchored-section", Mutation(with_line(line_of("model"), "model: &m"), line_of("model.size") - 1, "", "anchors")
+    yield (
+        "anchored-section",
+        Mutation(with_line(line_of("model"), "model: &m"), line_of("model.size") - 1, "", "anchors"),
+    )
     yield "anchored-key", line("  &a layers: 2", "anchors")
     yield "alias-bomb", Mutation("a: &a [1]\nb: [*a, *a]\n", 1, "", "anchors")
     yield "tag", line("  layers: !!int 2", "tags are not part of a recipe (!!int)")
@@ -394,8 +410,8 @@ def broken() -> Iterator[tuple[str, Mutation]]:
     yield "bang", line("  layers: ! 2", "tags")
     yield "complex-key", line("  ? [layers]\n  : 2", "a key is a plain word")
     yield "two-documents", Mutation(BASE + "---\nname: other\n", len(LINES) + 1, "", "second document")
-    yield "directive", Mutation("%YAML 1.1\n---\n" + BASE, 2, "", "directives")
-    yield "tag-directive", Mutation("%TAG !e! tag:e,2000:\n---\n" + BASE, 2, "", "directives")
+    yield "directive", Mutation("# old\n%YAML 1.1\n---\n" + BASE, 2, "", "directives")
+    yield "tag-directive", Mutation("%TAG !e! tag:e,2000:\n---\n" + BASE, 1, "", "directives")
     yield "list-on-top", Mutation("- name: full\n", 1, "", "mapping")
     yield "word-on-top", Mutation("# hello\nscratch\n", 2, "", "mapping")
     yield "null-on-top", Mutation("null\n", 1, "", "mapping")
@@ -475,3 +491,126 @@ def test_mutated_recipe_is_refused(name: str, folder: Path) -> None:
         counted = re.match(r"(\d+) problems? in ", message)
         assert counted
         assert int(counted[1]) == mutation.problems == len(message.splitlines()) - 1, message
+
+
+def test_all_problems_are_reported_at_once_in_the_order_of_the_file(folder: Path) -> None:
+    recipe = folder / "recipe.yaml"
+    changes = {
+        "seed: 7": "sed: 7",
+        "d_model: 64": "d_model: 64.5",
+        "keep: 14": "keep: 0",
+        "kind: beam": "kind: beem",
+    }
+    changes |= {
+        "- perplexity": "- perplex",
+        "path: words.txt": "path: gone",
+        "floors: 4": "floors: 4\n  floors: 4",
+    }
+    text = BASE
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    recipe.write_text(text)
+    head, *lines = refusal(recipe).splitlines()
+    assert head == f"{len(changes)} problems in {recipe}"
+    numbers = [int(line.removeprefix(f"{recipe}:").partition(":")[0]) for line in lines]
+    assert numbers == sorted(numbers)
+    assert len(set(lines)) == len(lines) == len(changes)
+
+
+def test_several_contradictions_of_one_section_are_reported_at_once(folder: Path) -> None:
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(BASE.replace("    steps: 40", "    steps: 40\n    epochs: 1\n    warmup_steps: 50"))
+    assert "2 problems" in refusal(recipe)
+    recipe.write_text(
+        BASE.replace("  context: 256", "  context: 32").replace("- name: rows", "- name: words")
+    )
+    message = refusal(recipe)
+    assert "3 problems" in message
+    assert "two stages are named 'words'" in message
+
+
+def test_thousands_of_problems_do_not_take_long(folder: Path) -> None:
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(BASE + "".join(f"key_{number}: 1\n" for number in range(4500)))
+    start = time.process_time()
+    with pytest.raises(RecipeError, match="at least 100 problems") as caught:
+        load_recipe(str(recipe))
+    assert time.process_time() - start < 2
+    assert len(str(caught.value).splitlines()) == 101
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (BASE.replace("every key", "every k\xe9y").encode("latin-1"), ":2: not UTF-8 (byte 0xe9)"),
+        (b"\xff\xfe" + BASE.encode("utf-16-le"), ":1: not UTF-8 (byte 0xff)"),
+        (BASE.encode() + b"\x80", f":{len(LINES) + 1}: not UTF-8"),
+        (b"\0" * 50, ":1: a character that cannot stand in a recipe: U+0000"),
+    ],
+    ids=["latin-1", "utf-16", "stray byte", "zeros"],
+)
+def test_other_bytes_are_refused(raw: bytes, says: str, folder: Path) -> None:
+    recipe = folder / "recipe.yaml"
+    recipe.write_bytes(raw)
+    assert says in refusal(recipe)
+
+
+def test_a_missing_recipe_is_refused_with_the_nearest_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "recipe.yaml").write_text(BASE)
+    assert "this is a folder" in refusal(folder / "letters")
+    assert "no built-in recipe" in refusal(folder / "gone.yaml")
+    monkeypatch.chdir(folder)
+    with pytest.raises(RecipeError, match=r"did you mean 'recipe\.yaml'"):
+        load_recipe("recipes.yaml")
+    with pytest.raises(RecipeError, match="did you mean 'scratch-quickstart'"):
+        load_recipe("scratch-quickstrat")
+
+
+OVERRIDES = {
+    "seed": "KEY=VALUE",
+    "=3": "KEY=VALUE",
+    "": "KEY=VALUE",
+    "stages..steps=3": "KEY=VALUE",
+    ".seed=3": "KEY=VALUE",
+    "sed=3": "sed: unknown key; did you mean 'seed'?",
+    "modle.size=tiny": "modle: unknown key; did you mean 'model'?",
+    "model.layer=3": "model.layer: unknown key; did you mean 'layers'?",
+    "model.batch_size=3": "model.batch_size: unknown key; a key of this name belongs under stages[]",
+    "stages.row.steps=3": "did you mean 'rows'? there are: words, rows",
+    "stages.zzz.steps=3": "there are: words, rows",
+    "stages.2.steps=3": "there are: words, rows",
+    "stages.-1.steps=3": "there are: words, rows",
+    "stages.rows.step=3": "stages.rows.step: unknown key; did you mean 'steps'?",
+    "stages.1.epochs=3": "stages.rows.epochs: epochs and steps",
+    "stages.rows.steps=3.5": "stages.rows.steps: must be a whole number, not 3.5",
+    "stages.rows.steps='3'": "write 3 without quotes",
+    "stages.rows.steps=0": "must be at least 1",
+    "seed.deeper=1": "seed holds a value, not a section",
+    "model=tiny": "model: must be a section",
+    "model={size: tiny, siez: 1}": "model.siez: unknown key; did you mean 'size'?",
+    "model={size: tiny, size: tiny}": "stands twice",
+    "name=[": "not valid YAML",
+    "name=a: b: c": "not valid YAML",
+    "name=&a b": "anchors",
+    "name=!!str b": "tags",
+    "name=": "name: must be text, not null",
+    "evaluate.decoding.0.kind=beem": "did you mean 'beam'?",
+    "evaluate.decoding.5.kind=beam": "there are: 0, 1, 2",
+    "prepare.cleaning.sise=false": "did you mean 'size'?",
+    "stages.words.data.0.path=gone/": "there is nothing at",
+    "tokenizer.path=null": "set tokenizer.path",
+}
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_mutated_override_is_refused(override: str, folder: Path) -> None:
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(BASE)
+    message = refusal(recipe, ("stages.words.keep=3", override))
+    line = next(
+        line for line in message.splitlines() if OVERRIDES[override] in line or line.startswith("--set")
+    )
+    assert line.startswith(f"--set {override}"), message
+    assert OVERRIDES[override] in message

@@ -2,7 +2,7 @@
 
     sources -> clean -> drop duplicates -> [spool] -> split by groups -> tokenizer -> token stores
 
-Everything streams: one document is in memory at a time, a few megabytes of them while encoding, and the
+Everything streams: one document is in memory at a time, about a megabyte of them while encoding, and the
 names of all groups. The spool is a compressed file per stage that lives only while the room runs. Every
 record is kept or dropped by name; the manifest counts both.
 """
@@ -34,7 +34,7 @@ from whet.text.tokenizer import Tokenizer
 from whet.tokenstore import TokenStore, TokenWriter
 
 KIND = "prepared"
-ENCODE_BYTES = 4 * 2**20
+ENCODE_BYTES = 2**20
 ENCODE_DOCUMENTS = 256
 
 

@@ -5,6 +5,7 @@ Pydantic's messages speak of types; here they speak of what a person wrote and c
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
@@ -14,10 +15,13 @@ from whet.cleaning.base import FILTERS
 from whet.recipe import suggest
 from whet.recipe.locate import Spot, bare, locate
 from whet.recipe.registered import AnyFilters, AnySource, no_such
-from whet.recipe.yaml12 import Path, Place, Tree, scalar
+from whet.recipe.yaml12 import OVERRIDES, Path, Place, Tree, scalar
 from whet.sources.base import SOURCES
 
 Error = dict[str, Any]
+MOST_PROBLEMS = 100
+"""Nobody reads more lines, and finding the key meant takes a millisecond for each."""
+
 _SHOWN_CHARACTERS = 60
 _KINDS = ["greedy", "sample", "beam"]
 
@@ -30,12 +34,14 @@ class Problem(NamedTuple):
 
 
 def problems(tree: Tree, errors: Iterable[Any]) -> list[Problem]:
-    """Everything wrong with a recipe, in the order of the file, each thing once."""
-    found = {(tree.place(path), path, text) for path, text in _explained(tree, list(errors))}
-    everything = found | set(tree.problems)
-    return sorted(
-        {Problem(at, f"{at.text}: {dotted(tree.values, path)}: {text}") for at, path, text in everything}
+    """What is wrong with a recipe, in the order of the file, each thing once; the first MOST_PROBLEMS of it."""
+    located = sorted(
+        ((locate(error["loc"]), error) for error in errors), key=lambda item: tree.place(item[0].path)
     )
+    explained = _explained(tree, located[:MOST_PROBLEMS])
+    everything = {(tree.place(path), path, text) for path, text in explained} | set(tree.problems)
+    lines = {Problem(at, f"{at.text}: {dotted(tree.values, path)}: {text}") for at, path, text in everything}
+    return sorted(lines)[:MOST_PROBLEMS]
 
 
 def dotted(values: Any, path: Path) -> str:
@@ -65,29 +71,43 @@ def shown(value: Any) -> str:
         return f"the text {_cut(value)!r}"
     if isinstance(value, list):
         return "a list"
-    return "keys and values" if isinstance(value, dict) else str(value)
+    return "keys and values" if isinstance(value, dict) else _cut(number(value))
+
+
+def number(value: Any) -> str:
+    """A number as it is written in a recipe."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"inf": ".inf", "-inf": "-.inf"}.get(str(value), ".nan")
+    return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 
 
-def _explained(tree: Tree, errors: list[Error]) -> Iterator[tuple[Path, str]]:
-    located = [(locate(error["loc"]), error) for error in errors]
+def _explained(tree: Tree, located: list[tuple[Spot, Error]]) -> Iterator[tuple[Path, str]]:
     tried = [spot.arms for spot, _ in located]
     misspelt = {_meant(spot) for spot, error in located if error["type"] == "extra_forbidden"}
     for spot, error in located:
         if error["type"] == "missing" and spot.path in misspelt:
             continue
         if error["type"] == "contradiction":
-            for key, message in error["ctx"]["problems"]:
-                yield (*spot.path, *_parts(key)), message
+            yield from _contradictions(tree, spot.path, error["ctx"]["problems"])
             continue
         wrong = _no_arm_fits(tree, spot, tried)
         if wrong is not None:
             yield wrong
         elif all(_fits(tree, path, arm) for path, arm in spot.arms.items()):
             yield _explain(error, spot, value_at(tree.values, spot.path))
+
+
+def _contradictions(tree: Tree, section: Path, found: list[tuple[str, str]]) -> Iterator[tuple[Path, str]]:
+    """Each at the first of its keys that an override wrote, else at the first that the file has."""
+    for keys, message in found:
+        paths = [(*section, *_parts(key)) for key in keys.split()]
+        written = [path for path in paths if path in tree.places]
+        overridden = [path for path in written if tree.places[path].line >= OVERRIDES]
+        yield [*overridden, *written, *paths][0], message
 
 
 def _meant(spot: Spot) -> Path:
@@ -148,7 +168,8 @@ def _explain(error: Error, spot: Spot, value: Any) -> tuple[Path, str]:
     if kind in _NOUNS:
         return spot.path, f"must be {_NOUNS[kind]}, not {shown(value)}{_hint(kind, spot, value)}"
     if kind in _BOUNDS:
-        return spot.path, _BOUNDS[kind].format(**context, value=shown(value))
+        word, bound = _BOUNDS[kind]
+        return spot.path, f"must be {word} {number(context[bound])}, not {shown(value)}"
     if kind in _WORDED:
         return spot.path, _WORDED[kind](context, value)
     message = re.sub(r"^(Value error|Assertion failed), ", "", error["msg"])
@@ -168,8 +189,10 @@ def _unknown_tag(spot: Spot, value: Any) -> tuple[Path, str]:
     if spot.inside is AnyFilters:
         return spot.path, f"must be the filter's settings, or false to switch it off, not {shown(value)}"
     key, names = ("source", SOURCES.names()) if expected is AnySource else ("kind", _KINDS)
+    if key in value and isinstance(value[key], str):
+        return (*spot.path, key), no_such(key, _cut(value[key]), names)
     if key in value:
-        return (*spot.path, key), no_such(key, value[key], names)
+        return (*spot.path, key), f"must be one of {', '.join(names)}, not {shown(value[key])}"
     typo = get_close_matches(key, value, n=1)
     if typo:
         return (*spot.path, typo[0]), f"unknown key; did you mean {key!r}?"
@@ -188,13 +211,10 @@ _NOUNS = {
     "model_attributes_type": "a section of keys and values",
 }
 _BOUNDS = {
-    "greater_than": "must be more than {gt}, not {value}",
-    "greater_than_equal": "must be at least {ge}, not {value}",
-    "less_than": "must be below {lt}, not {value}",
-    "less_than_equal": "must be at most {le}, not {value}",
-    "finite_number": "must be a finite number, not {value}",
-    "too_short": "must have at least {min_length} item(s), not {actual_length}",
-    "too_long": "must have at most {max_length} item(s), not {actual_length}",
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
 }
 
 
@@ -236,6 +256,22 @@ def _one_of(context: dict[str, Any], value: Any) -> str:
     return f"must be {'one of ' if len(words) > 1 else ''}{', '.join(words)}, not {shown(value)}{hint}"
 
 
+def _too_few(context: dict[str, Any], value: Any) -> str:
+    return f"must have at least {_items(context['min_length'])}, not {context['actual_length']}"
+
+
+def _too_many(context: dict[str, Any], value: Any) -> str:
+    return f"must have at most {_items(context['max_length'])}, not {context['actual_length']}"
+
+
+def _items(count: int) -> str:
+    return f"{count} item{'s' if count != 1 else ''}"
+
+
+def _not_finite(context: dict[str, Any], value: Any) -> str:
+    return f"must be a finite number, not {shown(value)}"
+
+
 def _pattern(context: dict[str, Any], value: Any) -> str:
     name = re.fullmatch(r"\^\[A-Za-z0-9\]\[A-Za-z0-9_\.-\]\{0,(\d+)\}\$", context["pattern"])
     if name is None:
@@ -250,4 +286,7 @@ def _pattern(context: dict[str, Any], value: Any) -> str:
 _WORDED: dict[str, Callable[[dict[str, Any], Any], str]] = {
     "literal_error": _one_of,
     "string_pattern_mismatch": _pattern,
+    "too_short": _too_few,
+    "too_long": _too_many,
+    "finite_number": _not_finite,
 }

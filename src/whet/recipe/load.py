@@ -69,7 +69,8 @@ def validate(tree: yaml12.Tree, folder: Path) -> Recipe:
         errors = error.errors(include_url=False)
     problems = explain.problems(tree, errors)
     if recipe is None or problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {tree.name}"
+        most = "at least " if len(problems) == explain.MOST_PROBLEMS else ""
+        count = f"{most}{len(problems)} problem{'s' if len(problems) > 1 else ''} in {tree.name}"
         raise RecipeError("\n".join([count, *(problem.text for problem in problems)]))
     return recipe
 

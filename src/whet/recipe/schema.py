@@ -21,7 +21,10 @@ from whet.sources.base import Source, resolve
 
 
 def refuse(found: Iterable[tuple[str, str]]) -> None:
-    """Raise one error for all contradictions found: (dotted key within the section, message)."""
+    """Raise one error for all contradictions found: (key, message).
+
+    Keys are dotted and start in the section; several are separated by spaces, see `explain`.
+    """
     problems = list(found)
     if problems:
         text = "; ".join(f"{key}: {message}" for key, message in problems)
@@ -64,7 +67,14 @@ class Prepare(Section):
     @model_validator(mode="after")
     def _check(self) -> Prepare:
         if self.validation_share + self.test_share > 0.9:
-            refuse([("test_share", "validation_share + test_share leaves less than a tenth for training")])
+            refuse(
+                [
+                    (
+                        "test_share validation_share",
+                        "validation_share + test_share leaves less than a tenth for training",
+                    )
+                ]
+            )
         return self
 
 
@@ -135,9 +145,9 @@ class Model(Section):
     def _contradictions(self) -> Iterator[tuple[str, str]]:
         width, odd = divmod(self.d_model, self.heads)
         if odd:
-            yield "heads", f"{self.heads} heads do not divide d_model {self.d_model}"
+            yield "heads d_model", f"{self.heads} heads do not divide d_model {self.d_model}"
         elif self.positions == "rope" and width % 2:
-            yield "heads", f"rope needs an even head width, {self.d_model}/{self.heads} is odd"
+            yield "heads d_model", f"rope needs an even head width, {self.d_model}/{self.heads} is odd"
         if self.norm == "rmsnorm" and self.positions == "learned":
             yield (
                 "positions",
@@ -227,9 +237,12 @@ class Stage(Section):
 
     def _contradictions(self) -> Iterator[tuple[str, str]]:
         if self.epochs is not None and self.steps is not None:
-            yield "steps", "epochs and steps both say when to end; keep one (null unsets the other)"
+            yield "steps epochs", "epochs and steps both say when to end; keep one (null unsets the other)"
         if self.steps is not None and self.warmup_steps > self.steps:
-            yield "warmup_steps", f"the warm-up ({self.warmup_steps}) outlasts the stage ({self.steps} steps)"
+            yield (
+                "warmup_steps steps",
+                f"the warm-up ({self.warmup_steps}) outlasts the stage ({self.steps} steps)",
+            )
         if len({source.PRETOKENIZED for source in self.data}) > 1:
             yield "data", "a stage reads either documents or ready-made token arrays, not both"
 
@@ -360,11 +373,14 @@ class Recipe(Section):
                 yield f"{at}.name", f"two stages are named {stage.name!r}"
             if length > self.model.context:
                 yield (
-                    f"{at}.sequence_length",
+                    f"{at}.sequence_length model.context",
                     f"{length} is longer than the model's context of {self.model.context}",
                 )
             if any(source.PRETOKENIZED for source in stage.data) and self.tokenizer.path is None:
-                yield f"{at}.data", "token arrays need the tokenizer they were made with: set tokenizer.path"
+                yield (
+                    f"{at}.data tokenizer.path",
+                    "token arrays need the tokenizer they were made with: set tokenizer.path",
+                )
         stride, shortest = self.evaluate.stride, min(stage.sequence_length or 0 for stage in self.stages)
         if stride is not None and stride > shortest:
             yield (

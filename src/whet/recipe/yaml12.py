@@ -121,7 +121,8 @@ class _Reader:
     def __init__(self, text: str, tree: Tree, *, one_line: bool) -> None:
         self.tree, self.one_line = tree, one_line
         self.values_left = MAX_VALUES
-        self.stream = self._events(text)
+        self.text = text
+        self.stream = self._events()
 
     def has_document(self) -> bool:
         """Whether there is anything but white space and comments."""
@@ -130,7 +131,10 @@ class _Reader:
         next(self.stream)
         event = next(self.stream)
         if getattr(event, "version", None) or getattr(event, "tags", None):
-            raise self._refusal(event, "directives (%) are not part of a recipe", fix="remove it")
+            line = self._line(re.search(r"^%", self.text, re.MULTILINE))
+            raise RecipeError(
+                "directives (%) are not part of a recipe", where=self._where(line), fix="remove it"
+            )
         return isinstance(event, DocumentStartEvent)
 
     def document(self) -> Any:
@@ -203,24 +207,24 @@ class _Reader:
         if tag is not None and str(tag) != "None":
             raise self._refusal(event, f"tags are not part of a recipe ({_short_tag(tag)})", fix="remove it")
 
-    def _events(self, text: str) -> Iterator[Event]:
+    def _events(self) -> Iterator[Event]:
         """The events of the text; raises RecipeError where it is not YAML."""
         from ruamel.yaml import YAML
         from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-        self._check_characters(text)
+        self._check_characters()
         try:
-            yield from YAML(typ="safe", pure=True).parse(text)
+            yield from YAML(typ="safe", pure=True).parse(self.text)
         except MarkedYAMLError as error:
             line, what, fix = _explain(error)
             raise RecipeError(f"not valid YAML: {what}", where=self._where(line), fix=fix) from None
         except (YAMLError, RecursionError, ValueError) as error:
             raise RecipeError(f"not valid YAML: {error}", where=self.tree.name) from None
 
-    def _check_characters(self, text: str) -> None:
-        found = UNPRINTABLE.search(text)
+    def _check_characters(self) -> None:
+        found = UNPRINTABLE.search(self.text)
         if found:
-            line = len(re.findall(r"\r\n|\r|\n", text[: found.start()])) + 1
+            line = self._line(found)
             raise RecipeError(
                 f"a character that cannot stand in a recipe: U+{ord(found[0]):04X}",
                 where=self._where(line),
@@ -230,6 +234,10 @@ class _Reader:
     def _place(self, event: Event) -> Place:
         line = event.start_mark.line + 1
         return Place(line, self._where(line))
+
+    def _line(self, found: re.Match[str] | None) -> int:
+        """The number of the line in which a match begins."""
+        return len(re.findall(r"\r\n|\r|\n", self.text[: found.start() if found else 0])) + 1
 
     def _where(self, line: int | None) -> str:
         return self.tree.name if self.one_line or line is None else f"{self.tree.name}:{line}"
