@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from job import Job
+from quiet import Bystanders
 
 
 class Gate:
@@ -25,7 +26,6 @@ class Gate:
     def __init__(self) -> None:
         self._answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
-        self._step = 0
         self._ends: list[float] = []
         self._losses: dict[int, float] = {}
         self._labels = 0
@@ -35,13 +35,14 @@ class Gate:
         self._answer(facts)
         self._wait()
 
-    def step(self, labels: int, loss: float | None) -> None:
+    def loss(self, step: int, value: float) -> None:
+        """The mean loss of a step (counted from 1), before its update."""
+        self._losses[step] = value
+
+    def step(self, labels: int) -> None:
         """Count one optimiser step of `labels` learned tokens; wait if the turn is over."""
-        self._step += 1
         self._labels += labels
         self._ends.append(time.perf_counter())
-        if loss is not None:
-            self._losses[self._step] = loss
         if len(self._ends) < self._least or self._ends[-1] - self._began < self._seconds:
             return
         self._answer(self._figures())
@@ -79,26 +80,30 @@ class Gate:
 class Contender:
     """The parent's side of one child process."""
 
-    def __init__(self, job: Job, folder: Path) -> None:
-        self.job, self.log = job, folder / f"{job.name.replace(' ', '-')}.log"
-        quiet = {"TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
-        own = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled" / job.name.replace(" ", "-"))}
+    def __init__(self, job: Job, folder: Path, threads: int) -> None:
+        self.job = job
+        name = job.name.replace(" ", "-")
+        self.log = folder / f"{name}.log"
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("contender.py")), job.to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log.open("w"),
             text=True,
-            env={**os.environ, **quiet, **own},
+            env={**os.environ, **_environment(folder / "compiled" / name, threads)},
         )
         self.facts = self._read()
+        self.turns: list[dict[str, Any]] = []
 
     def turn(self, seconds: float, least: int = 1) -> dict[str, Any]:
-        """Train for `seconds` and at least `least` optimiser steps."""
+        """Train for `seconds` and at least `least` optimiser steps; also says how busy others kept the machine."""
         assert self._process.stdin is not None
+        bystanders = Bystanders()
         self._process.stdin.write(json.dumps({"seconds": seconds, "least": least}) + "\n")
         self._process.stdin.flush()
-        return self._read()
+        figures = self._read()
+        figures["others_share"] = bystanders.share(figures["cpu_seconds"])
+        return figures
 
     def close(self) -> None:
         """End the process."""
@@ -112,3 +117,14 @@ class Contender:
             raise RuntimeError(f"{self.job.name} ended:\n{self.log.read_text()[-3000:]}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def _environment(compiled: Path, threads: int) -> dict[str, str]:
+    """Quiet libraries, the same threads for everybody, and a compile cache that starts empty."""
+    return {
+        "TRANSFORMERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONWARNINGS": "ignore",
+        "OMP_NUM_THREADS": str(threads),
+        "TORCHINDUCTOR_CACHE_DIR": str(compiled),
+    }

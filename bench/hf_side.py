@@ -100,7 +100,7 @@ class Turns(TrainerCallback):
     """Counts what `training_step` saw and opens the gate after every optimiser step."""
 
     def __init__(self, gate: Gate) -> None:
-        self.gate, self.labels, self.loss = gate, 0, 0.0
+        self.gate, self.labels, self.loss, self.steps = gate, 0, 0.0, 0
         self.facts: dict[str, Any] = {}
 
     def saw(self, labels: int, loss: float) -> None:
@@ -114,8 +114,10 @@ class Turns(TrainerCallback):
 
     def on_step_end(self, *unused: Any, **also_unused: Any) -> None:
         """One optimiser step."""
-        labels, loss, self.labels, self.loss = self.labels, self.loss, 0, 0.0
-        self.gate.step(labels, loss)
+        self.steps += 1
+        self.gate.loss(self.steps, self.loss)
+        labels, self.labels, self.loss = self.labels, 0, 0.0
+        self.gate.step(labels)
 
 
 def label_count(inputs: dict[str, Any]) -> int:

@@ -56,32 +56,23 @@ def loop_of(job: Job, decoder: Decoder, log: Any) -> Loop:
 class _GatedTask(Task):
     """The loop's progress display, which here opens and shuts the gate."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, progress: Progress) -> None:
         super().__init__("bench", None)
-        self.gate, self.tokens, self.loss = gate, 0, None
-        self.loop: Loop | None = None
-
-    def log(self, record: dict[str, Any]) -> None:
-        self.loss = record["loss"]
+        self.gate, self.progress, self.tokens = gate, progress, 0
 
     def advance(self, amount: float = 1.0, **figures: str) -> None:
-        assert self.loop is not None
-        if not amount:
-            return
-        tokens = self.loop.progress.tokens
-        loss, self.loss = self.loss, None
-        before, self.tokens = self.tokens, tokens
-        self.gate.step(tokens - before, loss)
+        if amount:
+            before, self.tokens = self.tokens, self.progress.tokens
+            self.gate.step(self.tokens - before)
 
 
 def train(job: Job, gate: Gate) -> None:
     """Until the gate ends the process."""
-    task = _GatedTask(gate)
     decoder = decoder_of(job)
     check(decoder)
-    task.loop = loop_of(job, decoder, task.log)
+    loop = loop_of(job, decoder, lambda record: gate.loss(record["step"], record["loss"]))
     if job.compile:
         decoder.compile()
     parameters = sum(weight.numel() for weight in decoder.model.parameters())
-    gate.open(parameters=parameters, filled_share=task.loop.training.rows.filled_share)
-    task.loop.run(task, StopRequest())
+    gate.open(parameters=parameters, filled_share=loop.training.rows.filled_share)
+    loop.run(_GatedTask(gate, loop.progress), StopRequest())

@@ -10,11 +10,14 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import full_recipe
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from whet import limits
 from whet.errors import RecipeError
@@ -267,11 +270,13 @@ CONTRADICTIONS = [
     ("    steps: 40", "    steps: 40\n    warmup_steps: 41", "    warmup_steps: 41", "stages.rows.warmup_steps", "40"),
     ("  validation_share: 0.1", "  validation_share: 0.71", "  test_share: 0.2", "prepare.test_share", "tenth"),
     ("  validation_share: 0.1\n  test_share: 0.2", "  test_share: 0.95", "  test_share: 0.95", "prepare.test_share", "tenth"),
-    ("  validation_share: 0.1\n  test_share: 0.2", "  validation_share: 0.9", "  validation_share: 0.9", "prepare.validation_share", "tenth"),
+    ("  validation_share: 0.1\n  test_share: 0.2", "  validation_share: 0.9", "  validation_share: 0.9",
+     "prepare.validation_share", "tenth"),
     ("  d_model: 64\n  layers: 2\n  heads: 8\n", "  d_model: 66\n", "  d_model: 66", "model.d_model", "4 heads do not divide"),
     ("  stride: 33", "  stride: 65", "  stride: 65", "evaluate.stride", "sequence_length (64)"),
     ("  path: tokenizer\n", "", "    data:\n      - source: tokens", "stages.rows.data", "tokenizer.path"),
-    ("      - source: text\n        path:\n", "      - source: tokens\n        path: train.npy\n      - source: text\n        path:\n",
+    ("      - source: text\n        path:\n",
+     "      - source: tokens\n        path: train.npy\n      - source: text\n        path:\n",
      "    data:\n      - source: text", "stages.words.data", "not both"),
     ("      min_bytes: 16", "      min_bytes: 2001", "    size:", "prepare.cleaning.size", "above max_bytes"),
 ]  # fmt: skip
@@ -395,6 +400,7 @@ def broken() -> Iterator[tuple[str, Mutation]]:
     yield "closing", line("  layers: ]", "bracket")
     yield "at-sign", line("  layers: @2", "cannot begin with")
     yield "backtick", line("  layers: `2`", "cannot begin with")
+    yield "items-in-line", line("  layers: - 2", "begins a line")
     yield "escape", line(r'  layers: "\q"', "escape")
     yield "anchor", line("  layers: &two 2", "anchors")
     yield "alias", line("  layers: *two", "aliases")
@@ -614,3 +620,44 @@ def test_mutated_override_is_refused(override: str, folder: Path) -> None:
     )
     assert line.startswith(f"--set {override}"), message
     assert OVERRIDES[override] in message
+
+
+VALUES = (
+    "",
+    "null",
+    "true",
+    "-1",
+    "0.5",
+    "1e400",
+    "'8'",
+    "[]",
+    "{}",
+    "[1, [2]]",
+    "{a: {b: 1}}",
+    "text",
+    "- x",
+    "&a",
+    "|",
+    '"',
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    changes=st.lists(
+        st.tuples(st.integers(0, len(LINES) - 1), st.sampled_from(VALUES) | st.text(max_size=8)), max_size=4
+    ),
+    doubled=st.lists(st.integers(0, len(LINES) - 1), max_size=3),
+)
+def test_whatever_is_changed_it_loads_or_is_refused(
+    changes: list[tuple[int, str]], doubled: list[int], folder: Path
+) -> None:
+    lines = LINES.copy()
+    for at, value in changes:
+        lines[at] = re.match(r" *(- )?(\w+:)?", lines[at])[0] + f" {value}"
+    for at in doubled:
+        lines.insert(at, lines[at])
+    recipe = folder / "recipe.yaml"
+    recipe.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
+    with suppress(RecipeError):
+        load_recipe(str(recipe))

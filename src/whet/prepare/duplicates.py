@@ -1,9 +1,11 @@
 """Finds documents that were seen before: exactly (SHA-256) or nearly (MinHash, Broder 1997).
 
 Signatures come from datasketch; the banded index lies in an SQLite file, so memory stays flat however
-many documents pass. 128 permutations in 16 bands of 8 rows; a candidate counts as a near duplicate when
-the share of equal signature entries reaches the threshold. Documents with fewer than `MIN_SHINGLES`
-distinct five-word shingles are only compared exactly: their signatures say too little.
+many documents pass. Two documents are compared where one band of their 128 permutations is equal, and
+count as near duplicates when the share of equal entries reaches the threshold. The bands are as long as
+still finds `FOUND_SHARE` of the pairs at the threshold: 8 rows for 0.8, 4 for 0.6; shorter ones compare
+more. Documents with fewer than `MIN_SHINGLES` distinct five-word shingles are only compared exactly: their
+signatures say too little.
 
 Cost: about a millisecond per kilobyte-sized document, 1.3 kB of disk each; memory for one document.
 """
@@ -23,7 +25,8 @@ import numpy.typing as npt
 
 from whet.records import Document
 
-PERMUTATIONS, BANDS = 128, 16
+PERMUTATIONS, LONGEST_BAND = 128, 8
+FOUND_SHARE = 0.94
 SHINGLE_WORDS, MIN_SHINGLES = 5, 8
 HASHED_AT_ONCE = 4096
 """Shingles whose 128 hashes are in memory at a time (12 MB)."""
@@ -49,6 +52,7 @@ class DuplicateIndex:
 
     def __init__(self, path: Path, similarity: float | None, seed: int = 1) -> None:
         self.similarity = similarity
+        self._band = band_length(similarity or 1.0)
         self._db = sqlite3.connect(path)
         self._db.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
@@ -75,20 +79,19 @@ class DuplicateIndex:
         return found, signature
 
     def add(self, document: Document, stage: str, signature: npt.NDArray[Any] | None) -> None:
-        """Remember a document that was kept."""
-        blob = None if signature is None else signature.tobytes()
-        cursor = self._db.execute(
+        """Remember a document that was kept; of equal ones in a stage, the first stands for all."""
+        digest = bytes.fromhex(document.digest)
+        known = self._db.execute("SELECT 1 FROM exact WHERE digest = ? AND stage = ?", (digest, stage))
+        if known.fetchone():
+            return
+        key = self._db.execute(
             "INSERT INTO seen (origin, grp, stage, signature) VALUES (?, ?, ?, ?)",
-            (document.origin, document.group, stage, blob),
-        )
-        key = cursor.lastrowid
-        self._db.execute(
-            "INSERT OR IGNORE INTO exact VALUES (?, ?, ?)", (bytes.fromhex(document.digest), stage, key)
-        )
+            (document.origin, document.group, stage, None if signature is None else signature.tobytes()),
+        ).lastrowid
+        self._db.execute("INSERT INTO exact VALUES (?, ?, ?)", (digest, stage, key))
         if signature is not None:
-            self._db.executemany(
-                "INSERT OR IGNORE INTO bands VALUES (?, ?)", ((band, key) for band in _bands(signature))
-            )
+            bands = ((band, key) for band in _bands(signature, self._band))
+            self._db.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?)", bands)
 
     def close(self) -> None:
         """Close the database; its file is the caller's."""
@@ -96,7 +99,7 @@ class DuplicateIndex:
 
     def _near(self, signature: npt.NDArray[Any], equal: set[int]) -> list[Twin]:
         """Documents that share a band and are similar enough, without those known to be equal."""
-        bands = list(_bands(signature))
+        bands = list(_bands(signature, self._band))
         marks = ",".join("?" * len(bands))
         rows = self._db.execute(
             "SELECT DISTINCT seen.id, origin, grp, stage, signature FROM bands JOIN seen USING (id) "
@@ -143,8 +146,19 @@ def _word_hash(word: str, known: dict[str, int]) -> int:
     return known[word]
 
 
-def _bands(signature: npt.NDArray[Any]) -> Iterator[bytes]:
-    rows = PERMUTATIONS // BANDS
-    for band in range(BANDS):
-        part = signature[band * rows : (band + 1) * rows]
+def band_length(similarity: float) -> int:
+    """The longest bands in which pairs of this similarity still meet (Leskovec et al., section 3.4)."""
+    lengths = range(LONGEST_BAND, 0, -1)
+    found = (length for length in lengths if _meet(similarity, length) >= FOUND_SHARE)
+    return next(found, 1)
+
+
+def _meet(similarity: float, length: int) -> float:
+    """The chance that at least one band of two documents is equal."""
+    return 1 - (1 - similarity**length) ** (PERMUTATIONS // length)
+
+
+def _bands(signature: npt.NDArray[Any], length: int) -> Iterator[bytes]:
+    for band in range(PERMUTATIONS // length):
+        part = signature[band * length : (band + 1) * length]
         yield hashlib.blake2b(bytes([band]) + part.tobytes(), digest_size=8).digest()

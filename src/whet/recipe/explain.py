@@ -273,14 +273,15 @@ def _not_finite(context: dict[str, Any], value: Any) -> str:
 
 
 def _pattern(context: dict[str, Any], value: Any) -> str:
-    name = re.fullmatch(r"\^\[A-Za-z0-9\]\[A-Za-z0-9_\.-\]\{0,(\d+)\}\$", context["pattern"])
+    return f"must be {name_rule(context['pattern'])}, not {shown(value)}"
+
+
+def name_rule(pattern: str) -> str:
+    """A pattern in words, if it is the one of names."""
+    name = re.fullmatch(r"\^\[A-Za-z0-9\]\[A-Za-z0-9_\.-\]\{0,(\d+)\}\$", pattern)
     if name is None:
-        return f"must match {context['pattern']}, not {shown(value)}"
-    longest = int(name[1]) + 1
-    return (
-        f"must be a name of letters, digits, `_`, `.` and `-` that begins with a letter or a digit "
-        f"and is at most {longest} long, not {shown(value)}"
-    )
+        return f"text that matches {pattern}"
+    return f"at most {int(name[1]) + 1} letters, digits, `_`, `.` and `-`, a letter or digit first"
 
 
 _WORDED: dict[str, Callable[[dict[str, Any], Any], str]] = {

@@ -125,7 +125,8 @@ class Model(Section):
         512, description="Longest sequence the model can read, in tokens."
     )
     dropout: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
-        0.0, description="Dropout; where a family applies it differs (see docs/recipe.md)."
+        0.0,
+        description="Share of activations dropped; where, depends on the family (docs/recipe.md, Model families).",
     )
     tie_embeddings: bool = Field(True, description="Input and output embedding share their weights.")
 
@@ -162,7 +163,7 @@ class Stage(Section):
         description="Names folders and the domain in the report."
     )
     objective: Annotated[str, NameIn(OBJECTIVES, "objective")] = Field(
-        "pretrain", description="What is learned; see `whet recipes --parts`."
+        "pretrain", description="What is learned: the name of an objective."
     )
     data: Annotated[list[Annotated[Source, AnySource]], Field(min_length=1)] = Field(
         description="Where the raw material comes from."
@@ -248,7 +249,7 @@ class Stage(Section):
 
 
 Penalty = Annotated[float, Field(gt=0, le=10)]
-PENALTY = "Divides the logits of tokens that occurred (Keskar et al. 2019); 1 leaves them as they are."
+PENALTY = "Above 1, tokens that occurred already become less likely (Keskar et al. 2019); 1 is off."
 
 
 class Greedy(Section):

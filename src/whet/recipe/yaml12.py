@@ -75,13 +75,15 @@ class Tree:
 def scalar(text: str) -> Any:
     """A plain scalar by the YAML 1.2 core schema (section 10.3.2 of the specification).
 
-    A whole number of hundreds of digits stays text: no key can hold it, and Python will not print it.
+    A number of hundreds of digits stays text: no key can hold it, and Python will not print it.
     """
     if text in _WORDS:
         return _WORDS[text]
-    if len(text) < _LONGEST_NUMBER and _INTEGER.fullmatch(text):
+    if len(text) >= _LONGEST_NUMBER:
+        return text
+    if _INTEGER.fullmatch(text):
         return int(text)
-    if len(text) < _LONGEST_NUMBER and _OCTAL_OR_HEX.fullmatch(text):
+    if _OCTAL_OR_HEX.fullmatch(text):
         return int(text, 0)
     return float(text) if _FLOAT.fullmatch(text) else text
 
@@ -255,6 +257,7 @@ _EXPLAINED = (
         "a `key:` is not expected here",
         "put text with a colon in quotes, and check the indentation",
     ),
+    (r"sequence entries are not", False, "`- ` begins a line of its own", "put each item on its own line"),
     (r"could not find expected ':'", True, "a key without a colon", "write `key: value`"),
     (r"unexpected end of stream", True, "a quote that is never closed", "close the quote"),
     (
