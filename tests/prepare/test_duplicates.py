@@ -138,6 +138,13 @@ def test_twins_name_their_stage(tmp_path: Path) -> None:
     found.close()
 
 
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    found = index(tmp_path)
+    remember(found, "text", "caf\udce9")
+    assert [twin.origin for twin in remember(found, "text", "b")] == ["caf\udce9"]
+    found.close()
+
+
 def test_the_same_input_gives_the_same_twins(tmp_path: Path) -> None:
     def once(folder: Path) -> list[list[Twin]]:
         folder.mkdir()

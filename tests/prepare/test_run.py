@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -198,6 +199,17 @@ class TestEndToEnd:
         for stage in ("spool", "tokenizer"):
             check_counts(artefact, stage)
             assert len(opened(artefact, stage)["train"]) > 40
+
+    def test_file_names_of_any_bytes(self, tmp_path: Path) -> None:
+        plant(tmp_path, {f"a/{seed}.txt": prose(seed) for seed in range(30)})
+        odd = [b"caf\xe9.txt", b"new\nline.txt", b"[red]\x1b[31m.txt"]
+        for number, name in enumerate(odd):
+            (tmp_path / "a" / os.fsdecode(name)).write_text(prose(100 + number))
+        (tmp_path / "a" / os.fsdecode(b"copy\xff.txt")).write_text(prose(100))
+        artefact = prepare(recipe(tmp_path, {"one": text("a"), "two": text("a")}), tmp_path)
+        assert len(documents(artefact, "one")) == 33
+        assert drops(artefact) == {"exact duplicate": 1}
+        assert store.open_artefact(artefact.folder, "prepared").record == artefact.record
 
     def test_the_tokenizer_never_sees_held_out_text(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

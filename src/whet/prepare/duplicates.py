@@ -13,6 +13,7 @@ Cost: about a millisecond per kilobyte-sized document, 1.3 kB of disk each; memo
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ class DuplicateIndex:
         self._db = sqlite3.connect(path)
         self._db.executescript(
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
-            "CREATE TABLE seen (id INTEGER PRIMARY KEY, origin TEXT, grp TEXT, stage TEXT, signature BLOB);"
+            "CREATE TABLE seen (id INTEGER PRIMARY KEY, named TEXT, stage TEXT, signature BLOB);"
             "CREATE TABLE exact (digest BLOB, stage TEXT, id INTEGER, PRIMARY KEY (digest, stage)) WITHOUT ROWID;"
             "CREATE TABLE bands (band BLOB, id INTEGER, PRIMARY KEY (band, id)) WITHOUT ROWID;"
         )
@@ -69,10 +70,10 @@ class DuplicateIndex:
         """Earlier documents that `document` repeats, equal ones first, and its signature for `add`."""
         digest = bytes.fromhex(document.digest)
         rows = self._db.execute(
-            "SELECT seen.id, origin, grp, seen.stage FROM exact JOIN seen USING (id) WHERE digest = ? ORDER BY id",
+            "SELECT seen.id, named, seen.stage FROM exact JOIN seen USING (id) WHERE digest = ? ORDER BY id",
             (digest,),
         ).fetchall()
-        found = [Twin(origin, group, where, 1.0, True) for _, origin, group, where in rows]
+        found = [_twin(named, where, 1.0, exact=True) for _, named, where in rows]
         signature = self._signature(document.text) if self.similarity is not None else None
         if signature is not None:
             found += self._near(signature, {row[0] for row in rows})
@@ -84,9 +85,10 @@ class DuplicateIndex:
         known = self._db.execute("SELECT 1 FROM exact WHERE digest = ? AND stage = ?", (digest, stage))
         if known.fetchone():
             return
+        named = json.dumps([document.origin, document.group])  # ASCII, for names that are not UTF-8
         key = self._db.execute(
-            "INSERT INTO seen (origin, grp, stage, signature) VALUES (?, ?, ?, ?)",
-            (document.origin, document.group, stage, None if signature is None else signature.tobytes()),
+            "INSERT INTO seen (named, stage, signature) VALUES (?, ?, ?)",
+            (named, stage, None if signature is None else signature.tobytes()),
         ).lastrowid
         self._db.execute("INSERT INTO exact VALUES (?, ?, ?)", (digest, stage, key))
         if signature is not None:
@@ -102,15 +104,15 @@ class DuplicateIndex:
         bands = list(_bands(signature, self._band))
         marks = ",".join("?" * len(bands))
         rows = self._db.execute(
-            "SELECT DISTINCT seen.id, origin, grp, stage, signature FROM bands JOIN seen USING (id) "
+            "SELECT DISTINCT seen.id, named, stage, signature FROM bands JOIN seen USING (id) "
             f"WHERE band IN ({marks}) ORDER BY seen.id",
             bands,
         )
         found = []
-        for key, origin, group, stage, blob in rows:
+        for key, named, stage, blob in rows:
             similarity = float(np.mean(np.frombuffer(blob, np.uint32) == signature))
             if key not in equal and self.similarity is not None and similarity >= self.similarity:
-                found.append(Twin(origin, group, stage, similarity, False))
+                found.append(_twin(named, stage, similarity, exact=False))
         return found
 
     def _signature(self, text: str) -> npt.NDArray[Any] | None:
@@ -122,6 +124,11 @@ class DuplicateIndex:
         for first in range(0, len(shingles), HASHED_AT_ONCE):
             minhash.update_batch(shingles[first : first + HASHED_AT_ONCE])
         return np.asarray(minhash.hashvalues, np.uint64).astype(np.uint32)
+
+
+def _twin(named: str, stage: str, similarity: float, *, exact: bool) -> Twin:
+    origin, group = json.loads(named)
+    return Twin(origin, group, stage, similarity, exact)
 
 
 def shingle_hashes(text: str) -> npt.NDArray[np.uint64]:
