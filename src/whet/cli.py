@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
 
 from whet import __version__
@@ -33,10 +34,17 @@ Overrides = Annotated[
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Do it again although nothing changed; removes the earlier result.")
+    bool,
+    typer.Option(
+        "--force",
+        help="Do this room again although nothing changed (run: training and evaluation); removes its earlier result.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong, and the result.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on standard output, for scripts.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="JSON on standard output, for scripts; long work prints one object a line."),
+]
 
 
 def _open(target: str, overrides: list[str] | None, quiet: bool, json: bool) -> Any:
@@ -173,10 +181,21 @@ def generate(
     text = prompt if prompt is not None else sys.stdin.read()
     from whet.use.run import run as room
 
-    if not json:
-        print(text, end="", flush=True)
-    on_text = None if json else lambda piece: print(piece, end="", flush=True)
-    result = room(folder, text, decoding, new_tokens=new_tokens, seed=seed, device=device, on_text=on_text)
+    started: list[bool] = []
+
+    def on_text(piece: str) -> None:
+        print(piece if started else text + piece, end="", flush=True)
+        started.append(True)
+
+    result = room(
+        folder,
+        text,
+        decoding,
+        new_tokens=new_tokens,
+        seed=seed,
+        device=device,
+        on_text=None if json else on_text,
+    )
     print(_json(result) if json else "")
 
 
@@ -276,11 +295,14 @@ def _options(
 def main() -> None:
     """Entry point: prints a user's mistake in a few lines and exits with its code."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except WhetError as error:
         print(f"whet: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         print(
             "whet: interrupted; finished rooms and saved checkpoints are kept, the same command goes on",
             file=sys.stderr,

@@ -120,7 +120,13 @@ def plan_rows(store: TokenStore, length: int, overflow: Overflow) -> Rows:
     """Cut and pack. Raises DataError where nothing is left to learn from."""
     rows = pack(cut(store, length, overflow), length)
     if not len(rows):
-        raise DataError("no document has two tokens or more: nothing to learn from", where=str(store.folder))
+        over = rows.pieces.overflow["documents_over"]
+        raise DataError(
+            f"no document is left to learn from: {over} of {len(store)} are longer than {length} tokens "
+            f"(overflow: {overflow}), the others have fewer than two",
+            where=str(store.folder),
+            fix="set overflow: split, or a longer sequence_length",
+        )
     return rows
 
 

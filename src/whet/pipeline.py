@@ -7,6 +7,7 @@ A `Run` is one recipe and its folder. What passes between rooms lies in the fold
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from whet.errors import ArtefactError, WhetError
 from whet.progress import Reporter
 from whet.recipe.load import Loaded, load_recipe
 from whet.recipe.schema import Recipe
+from whet.records import SCHEMA_VERSION, differences
+from whet.use.choose import stage_names
 
 RECIPE, STATE = "recipe.yaml", "run.json"
 
@@ -29,6 +32,7 @@ class Run:
     loaded: Loaded
     folder: Path
     reporter: Reporter
+    overrides: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> Recipe:
@@ -37,7 +41,10 @@ class Run:
 
 
 def open_run(target: str, overrides: Sequence[str] = (), reporter: Reporter | None = None) -> Run:
-    """From a recipe's name or file, or from the folder of an earlier run. Raises RecipeError; writes nothing."""
+    """From a recipe's name or file, or from the folder of an earlier run. Raises RecipeError; writes nothing.
+
+    A run's folder stays its own place unless `name` or `output` is overridden.
+    """
     path = Path(target)
     earlier = path / RECIPE
     if path.is_dir() and not earlier.exists():
@@ -47,21 +54,58 @@ def open_run(target: str, overrides: Sequence[str] = (), reporter: Reporter | No
             fix="give a recipe, or a folder that `whet runs` lists",
         )
     loaded = load_recipe(str(earlier) if path.is_dir() else target, overrides)
-    folder = path if path.is_dir() else Path(loaded.recipe.output) / loaded.recipe.name
-    return Run(loaded, folder, reporter or Reporter())
+    moved = any(item.startswith(("name=", "output=")) for item in overrides)
+    folder = path if path.is_dir() and not moved else Path(loaded.recipe.output) / loaded.recipe.name
+    return Run(loaded, folder, reporter or Reporter(), tuple(overrides))
 
 
-def begin(run: Run) -> None:
-    """Write the resolved recipe and who runs it into the folder."""
+def begin(run: Run, *, force: bool = False) -> None:
+    """Write the resolved recipe into the folder; refuse first if what is trained there has another recipe."""
+    if not force:
+        require_same_training(run)
     store.write_text(run.folder / RECIPE, run.loaded.resolved)
-    store.write_json(
-        run.folder / STATE,
-        {"schema": 1, "whet": __version__, "recipe": run.loaded.origin, "python": sys.version.split()[0]},
-    )
+    state = {
+        "schema": SCHEMA_VERSION,
+        "whet": __version__,
+        "command": _command(run),
+        "python": sys.version.split()[0],
+    }
+    store.write_json(run.folder / STATE, state)
+
+
+def require_same_training(run: Run) -> None:
+    """Raise ArtefactError if a stage was begun here with other settings than the recipe's now."""
+    earlier = run.folder / RECIPE
+    begun = {path.parent.name for path in run.folder.glob("stages/*/settings.json")}
+    if not begun or not earlier.exists():
+        return
+    old, new = (_deciding(recipe, begun) for recipe in (load_recipe(str(earlier)).recipe, run.recipe))
+    changed = differences(old, new)
+    if changed:
+        raise ArtefactError(
+            f"what is trained here had other settings: {'; '.join(changed[:6])}",
+            where=str(run.folder),
+            fix="--force (with run or train) starts over and removes it; --set name=... starts another run",
+        )
+
+
+def _deciding(recipe: Recipe, stages: set[str]) -> dict[str, Any]:
+    """The part of a recipe that decides the weights of these stages."""
+    without = {"keep", "log_every", "save_every"}
+    return {
+        "seed": recipe.seed,
+        "precision": recipe.precision,
+        "prepare": recipe.prepare.model_dump(),
+        "tokenizer": recipe.tokenizer.model_dump(),
+        "model": recipe.model.model_dump(exclude={"size"}),
+        "stages": {
+            stage.name: stage.model_dump(exclude=without) for stage in recipe.stages if stage.name in stages
+        },
+    }
 
 
 def prepare(run: Run, *, force: bool = False) -> store.Artefact:
-    """The prepare room."""
+    """The prepare room. Raises ArtefactError, before anything is written, if other settings are trained here."""
     from whet.prepare.run import run as room
 
     begin(run)
@@ -77,10 +121,12 @@ def plan(run: Run, prepared: store.Artefact) -> dict[str, Any]:
 
 def train(run: Run, *, force: bool = False) -> tuple[store.Artefact, dict[str, Any], list[store.Artefact]]:
     """Prepare, plan and train; returns all three results."""
-    prepared = prepare(run)
-    planned = plan(run, prepared)
+    from whet.prepare.run import run as prepare_room
     from whet.train.run import run as room
 
+    begin(run, force=force)
+    prepared = prepare_room(run.recipe, run.folder, run.reporter)
+    planned = plan(run, prepared)
     return prepared, planned, room(run.recipe, run.folder, prepared, planned, run.reporter, force=force)
 
 
@@ -134,13 +180,14 @@ def run_all(run: Run, *, force: bool = False) -> Path:
     return path
 
 
+def _command(run: Run) -> str:
+    overrides = "".join(f" --set {shlex.quote(item)}" for item in run.overrides)
+    return f"whet run {shlex.quote(run.loaded.origin.removeprefix('recipe '))}{overrides}"
+
+
 def _commands(run: Run) -> list[str]:
-    origin = run.loaded.origin.removeprefix("recipe ")
-    return [
-        f"pip install whet=={__version__}",
-        f"whet run {origin}",
-        f'whet generate {run.folder} --prompt "def "',
-    ]
+    folder = shlex.quote(str(run.folder))
+    return [_command(run), f'whet generate {folder} --prompt "def "']
 
 
 def list_runs(output: Path) -> list[dict[str, Any]]:
@@ -148,7 +195,9 @@ def list_runs(output: Path) -> list[dict[str, Any]]:
     found = []
     for state in sorted(output.glob(f"*/{STATE}")):
         folder = state.parent
-        stages = sorted(folder.glob("stages/*"), key=lambda item: item.stat().st_mtime)
+        stages = [
+            folder / "stages" / name for name in stage_names(folder) if (folder / "stages" / name).exists()
+        ]
         found.append(
             {
                 "run": str(folder),

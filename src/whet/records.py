@@ -112,3 +112,15 @@ class Tally:
             ],
             "changed": dict(self.changed.most_common()),
         }
+
+
+def differences(old: Any, new: Any, at: str = "") -> list[str]:
+    """What differs between two plain values, as lines "a.b was 1, is 2"."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted({*old, *new})
+        return [
+            line
+            for key in keys
+            for line in differences(old.get(key), new.get(key), f"{at}.{key}".lstrip("."))
+        ]
+    return [] if old == new else [f"{at} was {old!r}, is {new!r}"]

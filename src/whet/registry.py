@@ -49,6 +49,11 @@ class Registry(Generic[T]):
         self.revision += 1
         return item
 
+    def unregister(self, name: str) -> None:
+        """Take back what `register` added."""
+        del self._found[name]
+        self.revision += 1
+
     def names(self) -> list[str]:
         """Every registered name, sorted."""
         self._scan()

@@ -98,7 +98,7 @@ def test_json_is_one_object_a_line(project: Path) -> None:
 def test_other_settings_are_refused_by_name(project: Path) -> None:
     done = whet("train", "small.yaml", "--set", "stages.first.learning_rate=1e-3", folder=project, ok=False)
     assert done.returncode == 4
-    assert "stage.learning_rate was 0.005, is 0.001" in done.stderr
+    assert "stages.first.learning_rate was 0.005, is 0.001" in done.stderr
     assert "--force" in done.stderr
 
 

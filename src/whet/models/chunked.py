@@ -28,7 +28,9 @@ def at_least_fp32(logits: torch.Tensor) -> torch.Tensor:
 
 def chunk_nll(head: nn.Module, hidden_ND: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
     """Sum of negative log likelihoods of one chunk, in nats, computed in fp32."""
-    return functional.cross_entropy(at_least_fp32(head(hidden_ND)), labels_N, ignore_index=IGNORED, reduction="sum")
+    return functional.cross_entropy(
+        at_least_fp32(head(hidden_ND)), labels_N, ignore_index=IGNORED, reduction="sum"
+    )
 
 
 class _ChunkedSum(torch.autograd.Function):
@@ -46,7 +48,9 @@ class _ChunkedSum(torch.autograd.Function):
     ) -> torch.Tensor:
         grad_hidden_ND = torch.empty_like(hidden_ND)
         grad_weights: list[torch.Tensor] | None = None
-        total = torch.zeros((), dtype=torch.promote_types(hidden_ND.dtype, torch.float32), device=hidden_ND.device)
+        total = torch.zeros(
+            (), dtype=torch.promote_types(hidden_ND.dtype, torch.float32), device=hidden_ND.device
+        )
         for start in range(0, len(hidden_ND), chunk):
             part = slice(start, start + chunk)
             with torch.enable_grad():
@@ -60,7 +64,9 @@ class _ChunkedSum(torch.autograd.Function):
             else:
                 for into, grad in zip(grad_weights, grads[1:], strict=True):
                     into += grad
-        ctx.save_for_backward(grad_hidden_ND, *(grad_weights or []))
+        if grad_weights is None:
+            grad_weights = [torch.zeros_like(weight) for weight in weights]
+        ctx.save_for_backward(grad_hidden_ND, *grad_weights)
         return total
 
     @staticmethod

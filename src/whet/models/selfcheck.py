@@ -17,7 +17,8 @@ from whet.models.decoder import Decoder
 from whet.packing import IGNORED, Batch
 
 TOLERANCE = 1e-5
-LENGTH = 32
+HALF = 16
+"""Tokens per document in the check, two documents a row; fewer where the context is shorter."""
 
 
 def check(decoder: Decoder) -> None:
@@ -47,8 +48,9 @@ def check(decoder: Decoder) -> None:
 def isolation_difference(decoder: Decoder) -> float:
     """Largest change of document B's hidden states when document A, packed before it, is replaced."""
     first, second = _packed(decoder, seed=1), _packed(decoder, seed=2)
-    second.inputs[:, LENGTH // 2 :] = first.inputs[:, LENGTH // 2 :]
-    hidden = [decoder.hidden(batch)[:, LENGTH // 2 :] for batch in (first, second)]
+    half = first.inputs.shape[1] // 2
+    second.inputs[:, half:] = first.inputs[:, half:]
+    hidden = [decoder.hidden(batch)[:, half:] for batch in (first, second)]
     return float((hidden[0] - hidden[1]).abs().max())
 
 
@@ -72,9 +74,8 @@ def _packed(decoder: Decoder, seed: int) -> Batch:
     """Two rows of two documents each, random ids."""
     generator = np.random.default_rng(seed)
     vocab = int(decoder.model.config.vocab_size)
-    half = LENGTH // 2
-    inputs = generator.integers(0, vocab, (2, LENGTH))
-    labels = generator.integers(0, vocab, (2, LENGTH))
+    half = min(HALF, int(decoder.model.config.max_position_embeddings))
+    inputs, labels = (generator.integers(0, vocab, (2, 2 * half)) for _ in range(2))
     positions = np.tile(np.arange(half), (2, 2))
     segments = np.tile(np.repeat([1, 2], half), (2, 1))
     return Batch(inputs, labels, positions, segments, (0, 1, 2, 3))

@@ -16,6 +16,7 @@ from whet.errors import DataError, WhetError
 from whet.models.families.base import family_for
 from whet.models.shape import Shape, flops_per_token
 from whet.progress import Reporter, amount
+from whet.records import SCHEMA_VERSION
 from whet.recipe.schema import Model, Recipe, Stage
 from whet.tokenstore import TokenStore
 
@@ -32,6 +33,7 @@ def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Report
     total = sum(parts.values())
     stages = [_stage(stage, shape, parts, prepared, vocab_size) for stage in recipe.stages]
     plan: dict[str, Any] = {
+        "schema": SCHEMA_VERSION,
         "family": family.NAME,
         "model": asdict(shape),
         "shape": {name: getattr(shape, name) for name in ("d_model", "layers", "heads", "d_ff", "context")},

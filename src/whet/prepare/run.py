@@ -10,6 +10,7 @@ record is kept or dropped by name; the manifest counts both.
 from __future__ import annotations
 
 import shutil
+import inspect
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -97,10 +98,18 @@ def prepared_key(recipe: Recipe) -> str:
             "context": recipe.model.context,
             "seed": recipe.seed,
             "data": data,
+            "plugins": _plugins(recipe),
             "code": store.code_hash("prepare", "sources", "cleaning", "text", "tokenstore", "records"),
             "libraries": store.versions("tokenizers", "datasketch", "numpy"),
         }
     )
+
+
+def _plugins(recipe: Recipe) -> dict[str, str]:
+    """Hashes of the files of sources and filters that other packages registered."""
+    kinds = [type(source) for stage in recipe.stages for source in stage.data] + list(FILTERS)
+    files = {kind.__module__: inspect.getsourcefile(kind) for kind in kinds if not kind.__module__.startswith("whet.")}
+    return {module: store.file_hash(Path(file)) for module, file in files.items() if file}
 
 
 def _gather(recipe: Recipe, spool: Path, reporter: Reporter) -> list[StageSpool]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 from whet.metrics.base import METRICS
+from whet.models.families.base import FAMILIES
 from whet.models.shape import SIZES
 from whet.objectives.base import OBJECTIVES
 from whet.recipe.registered import AnyFilters, AnySource, NameIn
@@ -149,10 +150,12 @@ class Model(Section):
             yield "heads d_model", f"{self.heads} heads do not divide d_model {self.d_model}"
         elif self.positions == "rope" and width % 2:
             yield "heads d_model", f"rope needs an even head width, {self.d_model}/{self.heads} is odd"
-        if self.norm == "rmsnorm" and self.positions == "learned":
+        known = {(kind.NORM, kind.POSITIONS): kind.NAME for kind in FAMILIES}
+        if (self.norm, self.positions) not in known:
+            there = ", ".join(f"{norm} + {positions} ({name})" for (norm, positions), name in known.items())
             yield (
                 "positions",
-                "no stock architecture has rmsnorm with learned positions; take rope, or layernorm",
+                f"no stock architecture has {self.norm} with {self.positions} positions; there are: {there}",
             )
 
 
@@ -208,7 +211,7 @@ class Stage(Section):
         0, description="Steps over which the learning rate rises from zero."
     )
     decay_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.3, description="wsd: the share of all steps spent in the final decay."
+        0.3, description="wsd: the share of the steps after the warm-up that the final decay takes."
     )
     final_learning_rate_share: Share = Field(
         0.0, description="Where the schedule ends, as a share of the peak."

@@ -100,6 +100,8 @@ def _checked_header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise _refusal(path, "is not a regular file")
         file = open(path, "rb")  # noqa: SIM115  closed by the next statement
+    except FileNotFoundError:
+        raise DataError("does not exist", where=str(path), fix="check the path") from None
     except (OSError, ValueError) as error:
         raise DataError(f"cannot be opened: {error}", where=str(path), fix="check the path") from None
     with file:

@@ -6,7 +6,7 @@ import math
 import signal
 from types import FrameType, TracebackType
 
-from whet.errors import LossNotFinite
+from whet.errors import LossNotFinite, TrainingError
 from whet.packing import Batch
 from whet.train.data import TrainingData
 
@@ -23,6 +23,15 @@ def require_finite(
         where=f"stage {data.stage.name}, documents: {', '.join(data.names(batches))}",
         fix="lower learning_rate, lengthen warmup_steps, or set precision: fp32; look at the documents named",
     )
+
+
+def require_labels(weight: float, *, step: int, data: TrainingData, batches: list[Batch]) -> None:
+    """Raise TrainingError where a whole step has nothing to learn from."""
+    if weight <= 0:
+        raise TrainingError(
+            f"step {step + 1} has no token to learn from",
+            where=f"stage {data.stage.name}, documents: {', '.join(data.names(batches))}",
+        )
 
 
 class StopRequest:

@@ -23,7 +23,7 @@ from whet.packing import Batch
 from whet.progress import Task, amount
 from whet.recipe.schema import Stage
 from whet.train.data import TrainingData
-from whet.train.guards import StopRequest, require_finite
+from whet.train.guards import StopRequest, require_finite, require_labels
 from whet.train.optim import Optimizer, clip, rate_share
 from whet.train.state import Progress
 
@@ -77,6 +77,7 @@ class Loop:
         step = self.progress.step
         batches = self.training.step(step)
         weight = sum(self.objective.weight(batch) for batch in batches)
+        require_labels(weight, step=step, data=self.training, batches=batches)
         parts = []
         for batch in batches:
             part = self.objective.loss_sum(self.decoder, batch) / weight

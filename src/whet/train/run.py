@@ -24,6 +24,7 @@ from whet.models.selfcheck import check
 from whet.objectives.base import OBJECTIVES
 from whet.progress import Reporter, amount, duration
 from whet.recipe.schema import Recipe, Stage
+from whet.records import SCHEMA_VERSION, differences
 from whet.text import tokenizer as tokenizers
 from whet.text.tokenizer import Tokenizer
 from whet.train import state
@@ -35,6 +36,11 @@ from whet.train.machine import Machine
 from whet.train.optim import Optimizer
 
 KIND = "model"
+DIFFERENCES = {
+    "data": "its prepared tokens changed (material, cleaning, split or tokenizer)",
+    "starts_from": "the stage before it changed",
+}
+"""What a changed hash in a stage's settings means."""
 
 
 def run(
@@ -82,8 +88,9 @@ class StageTraining:
         own = (f"{self.stage.name}/", "tokenizer/")
         data = {name: entry["sha256"] for name, entry in self.prepared.files.items() if name.startswith(own)}
         return {
-            "model": self.recipe.model.model_dump(),
-            "stage": self.stage.model_dump(exclude={"data", "name", "keep"}),
+            "schema": SCHEMA_VERSION,
+            "model": self.recipe.model.model_dump(exclude={"size"}),
+            "stage": self.stage.model_dump(exclude={"data", "name", "keep", "log_every", "save_every"}),
             "seed": self.recipe.seed,
             "precision": self.recipe.precision,
             "data": store.content_hash(data),
@@ -236,21 +243,10 @@ class StageTraining:
 
 
 def _require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
-    changed = _differences(old, new)
+    changed = [DIFFERENCES.get(line.partition(" ")[0], line) for line in differences(old, new)]
     if changed:
         raise ArtefactError(
             f"this stage was trained with other settings: {'; '.join(changed[:6])}",
             where=str(folder),
             fix="--force trains it again and removes the earlier training; --set name=... starts another run",
         )
-
-
-def _differences(old: Any, new: Any, at: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted({*old, *new})
-        return [
-            line
-            for key in keys
-            for line in _differences(old.get(key), new.get(key), f"{at}.{key}".lstrip("."))
-        ]
-    return [] if old == new else [f"{at} was {old!r}, is {new!r}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from whet.errors import ArtefactError, WhetError
+from whet.recipe.yaml12 import parse
 from whet.recipe.schema import Beam, Greedy, Sample
 
 
@@ -15,7 +16,11 @@ def choose_model(folder: Path, stage: str | None) -> Path:
     """
     if (folder / "config.json").is_file():
         return folder
-    finished = {item.parent.name: item for item in folder.glob("stages/*/model")}
+    finished = {
+        name: folder / "stages" / name / "model"
+        for name in stage_names(folder)
+        if (folder / "stages" / name / "model").exists()
+    }
     if stage is not None and stage in finished:
         return finished[stage]
     if stage is not None or not finished:
@@ -25,7 +30,15 @@ def choose_model(folder: Path, stage: str | None) -> Path:
             where=str(folder),
             fix="whet runs lists runs; whet train RECIPE trains one",
         )
-    return max(finished.values(), key=lambda item: item.stat().st_mtime)
+    return list(finished.values())[-1]
+
+
+def stage_names(folder: Path) -> list[str]:
+    """The stages of a run's folder in the order of its recipe; none if it holds no run."""
+    recipe = folder / "recipe.yaml"
+    if not recipe.is_file():
+        return []
+    return [str(stage["name"]) for stage in parse(recipe.read_text("utf-8"), str(recipe)).values["stages"]]
 
 
 def choose_decoding(
