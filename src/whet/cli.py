@@ -108,15 +108,23 @@ def preview(
     target: Target,
     overrides: Overrides = None,
     stage: Annotated[str | None, typer.Option(help="Which stage (default: every one).")] = None,
-    rows: Annotated[int, typer.Option(min=0, help="How many rows of each.")] = 2,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+    rows: Annotated[int, typer.Option(min=0, help="How many rows of each stage.")] = 2,
     json: Json = False,
 ) -> None:
     """Show real training rows in colour, and what was dropped or changed and why."""
     from whet import pipeline
-    from whet.prepare.preview import show
+    from whet.prepare.preview import preview as look
+    from whet.prepare.preview import render
 
-    opened = _open(target, overrides, quiet=False, json=json)
-    show(pipeline.prepare(opened), opened.recipe, stage=stage, rows=rows, json=json)
+    opened = _open(target, overrides, quiet=json, json=False)
+    shown = look(pipeline.prepare(opened), opened.recipe, stage=stage, split=split, rows=rows)
+    if json:
+        print(_json(shown.as_json()))
+        return
+    from rich.console import Console
+
+    render(shown, Console(highlight=False))
 
 
 @app.command()
@@ -233,9 +241,10 @@ def init(
 @app.command()
 def recipes(json: Json = False) -> None:
     """List the built-in recipes."""
-    from whet.recipe.load import builtin_recipes, load_recipe
+    from whet.recipe.load import builtin_recipes
+    from whet.recipe.yaml12 import parse
 
-    known = {name: load_recipe(name).recipe.description for name in builtin_recipes()}
+    known = {name: parse(text, name).values["description"] for name, text in builtin_recipes().items()}
     if json:
         print(_json(known))
         return

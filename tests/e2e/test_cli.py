@@ -102,12 +102,32 @@ def test_other_settings_are_refused_by_name(project: Path) -> None:
     assert "--force" in done.stderr
 
 
+def test_a_refusal_leaves_the_run_as_it_was(project: Path) -> None:
+    """Also `evaluate` and `prepare` with another split are refused, before anything is written."""
+    run = project / "runs" / "small"
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    for command in ("evaluate", "prepare", "train", "run"):
+        done = whet(command, "small.yaml", "--set", "seed=8", folder=project, ok=False)
+        assert done.returncode == 4, done.stderr
+        assert "seed was 7, is 8" in done.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+
+
 def test_the_folder_of_a_run_is_a_target(project: Path) -> None:
     done = whet("report", "runs/small", folder=project)
     assert done.stdout.strip() == "runs/small/report.html"
     listed = json.loads(whet("runs", "--json", folder=project).stdout)
     assert listed[0]["stages"] == {"first": "finished", "second": "finished"}
     assert listed[0]["evaluated"] is True
+
+
+def test_preview_shows_rows_and_reasons(project: Path) -> None:
+    shown = whet("preview", "small.yaml", "--stage", "second", "--rows", "1", folder=project).stdout
+    assert "b/m1" in shown, "the origin of a document"
+    assert "<bos>" in shown
+    plain = json.loads(whet("preview", "small.yaml", "--rows", "2", "--json", folder=project).stdout)
+    assert len(plain["rows"]) == 4
+    assert whet("preview", "small.yaml", "--stage", "thrid", folder=project, ok=False).returncode == 3
 
 
 def test_sampling_is_seeded(project: Path) -> None:
@@ -120,7 +140,7 @@ def test_sampling_is_seeded(project: Path) -> None:
 def test_a_stopped_run_goes_on_to_the_same_bits(project: Path, signal_sent: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C or SIGTERM in the second stage; the same command finishes; logs and weights are those of the straight run."""
     name = f"stopped-{signal_sent.name}"
-    arguments = ["train", "small.yaml", "--set", f"name={name}", "--set", "stages.second.steps=400", "--set", "stages.second.save_every=400"]
+    arguments = ["train", "small.yaml", "--set", f"name={name}", "--set", "stages.second.steps=120", "--set", "stages.second.save_every=120"]
     process = subprocess.Popen([*WHET, *arguments], cwd=project, stderr=subprocess.PIPE, text=True)
     log = project / "runs" / name / "stages/second/log.jsonl"
     deadline = time.monotonic() + 200
@@ -132,7 +152,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(project: Path, signal_sent: sign
     assert signal_sent.name in said
     assert "goes on" in said
     stopped_at = max(int(line["step"]) for line in log_of(project / "runs" / name, "second"))
-    assert 0 < stopped_at < 400
+    assert 0 < stopped_at < 120
     whet(*arguments, folder=project)
     straight = tmp_path / "straight"
     whet(*arguments, "--set", f"output={straight}", folder=project)

@@ -29,6 +29,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (place / "notes").mkdir(parents=True)
         (place / "notes" / "a.txt").write_text("a note\n")
     (tmp_path / "recipes" / "small.yaml").write_text(MINIMAL)
+    for place in ("language", "code"):
+        (tmp_path / "here" / "data" / place).mkdir(parents=True)
+        (tmp_path / "here" / "data" / place / "a.txt").write_text("a text\n")
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path
 
@@ -40,7 +43,7 @@ def load(folder: Path, *overrides: str, text: str = MINIMAL) -> Recipe:
 
 
 @pytest.mark.parametrize("name", builtin_recipes())
-def test_builtin_recipe_loads_and_says_what_it_is(name: str) -> None:
+def test_builtin_recipe_loads_and_says_what_it_is(name: str, folder: Path) -> None:
     loaded = load_recipe(name)
     assert loaded.recipe.name == name
     assert loaded.recipe.description

@@ -9,8 +9,8 @@ record is kept or dropped by name; the manifest counts both.
 
 from __future__ import annotations
 
-import shutil
 import inspect
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -108,7 +108,11 @@ def prepared_key(recipe: Recipe) -> str:
 def _plugins(recipe: Recipe) -> dict[str, str]:
     """Hashes of the files of sources and filters that other packages registered."""
     kinds = [type(source) for stage in recipe.stages for source in stage.data] + list(FILTERS)
-    files = {kind.__module__: inspect.getsourcefile(kind) for kind in kinds if not kind.__module__.startswith("whet.")}
+    files = {
+        kind.__module__: inspect.getsourcefile(kind)
+        for kind in kinds
+        if not kind.__module__.startswith("whet.")
+    }
     return {module: store.file_hash(Path(file)) for module, file in files.items() if file}
 
 
