@@ -11,8 +11,21 @@ from whet import store
 from whet.progress import Reporter
 from whet.recipe.load import Loaded, load_recipe
 
-NOUNS = "row column index value token total record field offset buffer header length".split()
-VERBS = "read write parse count merge split load store find check".split()
+NOUNS = [
+    "row",
+    "column",
+    "index",
+    "value",
+    "token",
+    "total",
+    "record",
+    "field",
+    "offset",
+    "buffer",
+    "header",
+    "length",
+]
+VERBS = ["read", "write", "parse", "count", "merge", "split", "load", "store", "find", "check"]
 
 
 def generated_module(seed: int) -> str:

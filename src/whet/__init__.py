@@ -4,7 +4,8 @@
 
     report = run_all(open_run("recipe.yaml", ["stages.code.steps=100"]))
 
-One room at a time: `whet.pipeline`. Importing this package imports neither torch nor transformers; the rooms load them where they are used.
+One room at a time: `whet.pipeline`. Importing this package imports neither torch nor transformers; the
+rooms load them where they are used.
 """
 
 from __future__ import annotations

@@ -283,7 +283,7 @@ def schema() -> None:
 def _json(value: Any) -> str:
     from json import dumps
 
-    return dumps(value, indent=1, ensure_ascii=False, default=str)
+    return dumps(value, indent=1, default=str)
 
 
 def _version(wanted: bool) -> None:

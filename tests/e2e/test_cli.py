@@ -22,7 +22,9 @@ WHET = [sys.executable, "-m", "whet"]
 
 def whet(*arguments: str, folder: Path, ok: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command in `folder`; with `ok` its exit status must be 0."""
-    done = subprocess.run([*WHET, *arguments], cwd=folder, capture_output=True, text=True, input=stdin, timeout=300)
+    done = subprocess.run(
+        [*WHET, *arguments], cwd=folder, capture_output=True, text=True, input=stdin, timeout=300
+    )
     assert not ok or done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done
@@ -52,7 +54,13 @@ def test_a_run_leaves_what_it_promises(project: Path) -> None:
     bits = evaluation["matrix"]["bits_per_byte"]
     for domain in ("first", "second"):
         assert bits["second"][domain]["value"] < bits["untrained"][domain]["value"]
-        assert [floor["name"] for floor in evaluation["floors"][domain]] == ["unigram", "bigram", "trigram", "4-gram", "5-gram"]
+        assert [floor["name"] for floor in evaluation["floors"][domain]] == [
+            "unigram",
+            "bigram",
+            "trigram",
+            "4-gram",
+            "5-gram",
+        ]
     assert evaluation["samples"]
     assert not list(project.rglob(".staging-*")), "nothing half-written is left"
     assert not list(project.rglob("spool"))
@@ -71,7 +79,9 @@ def test_the_saved_model_is_plain_transformers(project: Path) -> None:
         "print(json.dumps(tokenizer.decode(out[0, ids.input_ids.shape[1]:], skip_special_tokens=True)))\n"
         "assert 'whet' not in sys.modules\n"
     )
-    plain = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True)
+    plain = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True
+    )
     arguments = ("generate", "runs/small", "--prompt", "def read_", "-n", "12", "--device", "cpu")
     ours = json.loads(whet(*arguments, "--json", folder=project).stdout)
     assert ours["text"] == json.loads(plain.stdout)
@@ -90,7 +100,9 @@ def test_running_again_does_nothing(project: Path) -> None:
 
 
 def test_json_is_one_object_a_line(project: Path) -> None:
-    lines = [json.loads(line) for line in whet("run", "small.yaml", "--json", folder=project).stdout.splitlines()]
+    lines = [
+        json.loads(line) for line in whet("run", "small.yaml", "--json", folder=project).stdout.splitlines()
+    ]
     assert lines[-1]["event"] == "report"
     assert any("finished before" in line.get("text", "") for line in lines)
 
@@ -131,16 +143,42 @@ def test_preview_shows_rows_and_reasons(project: Path) -> None:
 
 
 def test_sampling_is_seeded(project: Path) -> None:
-    arguments = ("generate", "runs/small", "-p", "def ", "-n", "16", "--temperature", "1.5", "--json", "--device", "cpu")
-    texts = [json.loads(whet(*arguments, "--seed", seed, folder=project).stdout)["text"] for seed in ("1", "1", "2")]
+    arguments = (
+        "generate",
+        "runs/small",
+        "-p",
+        "def ",
+        "-n",
+        "16",
+        "--temperature",
+        "1.5",
+        "--json",
+        "--device",
+        "cpu",
+    )
+    texts = [
+        json.loads(whet(*arguments, "--seed", seed, folder=project).stdout)["text"]
+        for seed in ("1", "1", "2")
+    ]
     assert texts[0] == texts[1] != texts[2]
 
 
 @pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_goes_on_to_the_same_bits(project: Path, signal_sent: signal.Signals, tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    project: Path, signal_sent: signal.Signals, tmp_path: Path
+) -> None:
     """Ctrl-C or SIGTERM in the second stage; the same command finishes; logs and weights are those of the straight run."""
     name = f"stopped-{signal_sent.name}"
-    arguments = ["train", "small.yaml", "--set", f"name={name}", "--set", "stages.second.steps=120", "--set", "stages.second.save_every=120"]
+    arguments = [
+        "train",
+        "small.yaml",
+        "--set",
+        f"name={name}",
+        "--set",
+        "stages.second.steps=120",
+        "--set",
+        "stages.second.save_every=120",
+    ]
     process = subprocess.Popen([*WHET, *arguments], cwd=project, stderr=subprocess.PIPE, text=True)
     log = project / "runs" / name / "stages/second/log.jsonl"
     deadline = time.monotonic() + 200
@@ -158,7 +196,10 @@ def test_a_stopped_run_goes_on_to_the_same_bits(project: Path, signal_sent: sign
     whet(*arguments, "--set", f"output={straight}", folder=project)
     for stage in ("first", "second"):
         assert log_of(project / "runs" / name, stage) == log_of(straight / name, stage)
-        weights = [root / "stages" / stage / "model/model.safetensors" for root in (project / "runs" / name, straight / name)]
+        weights = [
+            root / "stages" / stage / "model/model.safetensors"
+            for root in (project / "runs" / name, straight / name)
+        ]
         assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
@@ -200,8 +241,16 @@ MISTAKES = {
     "too long": (("generate", "runs/small", "-p", "x", "-n", "999", "--device", "cpu"), 1, "context of 64"),
     "two decodings": (("generate", "runs/small", "-p", "x", "--beams", "2", "--top-p", "0.5"), 1, "two ways"),
     "out of range": (("generate", "runs/small", "-p", "x", "--top-p", "1.5"), 1, "--top-p"),
-    "no cuda": (("train", "small.yaml", "--set", "name=gpu", "--set", "device=cuda"), 1, "set device to auto"),
-    "vocabulary too large": (("prepare", "small.yaml", "--set", "name=v", "--set", "tokenizer.vocab_size=99999"), 3, "or less"),
+    "no cuda": (
+        ("train", "small.yaml", "--set", "name=gpu", "--set", "device=cuda"),
+        1,
+        "set device to auto",
+    ),
+    "vocabulary too large": (
+        ("prepare", "small.yaml", "--set", "name=v", "--set", "tokenizer.vocab_size=99999"),
+        3,
+        "or less",
+    ),
 }
 
 

@@ -35,7 +35,9 @@ def packed_batch(lengths: list[int], seed: int = 0, *, padding: int = 0) -> Batc
     total = sum(lengths) + padding
     inputs, labels = draw.integers(0, 101, (1, total)), draw.integers(0, 101, (1, total))
     positions = np.concatenate([*(np.arange(n) for n in lengths), np.zeros(padding, int)])[None]
-    segments = np.concatenate([*(np.full(n, i + 1) for i, n in enumerate(lengths)), np.zeros(padding, int)])[None]
+    segments = np.concatenate([*(np.full(n, i + 1) for i, n in enumerate(lengths)), np.zeros(padding, int)])[
+        None
+    ]
     labels[segments == 0] = IGNORED
     return Batch(inputs, labels, positions, segments, tuple(range(len(lengths))))
 
@@ -55,7 +57,9 @@ def test_parameter_counts_are_exact(size: str, norm: str, positions: str, tied: 
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize(("norm", "positions"), KINDS)
-def test_plain_transformers_gives_the_same_logits(norm: str, positions: str, tied: bool, tmp_path: Path) -> None:
+def test_plain_transformers_gives_the_same_logits(
+    norm: str, positions: str, tied: bool, tmp_path: Path
+) -> None:
     from transformers import AutoModelForCausalLM
 
     ours = small_decoder(norm, positions, tied=tied)
@@ -93,7 +97,9 @@ def test_packed_is_alone(norm: str, positions: str) -> None:
 
 
 @pytest.mark.parametrize(("norm", "positions"), KINDS)
-def test_selfcheck_passes_and_finds_a_leak(norm: str, positions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_selfcheck_passes_and_finds_a_leak(
+    norm: str, positions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = small_decoder(norm, positions)
     selfcheck.check(model)
 
@@ -156,7 +162,9 @@ def test_attention_on_the_cpu_is_torchs_own() -> None:
 
     draw = torch.Generator().manual_seed(5)
     query = torch.randn(2, 4, 33, 8, generator=draw, dtype=torch.float64, requires_grad=True)
-    key, value = (torch.randn(2, 2, 33, 8, generator=draw, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    key, value = (
+        torch.randn(2, 2, 33, 8, generator=draw, dtype=torch.float64, requires_grad=True) for _ in range(2)
+    )
     segments = torch.tensor([[1] * 10 + [2] * 23, [1] * 30 + [0] * 3])
     mask = decoder.packed_mask(segments)
     found = _explicit(query, key, value, mask, 0.0, None).transpose(1, 2)
@@ -174,7 +182,9 @@ def test_weights_depend_on_the_seed_alone() -> None:
     first = small_decoder("rmsnorm", "rope")
     torch.manual_seed(2)
     second = small_decoder("rmsnorm", "rope")
-    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True)
+    )
 
 
 def test_no_stock_architecture_for_the_fourth_cell() -> None:

@@ -33,7 +33,7 @@ def test_there_are_no_documents(tmp_path: Path) -> None:
 
 def test_a_wrong_file_is_refused_with_its_absolute_path(tmp_path: Path) -> None:
     np.save(tmp_path / "float.npy", np.ones((3, 4)))
-    for name, said in [("float.npy", "float64"), ("missing.npy", "cannot be opened")]:
+    for name, said in [("float.npy", "float64"), ("missing.npy", "does not exist")]:
         with pytest.raises(ValidationError, match=said) as caught:
             source(tmp_path, path=name)
         assert str(tmp_path / name) in str(caught.value)

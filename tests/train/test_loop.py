@@ -24,7 +24,9 @@ from whet.train.loop import Loop
 from whet.train.optim import Optimizer, rate_share
 from whet.train.state import Progress
 
-SHAPE = Shape(norm="rmsnorm", positions="rope", d_model=32, layers=2, heads=2, d_ff=64, context=64, vocab_size=420)
+SHAPE = Shape(
+    norm="rmsnorm", positions="rope", d_model=32, layers=2, heads=2, d_ff=64, context=64, vocab_size=420
+)
 SPECIAL = {"pad": 0, "bos": 2, "eos": 3}
 
 
@@ -42,10 +44,20 @@ class StopAt(StopRequest):
 class Bench:
     """One stage's loop over the prepared folder, with everything it logs in lists."""
 
-    def __init__(self, prepared: store.Artefact, folder: Path, settings: Stage, *, steps: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        prepared: store.Artefact,
+        folder: Path,
+        settings: Stage,
+        *,
+        steps: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         torch.manual_seed(11)
         self.folder, self.settings = folder, settings
-        self.decoder: Decoder = new_model(SHAPE, SPECIAL, seed=5, device=torch.device("cpu"), precision="fp32")
+        self.decoder: Decoder = new_model(
+            SHAPE, SPECIAL, seed=5, device=torch.device("cpu"), precision="fp32"
+        )
         self.decoder.model.to(dtype)
         self.optimizer = Optimizer(self.decoder, settings)
         self.progress = Progress()
@@ -64,9 +76,12 @@ class Bench:
             validation=data["validation"],
             progress=self.progress,
             log=self.lines.append,
-            save=lambda: None if state.save(folder, self.decoder, self.optimizer, self.progress, "key") else None,
+            save=self.save,
             save_best=lambda: state.save_best(folder, self.decoder, self.progress, "key"),
         )
+
+    def save(self) -> None:
+        state.save(self.folder, self.decoder, self.optimizer, self.progress, "key")
 
     def resume(self) -> None:
         found = state.restore(self.folder, self.decoder, self.optimizer, "key", Reporter())
@@ -79,7 +94,10 @@ class Bench:
         return self.loop.run(Task("", None), stop)
 
     def figures(self) -> list[tuple[Any, ...]]:
-        return [(line["step"], line.get("loss"), line.get("grad_norm"), line.get("validation_loss")) for line in self.lines]
+        return [
+            (line["step"], line.get("loss"), line.get("grad_norm"), line.get("validation_loss"))
+            for line in self.lines
+        ]
 
 
 def settings(**more: Any) -> Stage:
@@ -91,7 +109,9 @@ def settings(**more: Any) -> Stage:
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
-@pytest.mark.parametrize(("schedule", "accumulation"), [("linear", 1), ("cosine", 2), ("wsd", 1), ("constant", 3)])
+@pytest.mark.parametrize(
+    ("schedule", "accumulation"), [("linear", 1), ("cosine", 2), ("wsd", 1), ("constant", 3)]
+)
 def test_stop_and_resume_is_bitwise_the_straight_run(
     prepared: store.Artefact, tmp_path: Path, optimizer: str, schedule: str, accumulation: int
 ) -> None:
@@ -107,7 +127,9 @@ def test_stop_and_resume_is_bitwise_the_straight_run(
     assert second.progress.step == 4
     assert second.run()
     assert first.figures() + second.figures() == straight.figures()
-    for (name, found), expected in zip(second.decoder.model.named_parameters(), straight.decoder.model.parameters(), strict=True):
+    for (name, found), expected in zip(
+        second.decoder.model.named_parameters(), straight.decoder.model.parameters(), strict=True
+    ):
         assert torch.equal(found, expected), name
     ours, theirs = second.optimizer.state_tensors(), straight.optimizer.state_tensors()
     assert ours.keys() == theirs.keys()
@@ -142,19 +164,27 @@ def test_the_loop_is_a_plain_loop(prepared: store.Artefact, tmp_path: Path) -> N
     model = new_model(SHAPE, SPECIAL, seed=5, device=torch.device("cpu"), precision="fp32").model
     matrices = [w for n, w in model.named_parameters() if w.ndim == 2 and "embed" not in n]
     others = [w for n, w in model.named_parameters() if not (w.ndim == 2 and "embed" not in n)]
-    adamw = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], lr=1.0, betas=(0.9, 0.95))
+    adamw = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
+        lr=1.0,
+        betas=(0.9, 0.95),
+    )
     expected = []
     data = bench.loop.training
     for step in range(5):
         rows = packing.row_at(len(data.rows), 3, step * 4, 4)
         batch = packing.batch_of(data.store, data.rows, rows, 0)
         segments = torch.from_numpy(batch.segments)
-        mask = ((segments[:, :, None] == segments[:, None, :]) & torch.ones(48, 48, dtype=torch.bool).tril())[:, None]
+        mask = ((segments[:, :, None] == segments[:, None, :]) & torch.ones(48, 48, dtype=torch.bool).tril())[
+            :, None
+        ]
         logits = model(
             input_ids=torch.from_numpy(batch.inputs), position_ids=torch.from_numpy(batch.positions),
             attention_mask=mask, use_cache=False,
         ).logits  # fmt: skip
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(batch.labels).flatten(), ignore_index=-100)
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), torch.from_numpy(batch.labels).flatten(), ignore_index=-100
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in adamw.param_groups:
@@ -168,14 +198,18 @@ def test_the_loop_is_a_plain_loop(prepared: store.Artefact, tmp_path: Path) -> N
         torch.testing.assert_close(found_weight, weight, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("dtype", "steps", "tolerance"), [(torch.float64, 20, 1e-9), (torch.float32, 10, 1e-5)])
+@pytest.mark.parametrize(
+    ("dtype", "steps", "tolerance"), [(torch.float64, 20, 1e-9), (torch.float32, 10, 1e-5)]
+)
 def test_accumulation_does_not_change_the_training(
     prepared: store.Artefact, tmp_path: Path, dtype: torch.dtype, steps: int, tolerance: float
 ) -> None:
     """1 x 8 = 2 x 4 = 8 x 1, though the rows hold different numbers of labels."""
     losses = []
     for batch_size, accumulation in ((8, 1), (4, 2), (1, 8)):
-        chosen = settings(batch_size=batch_size, accumulation=accumulation, optimizer="adamw", learning_rate=1e-3)
+        chosen = settings(
+            batch_size=batch_size, accumulation=accumulation, optimizer="adamw", learning_rate=1e-3
+        )
         bench = Bench(prepared, tmp_path / f"{batch_size}", chosen, steps=steps, dtype=dtype)
         bench.loop.validation = None
         bench.run()
@@ -208,9 +242,13 @@ def test_a_gradient_that_is_not_finite_touches_nothing(prepared: store.Artefact,
     assert torch.equal(before, weight)
 
 
-def test_the_best_weights_are_those_of_the_lowest_validation(prepared: store.Artefact, tmp_path: Path) -> None:
+def test_the_best_weights_are_those_of_the_lowest_validation(
+    prepared: store.Artefact, tmp_path: Path
+) -> None:
     """A learning rate that blows up after a good start: the kept weights are the good ones."""
-    bench = Bench(prepared, tmp_path, settings(schedule="constant", optimizer="adamw", evaluate_every=1), steps=8)
+    bench = Bench(
+        prepared, tmp_path, settings(schedule="constant", optimizer="adamw", evaluate_every=1), steps=8
+    )
     seen = {}
     save = bench.loop.save_best
 
@@ -231,7 +269,9 @@ def test_the_best_weights_are_those_of_the_lowest_validation(prepared: store.Art
     assert all(torch.equal(a, b) for a, b in zip(seen[best], bench.decoder.model.parameters(), strict=True))
 
 
-def test_a_damaged_checkpoint_is_named_and_the_older_one_used(prepared: store.Artefact, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named_and_the_older_one_used(
+    prepared: store.Artefact, tmp_path: Path
+) -> None:
     bench = Bench(prepared, tmp_path, settings(save_every=2), steps=6)
     bench.run()
     newest = tmp_path / "step-00000006" / "optimizer.safetensors"

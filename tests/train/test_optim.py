@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -11,7 +13,10 @@ from whet.train.optim import Optimizer, clip, rate_share, split_parameters
 
 
 def stage(**settings: object) -> Stage:
-    return Stage.model_construct(**{name: field.get_default(call_default_factory=True) for name, field in Stage.model_fields.items()} | settings)
+    return Stage.model_construct(
+        **{name: field.get_default(call_default_factory=True) for name, field in Stage.model_fields.items()}
+        | settings
+    )
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant", "wsd"])
@@ -20,7 +25,7 @@ def test_schedules_warm_up_peak_and_end(schedule: str) -> None:
     rates = [rate_share(settings, step, 100) for step in range(100)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert max(rates) == pytest.approx(1.0)
-    assert all(a >= b - 1e-12 for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b - 1e-12 for a, b in pairwise(rates[10:]))
     assert rates[-1] == 1.0 if schedule == "constant" else 0.1 <= rates[-1] < 0.16
     if schedule == "wsd":
         assert rates[10:80] == [1.0] * 70
@@ -29,7 +34,9 @@ def test_schedules_warm_up_peak_and_end(schedule: str) -> None:
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize(("norm", "positions"), [("rmsnorm", "rope"), ("layernorm", "learned"), ("layernorm", "rope")])
+@pytest.mark.parametrize(
+    ("norm", "positions"), [("rmsnorm", "rope"), ("layernorm", "learned"), ("layernorm", "rope")]
+)
 def test_every_parameter_has_one_place(norm: str, positions: str, tied: bool) -> None:
     decoder = small_decoder(norm, positions, tied=tied)
     groups = split_parameters(decoder)
@@ -47,8 +54,12 @@ def test_muon_part_is_torchs_muon_and_decay_spares_vectors() -> None:
     ours, reference = small_decoder("rmsnorm", "rope"), small_decoder("rmsnorm", "rope")
     optimizer = Optimizer(ours, settings)
     matrices, embeddings, vectors = split_parameters(reference)
-    muon = torch.optim.Muon([w for _, w in matrices], lr=0.01, weight_decay=0.5, momentum=0.95, adjust_lr_fn="match_rms_adamw")
-    adamw = torch.optim.AdamW([w for _, w in [*embeddings, *vectors]], lr=0.01, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    muon = torch.optim.Muon(
+        [w for _, w in matrices], lr=0.01, weight_decay=0.5, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    )
+    adamw = torch.optim.AdamW(
+        [w for _, w in [*embeddings, *vectors]], lr=0.01, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+    )
     for seed in range(3):
         for decoder in (ours, reference):
             decoder.nll_sum(packed_batch([40], seed)).backward()
@@ -56,7 +67,9 @@ def test_muon_part_is_torchs_muon_and_decay_spares_vectors() -> None:
         for part in (muon, adamw):
             part.step()
             part.zero_grad()
-    for (name, found), expected in zip(ours.model.named_parameters(), reference.model.parameters(), strict=True):
+    for (name, found), expected in zip(
+        ours.model.named_parameters(), reference.model.parameters(), strict=True
+    ):
         torch.testing.assert_close(found, expected, msg=name, atol=1e-5, rtol=1e-4)
 
 
@@ -72,7 +85,9 @@ def test_state_goes_through_tensors_and_back(kind: str) -> None:
     for decoder, optimizer in ((first, one), (second, other)):
         decoder.nll_sum(packed_batch([40], 1)).backward()
         optimizer.step(0.01)
-    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True)
+    )
 
 
 def test_clip_reports_the_norm_before_and_bounds_it_after() -> None:

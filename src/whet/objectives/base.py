@@ -36,6 +36,4 @@ class Objective(ABC):
         """The summed loss (scalar, fp32, differentiable); divided by the step's weight it is the mean."""
 
 
-OBJECTIVES: Registry[Objective] = Registry(
-    Objective, "whet.objectives", ("UNITS", "EXAMPLE")
-)
+OBJECTIVES: Registry[Objective] = Registry(Objective, "whet.objectives", ("UNITS", "EXAMPLE"))

@@ -16,8 +16,8 @@ from whet.errors import DataError, WhetError
 from whet.models.families.base import family_for
 from whet.models.shape import Shape, flops_per_token
 from whet.progress import Reporter, amount
-from whet.records import SCHEMA_VERSION
 from whet.recipe.schema import Model, Recipe, Stage
+from whet.records import SCHEMA_VERSION
 from whet.tokenstore import TokenStore
 
 PLAN = "plan.json"

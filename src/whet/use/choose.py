@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from whet.errors import ArtefactError, WhetError
-from whet.recipe.yaml12 import parse
 from whet.recipe.schema import Beam, Greedy, Sample
+from whet.recipe.yaml12 import parse
 
 
 def choose_model(folder: Path, stage: str | None) -> Path:
