@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from gate import Gate
-from job import SEED, Job
 from torch.utils.data import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
-from whet_side import data_of
 
+from gate import Gate
+from job import SEED, Job
 from whet import packing
 from whet.models.decoder import packed_mask
 from whet.models.families.llama import Llama
 from whet.packing import IGNORED
 from whet.text import tokenizer as tokenizers
+from whet_side import data_of
 
 ROWS = 1024
 Row = dict[str, torch.Tensor]
@@ -50,7 +50,11 @@ class Collate:
 
     def __call__(self, rows: list[Row]) -> dict[str, torch.Tensor]:
         stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-        batch = {"input_ids": stacked["inputs"], "labels": stacked["labels"], "shift_labels": stacked["labels"]}
+        batch = {
+            "input_ids": stacked["inputs"],
+            "labels": stacked["labels"],
+            "shift_labels": stacked["labels"],
+        }
         if self.feed == "mask":
             batch["attention_mask"] = packed_mask(stacked["segments"])
         if self.feed != "open":
@@ -149,7 +153,11 @@ def train(job: Job, gate: Gate) -> None:
     model = model_of(job)
     arguments = TrainingArguments(**settings_of(job, str(job.folder.parent / "hf")))
     trainer = CountedTrainer(
-        model=model, args=arguments, train_dataset=Rows(job), data_collator=Collate(job.feed), callbacks=[turns]
+        model=model,
+        args=arguments,
+        train_dataset=Rows(job),
+        data_collator=Collate(job.feed),
+        callbacks=[turns],
     )
     trainer.turns = turns
     turns.facts = {"parameters": sum(weight.numel() for weight in model.parameters())}

@@ -54,7 +54,9 @@ class Job:
         return json.dumps(asdict(self))
 
 
-def recipe(vocab_size: int, length: int = 256, optimizer: str = "adamw", micro: int = ROWS_PER_STEP) -> Recipe:
+def recipe(
+    vocab_size: int, length: int = 256, optimizer: str = "adamw", micro: int = ROWS_PER_STEP
+) -> Recipe:
     """The recipe behind every job. No weight decay: the peers choose other parameters for it."""
     stage = {
         "name": STAGE,

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import datasets
+from transformers import AutoTokenizer
+from trl import SFTConfig, SFTTrainer
+
 from gate import Gate
 from hf_side import Collate, Counted, Rows, Turns, model_of, settings_of
 from job import Job
-from transformers import AutoTokenizer
-from trl import SFTConfig, SFTTrainer
 from whet_side import data_of
 
 OWN_PACKING = ("bfd_split", "wrapped")
@@ -47,7 +48,9 @@ def train(job: Job, gate: Gate) -> None:
     settings, data = _data(job)
     config = SFTConfig(**{**settings_of(job, str(job.folder.parent / "trl")), **settings})
     tokenizer = AutoTokenizer.from_pretrained(job.folder / "tokenizer")
-    trainer = CountedSFTTrainer(model=model, args=config, processing_class=tokenizer, callbacks=[turns], **data)
+    trainer = CountedSFTTrainer(
+        model=model, args=config, processing_class=tokenizer, callbacks=[turns], **data
+    )
     trainer.turns = turns
     turns.facts = {"parameters": sum(weight.numel() for weight in model.parameters())}
     trainer.train()

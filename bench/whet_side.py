@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+
 from gate import Gate
 from job import SEED, STAGE, Job, stage_of
-
 from whet.models.build import new_model
 from whet.models.decoder import Decoder
 from whet.models.selfcheck import check

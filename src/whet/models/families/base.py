@@ -33,6 +33,14 @@ class Family(ABC):
     def config(self, shape: Shape, special_ids: dict[str, int]) -> PretrainedConfig:
         """The configuration for a model of this shape; `special_ids` has bos, eos and pad."""
 
+    def shared_settings(self, shape: Shape, special_ids: dict[str, int]) -> dict[str, Any]:
+        """What every transformers configuration calls the same."""
+        return {
+            "vocab_size": shape.vocab_size,
+            "tie_word_embeddings": shape.tie_embeddings,
+            **{f"{role}_token_id": special_ids[role] for role in ("bos", "eos", "pad")},
+        }
+
     @abstractmethod
     def parameters(self, shape: Shape) -> dict[str, int]:
         """Parameter count by component: embedding, attention, feed_forward, norms, head (0 when tied)."""

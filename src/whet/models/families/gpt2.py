@@ -23,7 +23,7 @@ class GPT2(Family):
         from transformers import GPT2Config
 
         return GPT2Config(
-            vocab_size=shape.vocab_size,
+            **self.shared_settings(shape, special_ids),
             n_embd=shape.d_model,
             n_inner=shape.d_ff,
             n_layer=shape.layers,
@@ -32,10 +32,6 @@ class GPT2(Family):
             attn_pdrop=shape.dropout,
             embd_pdrop=shape.dropout,
             resid_pdrop=shape.dropout,
-            tie_word_embeddings=shape.tie_embeddings,
-            bos_token_id=special_ids["bos"],
-            eos_token_id=special_ids["eos"],
-            pad_token_id=special_ids["pad"],
         )
 
     def parameters(self, shape: Shape) -> dict[str, int]:

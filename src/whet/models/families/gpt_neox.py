@@ -24,7 +24,7 @@ class GPTNeoX(Family):
         from transformers import GPTNeoXConfig
 
         return GPTNeoXConfig(
-            vocab_size=shape.vocab_size,
+            **self.shared_settings(shape, special_ids),
             hidden_size=shape.d_model,
             intermediate_size=shape.d_ff,
             num_hidden_layers=shape.layers,
@@ -36,10 +36,6 @@ class GPTNeoX(Family):
             hidden_act="gelu",
             attention_dropout=shape.dropout,
             hidden_dropout=shape.dropout,
-            tie_word_embeddings=shape.tie_embeddings,
-            bos_token_id=special_ids["bos"],
-            eos_token_id=special_ids["eos"],
-            pad_token_id=special_ids["pad"],
         )
 
     def parameters(self, shape: Shape) -> dict[str, int]:

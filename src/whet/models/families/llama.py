@@ -23,17 +23,13 @@ class Llama(Family):
         from transformers import LlamaConfig
 
         return LlamaConfig(
-            vocab_size=shape.vocab_size,
+            **self.shared_settings(shape, special_ids),
             hidden_size=shape.d_model,
             intermediate_size=shape.d_ff,
             num_hidden_layers=shape.layers,
             num_attention_heads=shape.heads,
             max_position_embeddings=shape.context,
             attention_dropout=shape.dropout,
-            tie_word_embeddings=shape.tie_embeddings,
-            bos_token_id=special_ids["bos"],
-            eos_token_id=special_ids["eos"],
-            pad_token_id=special_ids["pad"],
         )
 
     def parameters(self, shape: Shape) -> dict[str, int]:
