@@ -100,7 +100,7 @@ def settings_of(job: Job, folder: str) -> dict[str, Any]:
     }
 
 
-class Turns(TrainerCallback):
+class Turns(TrainerCallback):  # type: ignore[misc]
     """Counts what `training_step` saw and opens the gate after every optimiser step."""
 
     def __init__(self, gate: Gate) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from whet.models.shape import SIZES, Shape
 from whet.recipe import yaml12
@@ -47,7 +47,8 @@ class Job:
     @property
     def shape(self) -> Shape:
         """The tiny Llama that every contender trains."""
-        return Shape(norm="rmsnorm", positions="rope", vocab_size=self.vocab_size, **SIZES["tiny"])
+        numbers: dict[str, Any] = {**SIZES["tiny"], "vocab_size": self.vocab_size}
+        return Shape(norm="rmsnorm", positions="rope", **numbers)
 
     def to_json(self) -> str:
         """One line."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import datasets
+import datasets  # type: ignore[import-not-found]
 from transformers import AutoTokenizer
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found]
 
 from gate import Gate
 from hf_side import Collate, Counted, Rows, Turns, model_of, settings_of
@@ -33,7 +33,7 @@ def documents_of(job: Job) -> datasets.Dataset:
 def _data(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     """(settings, trainer arguments) that feed it."""
     if job.feed in OWN_PACKING:
-        settings = {"packing": True, "packing_strategy": job.feed, "max_length": job.length}
+        settings: dict[str, Any] = {"packing": True, "packing_strategy": job.feed, "max_length": job.length}
         return {**settings, "remove_unused_columns": True}, {"train_dataset": documents_of(job)}
     rows = Rows(job)
     ready = datasets.Dataset.from_dict({name: tensor.tolist() for name, tensor in rows.fields.items()})
