@@ -88,27 +88,23 @@ def nll_sum(
 
     The last chunk is filled up with ignored positions, so that every chunk has one shape (and compiles once).
     """
+    weights = [weight for weight in head.parameters() if weight.requires_grad]
+    if not torch.is_grad_enabled() or not (hidden_ND.requires_grad or weights):
+        return nll_each(hidden_ND, labels_N, head, chunk=chunk).sum()
     missing = -len(hidden_ND) % chunk
     if missing:
         hidden_ND = functional.pad(hidden_ND, (0, 0, 0, missing))
         labels_N = functional.pad(labels_N, (0, missing), value=IGNORED)
-    weights = [weight for weight in head.parameters() if weight.requires_grad]
-    if torch.is_grad_enabled() and (hidden_ND.requires_grad or weights):
-        total: torch.Tensor = _ChunkedSum.apply(hidden_ND, labels_N, head, loss, chunk, *weights)  # type: ignore[no-untyped-call]
-        return total
-    parts = [
-        loss(head, hidden_ND[at : at + chunk], labels_N[at : at + chunk])
-        for at in range(0, len(hidden_ND), chunk)
-    ]
-    return torch.stack(parts).sum() if parts else torch.zeros((), device=hidden_ND.device)
+    total: torch.Tensor = _ChunkedSum.apply(hidden_ND, labels_N, head, loss, chunk, *weights)  # type: ignore[no-untyped-call]
+    return total
 
 
 @torch.no_grad()
 def nll_each(hidden_ND: torch.Tensor, labels_N: torch.Tensor, head: nn.Module, *, chunk: int) -> torch.Tensor:
-    """Negative log likelihood of every position, (N,) fp32, nats. No gradient."""
+    """Negative log likelihood of every position, (N,) fp32, nats; 0 where ignored. No gradient."""
     parts = [
         functional.cross_entropy(
-            head(hidden_ND[at : at + chunk]).float(), labels_N[at : at + chunk], reduction="none"
+            at_least_fp32(head(hidden_ND[at : at + chunk])), labels_N[at : at + chunk], reduction="none"
         )
         for at in range(0, len(hidden_ND), chunk)
     ]

@@ -51,7 +51,12 @@ class Decoder:
         return weight.device
 
     def compile(self) -> None:
-        """Compile body and chunk loss with torch.compile; shapes are fixed, so each compiles once."""
+        """Compile body and chunk loss with torch.compile; shapes are fixed, so each compiles once.
+
+        What earlier models compiled is forgotten first: past a number of variants of the same code torch
+        would run this one uncompiled without a word.
+        """
+        torch.compiler.reset()
         body: Any = torch.compile(self.eager_body, dynamic=False)
         self.body = body
         compiled: Any = torch.compile(chunked.chunk_nll, dynamic=False)
