@@ -90,7 +90,7 @@ class Contender:
             stdout=subprocess.PIPE,
             stderr=self.log.open("w"),
             text=True,
-            env={**os.environ, **_environment(folder / "compiled" / name, threads)},
+            env={**os.environ, **environment(job, folder / "compiled" / name, threads)},
         )
         self.facts = self._read()
         self.turns: list[dict[str, Any]] = []
@@ -119,12 +119,18 @@ class Contender:
         return answer
 
 
-def _environment(compiled: Path, threads: int) -> dict[str, str]:
+def environment(job: Job, compiled: Path, threads: int) -> dict[str, str]:
     """Quiet libraries, the same threads for everybody, and a compile cache that starts empty."""
+    keep = {
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": str(2**40),
+        "MALLOC_TOP_PAD_": str(2**28),
+    }
     return {
         "TRANSFORMERS_VERBOSITY": "error",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONWARNINGS": "ignore",
         "OMP_NUM_THREADS": str(threads),
         "TORCHINDUCTOR_CACHE_DIR": str(compiled),
+        **(keep if job.keep_memory else {}),
     }

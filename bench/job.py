@@ -24,7 +24,10 @@ explicit mask; `open`: whet's rows, attention crosses documents; `bfd_split`, `w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One contender. `micro` rows per micro-batch, accumulated to `rows` per optimiser step."""
+    """One contender. `micro` rows per micro-batch, accumulated to `rows` per optimiser step.
+
+    `keep_memory`: the C library keeps freed memory instead of giving it back to the system after every tensor.
+    """
 
     name: str
     system: System
@@ -37,6 +40,7 @@ class Job:
     attention: Literal["sdpa", "eager"] = "sdpa"
     feed: Feed = "positions"
     workers: int = 0
+    keep_memory: bool = False
     prepared: str = ""
 
     @property

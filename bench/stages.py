@@ -3,13 +3,19 @@
     python bench/stages.py
 
 The parts of `whet.train.loop.Loop._step` timed one by one, in its order, with and without compiling, for
-AdamW and Muon. The chunked loss makes its gradients in the forward pass, so `head and loss` holds both of
-its directions. Left out: logging, validation, checkpoints; overlap (there is none on a CPU).
+AdamW and Muon, and with freed memory given back to the system (as the C library does by default) or kept.
+Each set-up runs in a process of its own. The chunked loss makes its gradients in the forward pass, so
+`head and loss` holds both of its directions. Left out: logging, validation, checkpoints.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -17,7 +23,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import rounds
+from gate import environment
 from job import Job, recipe
 from quiet import wait_for_quiet
 from whet.models import chunked
@@ -26,20 +35,17 @@ from whet.prepare import run as prepare
 from whet.progress import Reporter
 from whet.train.loop import Loop
 from whet.train.optim import clip
-from whet_side import decoder_of as new_decoder
-from whet_side import loop_of
+from whet_side import decoder_of, loop_of
 
-STEPS, WARM_UP = 12, 3
+STEPS, WARM_UP = 10, 3
 PARTS = ("data", "body forward", "head and loss", "body backward", "clip", "update")
 JOBS = [
-    Job(
-        name=f"{optimizer}{', compiled' if compiled else ''}",
-        system="whet",
-        optimizer=optimizer,
-        compile=compiled,
-    )
-    for compiled in (False, True)
-    for optimizer in ("adamw", "muon")
+    Job(name="AdamW", system="whet"),
+    Job(name="AdamW, memory kept", system="whet", keep_memory=True),
+    Job(name="AdamW, compiled", system="whet", compile=True),
+    Job(name="AdamW, compiled, memory kept", system="whet", compile=True, keep_memory=True),
+    Job(name="Muon", system="whet", optimizer="muon"),
+    Job(name="Muon, compiled", system="whet", optimizer="muon", compile=True),
 ]
 
 
@@ -68,43 +74,61 @@ def step(loop: Loop, number: int) -> list[float]:
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Median seconds and share per part."""
-    decoder = new_decoder(job)
+    """Median seconds and share per part, and pages touched anew per step."""
+    decoder = decoder_of(job)
     loop = loop_of(job, decoder, lambda record: None)
     if job.compile:
         decoder.compile()
     for number in range(WARM_UP):
         step(loop, number)
-    wait_for_quiet(10.0)
+    wait_for_quiet(20.0)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     times = [step(loop, number) for number in range(WARM_UP, WARM_UP + STEPS)]
     medians = [statistics.median(part) for part in zip(*times, strict=True)]
-    shares = {name: value / sum(medians) for name, value in zip(PARTS, medians, strict=True)}
     return {
         "name": job.name,
         "vocab_size": job.vocab_size,
         "length": job.length,
         "step_s": sum(medians),
-        "shares": shares,
+        "shares": {name: value / sum(medians) for name, value in zip(PARTS, medians, strict=True)},
+        "page_faults": (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults) / STEPS,
+        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     }
+
+
+def measured_apart(job: Job, folder: Path) -> dict[str, Any]:
+    """`measure` in a process of its own."""
+    env = {**os.environ, **environment(job, folder / "compiled", torch.get_num_threads())}
+    command = [sys.executable, __file__, job.to_json()]
+    answer = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    result: dict[str, Any] = json.loads(answer.splitlines()[-1])
+    return result
 
 
 def main() -> None:
     """Measure, print the table, write bench/results/stages.json."""
-
+    if len(sys.argv) > 1:
+        print(json.dumps(measure(Job(**json.loads(sys.argv[1])))))
+        return
     results = []
-    with tempfile.TemporaryDirectory(prefix="whet-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="whet-bench-") as name:
         for vocab_size in (4096, 32_000):
-            prepared = prepare.run(recipe(vocab_size), Path(folder) / str(vocab_size), Reporter()).folder
-            results += [measure(replace(job, vocab_size=vocab_size, prepared=str(prepared))) for job in JOBS]
+            folder = Path(name) / str(vocab_size)
+            prepared = str(prepare.run(recipe(vocab_size), folder, Reporter()).folder)
+            jobs = [replace(job, vocab_size=vocab_size, prepared=prepared) for job in JOBS]
+            results += [measured_apart(job, folder) for job in jobs]
     rows = [
         [
             f"{one['vocab_size']:,}, {one['name']}",
             f"{1e3 * one['step_s']:.0f}",
             *(f"{one['shares'][part]:.0%}" for part in PARTS),
+            f"{one['page_faults']:,.0f}",
+            f"{one['peak_bytes'] / 2**20:,.0f}",
         ]
         for one in results
     ]
-    print(rounds.table(["vocabulary, set-up", "step, ms", *PARTS], rows))
+    columns = ["vocabulary, set-up", "step, ms", *PARTS, "page faults/step", "peak MiB"]
+    print(rounds.table(columns, rows))
     rounds.write("stages", {"machine": rounds.machine(), "results": results})
 
 

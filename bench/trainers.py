@@ -30,7 +30,7 @@ import torch
 
 import rounds
 from gate import Contender
-from job import SEED, Job, recipe
+from job import ROWS_PER_STEP, SEED, Job, recipe
 from quiet import LIMIT, wait_for_quiet
 from whet.models.families.llama import Llama
 from whet.models.shape import flops_per_token
@@ -39,27 +39,33 @@ from whet.progress import Reporter
 
 SETTINGS = ("4096x256", "4096x512", "32000x256", "32000x512")
 LIBRARIES = ("numpy", "trl", "accelerate", "datasets")
-BASE = "HF Trainer"
+FIRST, BASE = "whet, compiled", "HF Trainer"
 WARM_UP_STEPS = 3
 ATTEMPTS = 4
 PATIENCE_S = 20.0
 
-CONTENDERS = [
-    Job(name="whet, compiled", system="whet", compile=True),
-    Job(name="whet", system="whet"),
-    Job(name="whet, Muon, compiled", system="whet", optimizer="muon", compile=True),
-    Job(name="HF Trainer", system="hf"),
-    Job(name="HF Trainer, tuned", system="hf", attention="eager", micro=4),
-    Job(name="HF Trainer, tuned, compiled", system="hf", attention="eager", micro=4, compile=True),
-    Job(name="TRL, own packing, tuned", system="trl", feed="bfd_split", attention="eager", micro=1),
-    Job(name="TRL, whet's rows, tuned", system="trl", attention="eager", micro=4),
-    Job(name="TRL, whet's rows, tuned, compiled", system="trl", attention="eager", micro=4, compile=True),
-]
+
+def contenders(vocab_size: int) -> list[Job]:
+    """Who trains against whom; the peers' settings are the fastest that `--tune` found."""
+    micro = 4 if vocab_size < 16_000 else 8
+    compiled: dict[str, Any] = {"system": "hf", "attention": "eager", "micro": micro, "compile": True}
+    return [
+        Job(name=FIRST, system="whet", compile=True),
+        Job(name="whet", system="whet"),
+        Job(name="whet, Muon, compiled", system="whet", optimizer="muon", compile=True),
+        Job(name="whet, compiled, memory kept", system="whet", compile=True, keep_memory=True),
+        Job(name=BASE, system="hf"),
+        Job(name="HF Trainer, tuned", system="hf", attention="eager", micro=4),
+        Job(name="HF Trainer, tuned, compiled", **compiled),
+        Job(name="HF Trainer, tuned, compiled, memory kept", **compiled, keep_memory=True),
+        Job(name="TRL, own packing, tuned", system="trl", feed="bfd_split", attention="eager", micro=2),
+        Job(name="TRL, whet's rows, tuned", system="trl", attention="eager", micro=4),
+    ]
 
 
 def grid() -> list[Job]:
     """Settings of the peers worth trying, for `--tune`; `whet, compiled` for comparison."""
-    jobs = [CONTENDERS[0]]
+    jobs = contenders(0)[:1]
     for system in ("hf", "trl"):
         for attention in ("sdpa", "eager"):
             for micro in (16, 8, 4, 2):
@@ -82,18 +88,22 @@ def main() -> None:
     """Measure every setting, write bench/results/trainers.json, print the tables."""
     options = _options()
     began = time.time()
-    jobs = grid() if options.tune else CONTENDERS
-    with tempfile.TemporaryDirectory(prefix="whet-bench-") as name:
-        folder = Path(name)
-        results = [_setting(text, jobs, options, folder) for text in options.settings]
-    settings = {"rows_per_step": jobs[0].rows, "turn_s": options.turn, "rounds": options.rounds, "seed": SEED}
-    record = {
+    results: list[dict[str, Any]] = []
+    record: dict[str, Any] = {
         "machine": rounds.machine(*LIBRARIES),
-        "settings": settings,
-        "minutes": round((time.time() - began) / 60, 1),
+        "settings": {
+            "rows_per_step": ROWS_PER_STEP,
+            "turn_s": options.turn,
+            "rounds": options.rounds,
+            "seed": SEED,
+        },
         "results": results,
     }
-    path = rounds.write(options.name or ("trainers-tune" if options.tune else "trainers"), record)
+    with tempfile.TemporaryDirectory(prefix="whet-bench-") as folder:
+        for text in options.settings:
+            results.append(_setting(text, options, Path(folder)))
+            record["minutes"] = round((time.time() - began) / 60, 1)
+            path = rounds.write(options.name or ("trainers-tune" if options.tune else "trainers"), record)
     print(f"\n{path}", file=sys.stderr)
 
 
@@ -104,17 +114,23 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--turn", type=float, default=1.5, help="seconds per turn")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--tune", action="store_true", help="the peers' settings instead of the comparison")
+    parser.add_argument("--only", default="", metavar="TEXT", help="contenders whose name contains it")
     parser.add_argument("--name", help="of the result file")
     return parser.parse_args()
 
 
-def _setting(text: str, jobs: list[Job], options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+def _setting(text: str, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """All contenders on one vocabulary and row length."""
     vocab_size, length = (int(part) for part in text.split("x"))
     prepared = prepare.run(recipe(vocab_size), scratch / f"run-{vocab_size}", Reporter()).folder
     logs = scratch / text
     logs.mkdir()
-    jobs = [replace(job, vocab_size=vocab_size, length=length, prepared=str(prepared)) for job in jobs]
+    jobs = grid() if options.tune else contenders(vocab_size)
+    jobs = [
+        replace(job, vocab_size=vocab_size, length=length, prepared=str(prepared))
+        for job in jobs
+        if options.only in job.name
+    ]
     live = _start(jobs, logs, options.threads)
     peaks = [_round(live, options.turn) for _ in range(options.rounds)]
     for contender in live:
@@ -161,56 +177,59 @@ def _quiet_turn(contender: Contender, seconds: float) -> dict[str, Any]:
 
 
 def _result(text: str, live: list[Contender], peaks: list[float]) -> dict[str, Any]:
-    base = next((contender for contender in live if contender.job.name == BASE), live[0])
-    shape = base.job.shape
-    per_token = flops_per_token(shape, Llama().parameters(shape), base.job.length)
+    shape = live[0].job.shape
+    parameters = Llama().parameters(shape)
+    per_token = flops_per_token(shape, parameters, live[0].job.length)
     return {
         "setting": text,
-        "base": base.job.name,
-        "parameters": sum(Llama().parameters(shape).values()),
+        "parameters": sum(parameters.values()),
         "flops_per_label": per_token,
         "matmul_peak_gflops": peaks,
-        "contenders": [_figures(contender, base, peaks, per_token) for contender in live],
+        "contenders": [_figures(contender, live, peaks, per_token) for contender in live],
     }
 
 
-def _figures(contender: Contender, base: Contender, peaks: list[float], per_token: float) -> dict[str, Any]:
+def _figures(
+    contender: Contender, live: list[Contender], peaks: list[float], per_token: float
+) -> dict[str, Any]:
     warm, *turns = contender.turns
     rates = [turn["labels"] / turn["seconds"] for turn in turns]
-    others = [turn["labels"] / turn["seconds"] for turn in base.turns[1:]]
     steady = statistics.median(time for turn in turns for time in turn["step_seconds"])
-    losses = {step: loss for turn in contender.turns for step, loss in turn["losses"].items()}
     return {
         "name": contender.job.name,
         "job": {key: value for key, value in asdict(contender.job).items() if key != "prepared"},
         "facts": contender.facts,
         "labels_per_s": rates,
-        "ratio": [mine / theirs for mine, theirs in zip(rates, others, strict=True)],
+        "of_base": _ratios(contender, _named(live, BASE)),
+        "first_of_it": _ratios(_named(live, FIRST), contender),
         "peak_share": [rate * per_token / peak / 1e9 for rate, peak in zip(rates, peaks, strict=True)],
         "warm_up_s": sum(warm["step_seconds"]) - WARM_UP_STEPS * steady,
         "peak_bytes": turns[-1]["peak_bytes"],
         "page_faults_per_step": turns[-1]["page_faults"] / len(turns[-1]["step_seconds"]),
-        "losses": losses,
+        "losses": {step: loss for turn in contender.turns for step, loss in turn["losses"].items()},
         "turns": contender.turns,
     }
 
 
+def _named(live: list[Contender], name: str) -> Contender:
+    return next((contender for contender in live if contender.job.name == name), live[0])
+
+
+def _ratios(mine: Contender, theirs: Contender) -> list[float]:
+    """Speed over speed, round by round; disturbed rounds are left out unless all are."""
+    pairs = list(zip(mine.turns[1:], theirs.turns[1:], strict=True))
+    quiet = [pair for pair in pairs if max(turn["others_share"] for turn in pair) < LIMIT]
+    return [(a["labels"] / a["seconds"]) / (b["labels"] / b["seconds"]) for a, b in quiet or pairs]
+
+
 def _report(result: dict[str, Any]) -> str:
     """The table of one setting."""
-    header = [
-        "",
-        f"x {result['base']}",
-        "labels/s",
-        "share of matmul peak",
-        "warm-up s",
-        "peak MiB",
-        "loss 1",
-        "loss 10",
-    ]
+    columns = [f"x {BASE}", f"{FIRST} x it", "labels/s", "of matmul peak", "warm-up s", "peak MiB"]
     rows = [
         [
             one["name"],
-            rounds.spread(one["ratio"]),
+            rounds.spread(one["of_base"]),
+            rounds.spread(one["first_of_it"]),
             f"{statistics.median(one['labels_per_s']):,.0f}",
             f"{statistics.median(one['peak_share']):.0%}",
             f"{one['warm_up_s']:.1f}",
@@ -220,8 +239,9 @@ def _report(result: dict[str, Any]) -> str:
         for one in result["contenders"]
     ]
     vocab, length = result["setting"].split("x")
-    title = f"\nVocabulary {int(vocab):,}, rows of {length}: {result['parameters']:,} parameters"
-    return f"{title}, peak {rounds.spread(result['matmul_peak_gflops'], 0)} GFLOP/s\n\n{rounds.table(header, rows)}"
+    peak = rounds.spread(result["matmul_peak_gflops"], 0)
+    title = f"Vocabulary {int(vocab):,}, rows of {length}: {result['parameters']:,} parameters; matmul peak {peak} GFLOP/s"
+    return f"\n{title}\n\n{rounds.table(['', *columns, 'loss at 1', 'at 10'], rows)}"
 
 
 if __name__ == "__main__":
