@@ -8,6 +8,7 @@ import torch
 
 from gate import Gate
 from job import SEED, STAGE, Job, stage_of
+from whet import hardware
 from whet.models.build import new_model
 from whet.models.decoder import Decoder
 from whet.models.selfcheck import check
@@ -68,6 +69,7 @@ class _GatedTask(Task):
 
 def train(job: Job, gate: Gate) -> None:
     """Until the gate ends the process."""
+    hardware.keep_freed_memory(torch.device("cpu"))
     decoder = decoder_of(job)
     check(decoder)
     loop = loop_of(job, decoder, lambda record: gate.loss(record["step"], record["loss"]))

@@ -91,6 +91,22 @@ def memory_peak_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def keep_freed_memory(device: torch.device) -> bool:
+    """Let this process reuse the memory of freed tensors at once; whether that could be set.
+
+    glibc gives every freed tensor of more than 32 MB back to the system, which hands it out again page by
+    page, zeroed: a tenth to a quarter of a training step on a CPU (bench/stages.py). Numbers are `M_*` of malloc.h.
+    """
+    import ctypes
+
+    mmap_max, trim_threshold, top_pad, never = -4, -1, -2, -1
+    libc = ctypes.CDLL(None)
+    if device.type != "cpu" or not hasattr(libc, "gnu_get_libc_version"):
+        return False
+    settings = ((mmap_max, 0), (trim_threshold, never), (top_pad, 2**26))
+    return all(libc.mallopt(name, value) for name, value in settings)
+
+
 def matmul_peak(device: torch.device, precision: str, *, budget_s: float = 0.6) -> float:
     """Best floating-point operations per second of a large square matrix product, measured now."""
     import torch

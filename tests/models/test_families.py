@@ -206,10 +206,10 @@ def test_families_say_where_dropout_is(kind: type) -> None:
 @pytest.mark.parametrize(("norm", "positions"), KINDS)
 def test_gradient_checkpointing_changes_no_gradient(norm: str, positions: str) -> None:
     plain, saving = small_decoder(norm, positions), small_decoder(norm, positions)
-    saving.model.gradient_checkpointing_enable({"use_reentrant": False})
+    saving.use_gradient_checkpointing()
     for model in (plain, saving):
         model.model.train()
         model.nll_sum(packed_batch([20, 17], padding=3)).backward()
-    assert saving.model.is_gradient_checkpointing
+    assert all(block.gradient_checkpointing for block in saving.family.blocks(saving.model))
     for found, expected in zip(saving.model.parameters(), plain.model.parameters(), strict=True):
         assert torch.equal(found.grad, expected.grad)

@@ -86,6 +86,7 @@ class _Room:
         self.shape = Shape(**plan["model"])
         self.device = hardware.choose_device(recipe.device)
         self.precision, _ = hardware.choose_precision(recipe.precision, self.device)
+        hardware.keep_freed_memory(self.device)
         self.splits: dict[str, str] = {}
         self.stores: dict[str, TokenStore] = {}
         for stage in recipe.stages:

@@ -29,6 +29,7 @@ class Machine:
             f"on {self.device.type} in {self.precision} ({why}), "
             f"compile {'on' if self.compile else 'off'} ({self.compile_reason})"
         )
+        hardware.keep_freed_memory(self.device)
         self._shape = Shape(**plan["model"])
 
     def _choose_compile(self, wanted: str, plan: dict[str, Any]) -> tuple[bool, str]:

@@ -134,7 +134,7 @@ class StageTraining:
         decoder = self.machine.model(self.recipe.seed, self.before, self.tokenizer.special_ids)
         check(decoder)
         if self.stage.gradient_checkpointing:
-            decoder.model.gradient_checkpointing_enable({"use_reentrant": False})
+            decoder.use_gradient_checkpointing()
         optimizer = Optimizer(decoder, self.stage)
         progress = self._resume(decoder, optimizer)
         if self.machine.compile:

@@ -8,6 +8,7 @@ losses go through the head as a module, whatever scaling it contains.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from whet.errors import WhetError
@@ -49,6 +50,13 @@ class Family(ABC):
         """The module that maps input ids (B, L) to hidden states (B, L, D), last norm included."""
         body: nn.Module = model.base_model
         return body
+
+    def blocks(self, model: PreTrainedModel) -> Iterable[nn.Module]:
+        """The body's repeated blocks, in order."""
+        from torch import nn
+
+        (blocks,) = (part for part in self.body(model).children() if isinstance(part, nn.ModuleList))
+        return blocks
 
     def head(self, model: PreTrainedModel) -> Any:
         """The module that maps hidden states (..., D) to logits (..., V)."""

@@ -1,0 +1,43 @@
+"""What the machine is asked for, and told."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from whet import hardware
+
+FAULTS = """
+import json, resource, sys, torch
+from whet import hardware
+if sys.argv[1] == "keep":
+    assert hardware.keep_freed_memory(torch.device("cpu"))
+def faults():
+    for _ in range(12):
+        torch.ones(2**24).sum()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        torch.ones(2**24).sum()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(json.dumps(faults()))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back so eagerly")
+def test_kept_memory_is_not_paged_in_again() -> None:
+    def faults(mode: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True, timeout=120
+        )
+        return int(json.loads(done.stdout))
+
+    assert faults("keep") * 50 < faults("give back")
+
+
+def test_memory_is_left_alone_where_tensors_are_elsewhere() -> None:
+    assert not hardware.keep_freed_memory(torch.device("cuda"))
