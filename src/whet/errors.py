@@ -44,6 +44,10 @@ class ArtefactError(WhetError):
     exit_code = 4
 
 
+class NewerSchema(ArtefactError):
+    """Written by a newer whet: not to be read, and not to be replaced."""
+
+
 class TrainingError(WhetError):
     """Training stopped before its end for a reason that going on would hide."""
 

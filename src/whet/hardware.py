@@ -147,7 +147,7 @@ def describe(device: torch.device | None = None) -> dict[str, Any]:
         "cores": cores,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} on {platform.machine()}",
         **versions("torch", "transformers"),
     }
     if device is not None and device.type == "cuda":

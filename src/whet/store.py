@@ -14,14 +14,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 from whet import limits
-from whet.errors import ArtefactError
+from whet.errors import ArtefactError, NewerSchema
 from whet.records import SCHEMA_VERSION
 
 MANIFEST = "MANIFEST.json"
@@ -298,7 +298,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     body = _parsed(path, text)
     schema = body.get("schema") if isinstance(body, dict) else None
     if isinstance(schema, int) and schema > SCHEMA_VERSION:
-        raise ArtefactError(
+        raise NewerSchema(
             f"written by a newer whet (schema {schema})", where=str(folder), fix="upgrade whet"
         )
     if not isinstance(body, dict) or not _as_written(body, text):
@@ -314,10 +314,18 @@ def _as_written(body: dict[str, Any], text: str) -> bool:
         return False
 
 
-def fresh(folder: Path, kind: str, key: str) -> Artefact | None:
-    """The artefact if it is there, whole, and made from exactly this key; otherwise None."""
+def fresh(folder: Path, kind: str, key: str, notice: Callable[[str], None]) -> Artefact | None:
+    """The artefact if it is there, whole, and made from exactly this key; otherwise None.
+
+    `notice` is told of a damaged one. Raises NewerSchema if a newer whet wrote it.
+    """
+    if not folder.exists():
+        return None
     try:
         artefact = open_artefact(folder, kind)
-    except ArtefactError:
+    except NewerSchema:
+        raise
+    except ArtefactError as error:
+        notice(f"{error.where}: {error.what}; it is made again")
         return None
     return artefact if artefact.key == key else None

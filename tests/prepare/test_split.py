@@ -73,7 +73,8 @@ class TestTinyStages:
         assert list(sides.values()).count("train") == 1
         few = [notice for notice in notices if "nothing is held out" in notice]
         assert few == [
-            f"stage s: {count} group(s) are too few for a {name} split; nothing is held out for it"
+            f"stage s: {count} group(s) are too few for a {name} split; nothing is held out for it "
+            "(of one large text file, piece_bytes makes many documents)"
             for name in said
         ]
 

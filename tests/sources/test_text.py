@@ -242,6 +242,58 @@ class TestDocuments:
         assert [item.group for item in items if isinstance(item, Document)] == groups
 
 
+class TestPieces:
+    POEM = "".join(f"line {number}\n" + "\n" * (number % 7 == 0) for number in range(4000))
+
+    @pytest.mark.parametrize("size", [256, 1000, 30_000, 400_000])
+    def test_joined_they_are_the_file_and_none_is_large(self, tmp_path: Path, size: int) -> None:
+        plant(tmp_path, {"in.txt": self.POEM, "in.txt.gz": gzip.compress(self.POEM.encode())})
+        for name in ("in.txt", "in.txt.gz"):
+            found = outcome(tmp_path, name, piece_bytes=size)
+            assert "".join(found.values()) == self.POEM
+            assert max(map(len, found.values())) <= 2 * size + 10
+            assert len(found) == 1 or min(map(len, list(found.values())[:-1])) >= size
+
+    def test_cuts_stand_after_blank_lines_where_there_are_any(self, tmp_path: Path) -> None:
+        plant(tmp_path, {"in.txt": self.POEM, "solid.txt": "no blank line\n" * 500})
+        found = list(outcome(tmp_path, "in.txt", piece_bytes=500).values())
+        assert all(text.endswith("\n\n") for text in found[:-1])
+        assert all(text.endswith("\n") for text in outcome(tmp_path, "solid.txt", piece_bytes=500).values())
+
+    def test_each_says_where_it_begins_and_is_a_record_of_its_own(self, tmp_path: Path) -> None:
+        plant(tmp_path, {"in.txt": self.POEM})
+        items = list(source(tmp_path, "in.txt", piece_bytes=1000).documents())
+        lines = self.POEM.splitlines(keepends=True)
+        at = 0
+        for item in items:
+            assert isinstance(item, Document)
+            assert (item.origin, item.group) == (f"in.txt:{at + 1}",) * 2
+            assert item.changes == ("a piece of a larger file",)
+            at += len(item.text.splitlines())
+        assert at == len(lines)
+        together = source(tmp_path, "in.txt", piece_bytes=1000, group_by="file").documents()
+        assert {item.group for item in together if isinstance(item, Document)} == {"in.txt"}
+
+    def test_what_cannot_be_read_is_counted_and_the_rest_stays(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "JSONL_LINE_BYTES", 1000)
+        good = "fine\n" * 60
+        tree = {
+            "a.txt": good.encode() + b"\n\xff\xff\n" + good.encode(),
+            "b.txt": f"{good}\n{'x' * 1001}\n{good}",
+            "c.bin": b"\0\n" * 2500,
+        }
+        found = outcome(plant(tmp_path / "in", tree), ".", piece_bytes=256)
+        assert found == {
+            "in/a.txt:1": good + "\n",
+            "in/a.txt:62": "<undecodable>",
+            "in/b.txt:1": good + "\n",
+            "in/b.txt": "<line too long>",
+            "in/c.bin": "<binary>",
+        }
+
+
 class TestFingerprint:
     def test_changes_with_files_and_settings_only(self, tmp_path: Path) -> None:
         plant(tmp_path, {"in/a.txt": "a", "in/b.txt": "b"})

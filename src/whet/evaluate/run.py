@@ -54,7 +54,7 @@ def run(
         }
     )
     target = folder / KIND
-    done = None if force else store.fresh(target, KIND, key)
+    done = None if force else store.fresh(target, KIND, key, reporter.notice)
     if done:
         reporter.say(f"evaluate: unchanged, {target} is used as it is")
         return done

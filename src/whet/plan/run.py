@@ -50,6 +50,7 @@ def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Report
         },
         "stages": stages,
     }
+    plan["notices"] = [notice for stage in stages if (notice := _left_out(stage))]
     plan["disk_bytes"] = _disk_bytes(recipe, plan)
     _check_disk(folder, plan["disk_bytes"])
     store.write_json(folder / PLAN, plan)
@@ -65,12 +66,18 @@ def _say(plan: dict[str, Any], reporter: Reporter) -> None:
             f"  {stage['name']}: {stage['steps']:,} steps, {amount(stage['tokens'])} tokens, "
             f"{stage['epochs']:.2f} epochs of {stage['rows']:,} rows"
         )
-        over = stage["overflow"]
-        if over["tokens_cut"]:
-            reporter.notice(
-                f"stage {stage['name']}: {over['documents_over']} documents are longer than "
-                f"{stage['sequence_length']}; {over['tokens_cut']:,} tokens are left out ({over['rule']})"
-            )
+    for notice in plan["notices"]:
+        reporter.notice(notice)
+
+
+def _left_out(stage: dict[str, Any]) -> str | None:
+    over = stage["overflow"]
+    if not over["tokens_cut"]:
+        return None
+    return (
+        f"stage {stage['name']}: {over['documents_over']} documents are longer than "
+        f"{stage['sequence_length']}; {over['tokens_cut']:,} tokens are left out ({over['rule']})"
+    )
 
 
 def shape_of(model: Model, vocab_size: int) -> Shape:

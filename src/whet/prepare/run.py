@@ -50,7 +50,7 @@ def run(recipe: Recipe, folder: Path, reporter: Reporter, *, force: bool = False
     """Prepare all stages of `recipe` into `folder/prepared`, unless that is already there and unchanged."""
     key = prepared_key(recipe)
     target = folder / KIND
-    done = None if force else store.fresh(target, KIND, key)
+    done = None if force else store.fresh(target, KIND, key, reporter.notice)
     if done:
         reporter.say(f"prepare: unchanged, {target} is used as it is")
         return done
@@ -138,7 +138,7 @@ def _read(item: StageSpool, index: DuplicateIndex, settings: Prepare, reporter: 
         raise DataError(
             f"no document is left after cleaning ({reasons or 'the sources yielded none'})",
             where=f"stages.{item.stage.name}.data",
-            fix="look at the reasons; loosen prepare.cleaning or change the data",
+            fix="look at the reasons; loosen prepare.cleaning, change the data, or cut large text files with piece_bytes",
         )
 
 

@@ -60,7 +60,8 @@ def _hold_out_one(
     free = [group for group in groups_by_stage[stage] if sides[group] == "train" and group not in needed]
     if not free:
         few = f"{len(groups_by_stage[stage])} group(s) are too few for a {name} split"
-        return f"stage {stage}: {few}; nothing is held out for it"
+        hint = "of one large text file, piece_bytes makes many documents"
+        return f"stage {stage}: {few}; nothing is held out for it ({hint})"
     sides[min(free, key=lambda group: position(group, seed))] = name
     return f"stage {stage}: too small for a {name} share of {share:g}; one whole group was held out instead"
 

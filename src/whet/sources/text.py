@@ -1,6 +1,6 @@
 """Plain text and code: files, folders and globs; also .jsonl and .parquet, and .gz or .zst around them.
 
-A plain file is one document, a line of .jsonl or a row of .parquet is one. Whatever is not read (binary,
+A plain file is one document (or several, with `piece_bytes`), a line of .jsonl or a row of .parquet is one. Whatever is not read (binary,
 undecodable, too large, a link, a cache folder, a broken line) leaves as a counted drop. Left out: other
 archives, office formats, PDF, and guessing an encoding.
 
@@ -13,13 +13,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from whet import limits
 from whet.records import Document, Dropped
-from whet.sources import _records, _walk
+from whet.sources import _pieces, _records, _walk
 from whet.sources._walk import Found, Place, find, matches
 from whet.sources.base import Source, resolve
 from whet.text import decode as decoding
@@ -30,6 +30,7 @@ from whet.text.refused import Refused
 
 TOO_LARGE = "file too large"
 EXCLUDED = "excluded by the recipe"
+PIECE = "a piece of a larger file"
 REASONS = (TOO_LARGE, EXCLUDED, *decoding.REASONS, *opening.REASONS, *_walk.REASONS, *_records.REASONS)
 """Every reason for which this source drops a record (some are in two of the lists)."""
 
@@ -56,6 +57,13 @@ class TextSource(Source):
     source: Literal["text"] = "text"
     path: str | list[str] = Field(description="A file, a folder (with all below it) or a glob, or a list.")
     field: str = Field(default="text", description="The column of .jsonl and .parquet that holds the text.")
+    piece_bytes: int | None = Field(
+        default=None,
+        ge=256,
+        le=400_000,
+        description="Cut plain UTF-8 files after blank lines into documents of about this size, each a record. "
+        "For a corpus that is one large file.",
+    )
     group_by: Literal["record", "file", "folder"] = Field(
         default="record",
         description="What stays on one side of the split: each record, all of a file, or all of a folder.",
@@ -118,6 +126,8 @@ class TextSource(Source):
                     yield from _records.json_lines(stream, self._columns(file))
                 elif name.endswith(".parquet"):
                     yield from _records.parquet_rows(stream, self._columns(file))
+                elif self.piece_bytes is not None:
+                    yield from self._pieces(file, stream, self.piece_bytes)
                 else:
                     head = stream.read(SNIFFED_BYTES)
                     if looks_binary(head):
@@ -132,8 +142,7 @@ class TextSource(Source):
             yield _drop(file, opening.UNREADABLE, error.strerror or str(error))
 
     def _document(self, file: Found, raw: bytes) -> Document:
-        extension = os.path.splitext(plain_name(file.path))[1].lower()
-        language = _LANGUAGES.get(extension, "")
+        language = _language(file)
         text, changes = decode(raw, python=language == "python")
         return Document(
             text=text,
@@ -144,6 +153,25 @@ class TextSource(Source):
             changes=changes,
         )
 
+    def _pieces(self, file: Found, stream: BinaryIO, size_bytes: int) -> Iterator[Document | Dropped]:
+        for line, raw in _pieces.pieces(stream, size_bytes):
+            if line == 1 and looks_binary(raw[:SNIFFED_BYTES]):
+                raise Refused(decoding.BINARY)
+            origin = f"{file.label}:{line}"
+            try:
+                text, changes = decode(raw)
+            except Refused as why:
+                yield Dropped(origin=origin, reason=why.reason, detail=why.detail, size_bytes=len(raw))
+                continue
+            yield Document(
+                text=text,
+                origin=origin,
+                group=self._group(file) or origin,
+                language=_language(file),
+                licence=self.licence,
+                changes=(*changes, PIECE),
+            )
+
     def _columns(self, file: Found) -> _records.Columns:
         return _records.Columns(file.label, self.field, self.group_field, self._group(file), self.licence)
 
@@ -152,6 +180,10 @@ class TextSource(Source):
         if self.group_by == "record":
             return ""
         return file.label if self.group_by == "file" else f"{os.path.dirname(file.label)}/"
+
+
+def _language(file: Found) -> str:
+    return _LANGUAGES.get(os.path.splitext(plain_name(file.path))[1].lower(), "")
 
 
 def _existing(path: str, info: ValidationInfo) -> str:

@@ -120,7 +120,7 @@ class StageTraining:
         settings_file = self.folder / "settings.json"
         if settings_file.exists():
             _require_equal(store.read_json(settings_file), self.settings, self.folder)
-        done = store.fresh(self.folder / KIND, KIND, self.key)
+        done = store.fresh(self.folder / KIND, KIND, self.key, self.reporter.notice)
         if done:
             self.reporter.say(f"train {self.stage.name}: finished before, {done.folder} is used as it is")
         return done

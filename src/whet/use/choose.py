@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from whet import store
 from whet.errors import ArtefactError, WhetError
 from whet.recipe.schema import Beam, Greedy, Sample
 from whet.recipe.yaml12 import parse
@@ -15,14 +16,14 @@ def choose_model(folder: Path, stage: str | None) -> Path:
     Raises ArtefactError that says which stages are finished.
     """
     if (folder / "config.json").is_file():
-        return folder
+        return _unchanged(folder)
     finished = {
         name: folder / "stages" / name / "model"
         for name in stage_names(folder)
         if (folder / "stages" / name / "model").exists()
     }
     if stage is not None and stage in finished:
-        return finished[stage]
+        return _unchanged(finished[stage])
     if stage is not None or not finished:
         known = f"finished stages: {', '.join(sorted(finished))}" if finished else "no stage is finished"
         raise ArtefactError(
@@ -30,7 +31,14 @@ def choose_model(folder: Path, stage: str | None) -> Path:
             where=str(folder),
             fix="whet runs lists runs; whet train RECIPE trains one",
         )
-    return list(finished.values())[-1]
+    return _unchanged(list(finished.values())[-1])
+
+
+def _unchanged(model: Path) -> Path:
+    """The folder, if it is as whet wrote it; a model from elsewhere has no manifest to compare with."""
+    if (model / store.MANIFEST).exists():
+        store.open_artefact(model, "model")
+    return model
 
 
 def stage_names(folder: Path) -> list[str]:

@@ -31,13 +31,14 @@ def gather(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> 
     ]
     plan = store.read_json(folder / "plan.json") if (folder / "plan.json").exists() else None
     artefacts = [item for item in (prepared, *models, evaluation) if item]
+    records = [*(item.record for item in artefacts), plan or {}]
     environment = models[-1].record["environment"] if models else {}
     return {
         "name": recipe.name,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "version": __version__,
         "seed": recipe.seed,
-        "notices": [notice for item in artefacts for notice in item.record.get("notices", [])],
+        "notices": [notice for record in records for notice in record.get("notices", [])],
         "machine": {
             **hardware.describe(),
             "device": environment.get("device"),
