@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine with Python 3.11+, git and make:
-#   make demo    install, then train a small code model from the standard library and open its figures
+#   make demo    install, then train a small code model from the standard library; says where the report is
 #   make test    install, then run the tests
 PYTHON ?= python3
 VENV := .venv
@@ -10,9 +10,10 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo    train a small code model from nothing (about 8 minutes on 2 CPU cores)"
 	@echo "make test    run the tests (a few minutes)"
-	@echo "make slow    run the long tests too"
+	@echo "make slow    run the long tests only"
 	@echo "make check   style, types, import directions"
-	@echo "make docs    write the generated pages again"
+	@echo "make docs    write docs/recipe.md again"
+	@echo "make format  let ruff rewrite the style"
 	@echo "make bench   measure against other trainers (long)"
 
 $(VENV)/.installed: pyproject.toml

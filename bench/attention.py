@@ -21,6 +21,7 @@ from torch.nn import functional
 
 import rounds
 from quiet import wait_for_quiet
+from whet import hardware
 from whet.models import attention
 from whet.models.decoder import packed_mask
 
@@ -98,6 +99,7 @@ def crossover(results: list[dict[str, Any]]) -> int:
 
 def main() -> None:
     """Measure, print the table, write bench/results/attention.json."""
+    hardware.keep_freed_memory(torch.device("cpu"))
     torch.manual_seed(0)
     results = [measure(length) for length in LENGTHS]
     rows = [

@@ -11,7 +11,6 @@ Justifies `whet.models.decoder.CHUNK`. Left out: compiled code, GPUs.
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,9 +22,11 @@ from torch import nn
 
 import rounds
 from quiet import wait_for_quiet
+from whet import hardware
 from whet.models import chunked
 from whet.models.decoder import CHUNK
 
+CPU = torch.device("cpu")
 POSITIONS, WIDTH = 4096, 256
 VOCABULARIES = (4096, 32_000)
 CHUNKS = (256, 512, 1024, 2048, 4096)
@@ -83,10 +84,11 @@ def peak_bytes(vocab_size: int, way: int) -> int:
 
 
 def _print_memory(vocab_size: int, way: int) -> None:
+    hardware.keep_freed_memory(CPU)
     tensors = inputs(vocab_size)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = hardware.memory_peak_bytes(CPU)
     run(way, tensors)
-    print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+    print(hardware.memory_peak_bytes(CPU) - before)
 
 
 def measure(vocab_size: int) -> list[dict[str, Any]]:
@@ -109,6 +111,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--memory"]:
         _print_memory(int(sys.argv[2]), int(sys.argv[3]))
         return
+    hardware.keep_freed_memory(CPU)
     results = [record for vocab_size in VOCABULARIES for record in measure(vocab_size)]
     rows = [
         [

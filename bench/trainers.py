@@ -1,6 +1,6 @@
 """Training speed: whet's loop, `transformers.Trainer` and TRL's `SFTTrainer` on the same model and the same data.
 
-    pip install 'whet[bench]'
+    make bench
     python bench/trainers.py                    # about 15 minutes on two quiet cores
     python bench/trainers.py --settings 4096x256 --rounds 3
     python bench/trainers.py --tune             # the peers' settings side by side, to find their fastest

@@ -175,7 +175,7 @@ class Stage(Section):
         None, description="Longest example in tokens; default: the model's context."
     )
     overflow: Literal["error", "drop", "split", "truncate_left", "truncate_right"] = Field(
-        "split", description="What happens to a longer document; counted in the manifest, never silent."
+        "split", description="What happens to a longer document; counted in the plan, never silent."
     )
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         8, description="Examples (packed rows) per device and micro-batch."

@@ -1,8 +1,8 @@
-"""Plain text and code: files, folders and globs; also .jsonl and .parquet, and .gz or .zst around them.
+"""Plain text and code: files, folders and globs; also .jsonl and .parquet, and .gz or .zst around all but .parquet.
 
-A plain file is one document (or several, with `piece_bytes`), a line of .jsonl or a row of .parquet is one. Whatever is not read (binary,
-undecodable, too large, a link, a cache folder, a broken line) leaves as a counted drop. Left out: other
-archives, office formats, PDF, and guessing an encoding.
+A plain file is one document (or several, with `piece_bytes`), a line of .jsonl or a row of .parquet is one.
+Whatever is not read (binary, undecodable, too large, a link, a cache folder, a broken line) leaves as a
+counted drop. Left out: other archives, office formats, PDF, and guessing an encoding.
 
 Memory: one plain document (limits.SOURCE_FILE_BYTES at most), one line, or a few rows.
 """

@@ -1,7 +1,7 @@
 """Finished rows of token ids from .npy files, for those who tokenize elsewhere.
 
-The rows are taken as they are: no cleaning, no duplicates removed, no packing; whether the ids fit the
-model's vocabulary is checked where the model is known.
+The rows are taken as they are: no cleaning, no duplicates removed. Each is one document: give their length as
+the stage's `sequence_length`. Whether the ids fit the model's vocabulary is checked where the model is known.
 
 Cost: the files are memory-mapped and read once to check the ids.
 """
