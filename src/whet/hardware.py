@@ -86,7 +86,9 @@ def memory_peak_bytes(device: torch.device) -> int:
         import torch
 
         return int(torch.cuda.max_memory_allocated(device))
-    with suppress(OSError, IndexError, ValueError):  # unlike getrusage's, it does not begin with the parent process's
+    with suppress(
+        OSError, IndexError, ValueError
+    ):  # unlike getrusage's, it does not begin with the parent process's
         status = Path("/proc/self/status").read_text("utf-8", "replace")
         return int(status.split("VmHWM:", 1)[1].split("kB", 1)[0]) * 1024
     import resource

@@ -298,9 +298,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     body = _parsed(path, text)
     schema = body.get("schema") if isinstance(body, dict) else None
     if isinstance(schema, int) and schema > SCHEMA_VERSION:
-        raise NewerSchema(
-            f"written by a newer whet (schema {schema})", where=str(folder), fix="upgrade whet"
-        )
+        raise NewerSchema(f"written by a newer whet (schema {schema})", where=str(folder), fix="upgrade whet")
     if not isinstance(body, dict) or not _as_written(body, text):
         raise ArtefactError("the manifest is damaged", where=str(path), fix=_REMOVE)
     return body

@@ -437,7 +437,10 @@ class TestFailure:
         monkeypatch.undo()
         assert everything_below(tmp_path) - {"out"} == before - {"out"}
         if there_before:
-            assert store.fresh(tmp_path / "out/prepared", "prepared", prepared_key(made), lambda notice: None) is not None
+            assert (
+                store.fresh(tmp_path / "out/prepared", "prepared", prepared_key(made), lambda notice: None)
+                is not None
+            )
 
     def test_no_document_left_says_why(self, tmp_path: Path) -> None:
         plant(tmp_path, {"a/1.txt": "x", "a/2.txt": "", "a/3.bin": b"\0"})

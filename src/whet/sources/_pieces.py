@@ -25,7 +25,9 @@ def pieces(stream: BinaryIO, size_bytes: int) -> Iterator[tuple[int, bytes]]:
     while line := stream.readline(limits.JSONL_LINE_BYTES + 1):
         number += 1
         if len(line) > limits.JSONL_LINE_BYTES:
-            raise Refused(LONG_LINE, f"line {number:,} and all after it: above {limits.JSONL_LINE_BYTES:,} bytes")
+            raise Refused(
+                LONG_LINE, f"line {number:,} and all after it: above {limits.JSONL_LINE_BYTES:,} bytes"
+            )
         held.append(line)
         held_bytes += len(line)
         if held_bytes >= (size_bytes if not line.strip() else 2 * size_bytes):
