@@ -98,8 +98,8 @@ class Optimizer:
         for key, value in tensors.items():
             name, _, what = key.rpartition("/")
             weight = weights[name]
-            target = value.to(weight.device) if value.ndim else value
-            owner[id(weight)].state[weight][what] = target.clone()
+            # Also the step count: fused AdamW keeps it where the weight is.
+            owner[id(weight)].state[weight][what] = value.to(weight.device, copy=True)
 
 
 def rate_share(stage: Stage, step: int, steps: int) -> float:
