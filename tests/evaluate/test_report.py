@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -531,6 +532,7 @@ def chromium(profile: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         text=True,
         timeout=120,
         check=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(profile)},  # it leaves files in the home folder
     )
 
 
