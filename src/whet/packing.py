@@ -11,7 +11,7 @@ Shapes: R rows, L row length, S segments. The order of rows is a function of (se
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -20,10 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from whet.errors import DataError
-from whet.tokenstore import Int64, TokenStore
+from whet.tokenstore import Ids, Int64, TokenStore
 
 IGNORED = -100
 """Label of a position that is not learned (padding), as in torch's cross-entropy."""
+
+Rewrite = Callable[[int, int, int, Ids], Ids]
+"""(index in the batch's rows, document, start, ids of a piece and its last label) -> the ids to read instead."""
 
 Overflow = Literal["error", "drop", "split", "truncate_left", "truncate_right"]
 
@@ -38,12 +41,17 @@ class Pieces:
     overflow: dict[str, int]
     """What the overflow rule did: documents and tokens per action."""
 
+    def at(self, piece: int) -> tuple[int, int, int]:
+        """Document, start and length of one piece."""
+        return int(self.document[piece]), int(self.start[piece]), int(self.length[piece])
 
-def cut(store: TokenStore, length: int, overflow: Overflow) -> Pieces:
-    """Cut each document's inputs into pieces of at most `length` by the overflow rule.
+
+def cut(store: TokenStore, length: int, overflow: Overflow, reserve: int = 0) -> Pieces:
+    """Cut each document's inputs into pieces of at most `length - reserve` by the overflow rule.
 
     Raises DataError for the rule `error` if a document is longer, naming it.
     """
+    length, asked = length - reserve, length
     begin, inputs = store.offsets[:-1], np.maximum(store.lengths - 1, 0)
     long = inputs > length
     counts = {"documents_over": int(long.sum()), "tokens_cut": 0}
@@ -51,7 +59,8 @@ def cut(store: TokenStore, length: int, overflow: Overflow) -> Pieces:
     if overflow == "error" and long.any():
         raise DataError(
             f"document {int(documents[long][0])} has {int(inputs[long][0]) + 1} tokens, "
-            f"sequence_length is {length} ({int(long.sum())} are longer)",
+            f"sequence_length is {asked}{f', {reserve} of it reserved' if reserve else ''} "
+            f"({int(long.sum())} are longer)",
             where=str(store.folder),
             fix="set the stage's overflow to split, drop, truncate_left or truncate_right, "
             "or a longer sequence_length",
@@ -91,13 +100,16 @@ class Rows:
         return self.tokens / (len(self) * self.length) if len(self) else 0.0
 
 
-def pack(pieces: Pieces, length: int) -> Rows:
-    """Best fit by decreasing length: each piece goes to the fullest row that still has room for it."""
+def pack(pieces: Pieces, length: int, reserve: int = 0) -> Rows:
+    """Best fit by decreasing length: each piece goes to the fullest row that still has room for it.
+
+    Every piece gets `reserve` positions more than it has, for a `Rewrite` that makes it longer.
+    """
     by_length = np.argsort(-pieces.length, kind="stable")
     row_of = np.empty(len(by_length), np.int64)
     open_rows: list[list[int]] = [[] for _ in range(length + 1)]
     free_sizes = count = 0
-    for index, size in enumerate(pieces.length[by_length].tolist()):
+    for index, size in enumerate((pieces.length + reserve)[by_length].tolist()):
         fitting = free_sizes >> size
         if fitting:
             free = size + (fitting & -fitting).bit_length() - 1
@@ -116,9 +128,9 @@ def pack(pieces: Pieces, length: int) -> Rows:
     return Rows(pieces, order, bounds, length)
 
 
-def plan_rows(store: TokenStore, length: int, overflow: Overflow) -> Rows:
+def plan_rows(store: TokenStore, length: int, overflow: Overflow, reserve: int = 0) -> Rows:
     """Cut and pack. Raises DataError where nothing is left to learn from."""
-    rows = pack(cut(store, length, overflow), length)
+    rows = pack(cut(store, length, overflow, reserve), length, reserve)
     if not len(rows):
         over = rows.pieces.overflow["documents_over"]
         raise DataError(
@@ -150,8 +162,14 @@ class Batch:
         return int((self.labels != IGNORED).sum())
 
 
-def batch_of(store: TokenStore, rows: Rows, chosen: npt.NDArray[np.int64] | list[int], pad_id: int) -> Batch:
-    """Read the chosen rows from the store."""
+def batch_of(
+    store: TokenStore,
+    rows: Rows,
+    chosen: npt.NDArray[np.int64] | list[int],
+    pad_id: int,
+    rewrite: Rewrite | None = None,
+) -> Batch:
+    """Read the chosen rows from the store, each piece as `rewrite` makes it."""
     shape = (len(chosen), rows.length)
     inputs, labels = np.full(shape, pad_id, np.int64), np.full(shape, IGNORED, np.int64)
     positions, segments = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -159,13 +177,16 @@ def batch_of(store: TokenStore, rows: Rows, chosen: npt.NDArray[np.int64] | list
     for index, row in enumerate(chosen):
         at = 0
         for segment, piece in enumerate(rows.order[rows.bounds[row] : rows.bounds[row + 1]], start=1):
-            start, size = int(rows.pieces.start[piece]), int(rows.pieces.length[piece])
+            document, start, size = rows.pieces.at(piece)
+            ids = store.tokens[start : start + size + 1]
+            if rewrite is not None:
+                ids = rewrite(index, document, start, ids)
+                size = len(ids) - 1
             here = slice(at, at + size)
-            inputs[index, here] = store.tokens[start : start + size]
-            labels[index, here] = store.tokens[start + 1 : start + size + 1]
+            inputs[index, here], labels[index, here] = ids[:-1], ids[1:]
             positions[index, here] = np.arange(size)
             segments[index, here] = segment
-            documents.append(int(rows.pieces.document[piece]))
+            documents.append(document)
             at += size
     return Batch(inputs, labels, positions, segments, tuple(documents))
 

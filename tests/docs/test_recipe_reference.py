@@ -18,7 +18,18 @@ from whet.models.shape import SIZES
 from whet.objectives.base import OBJECTIVES
 from whet.recipe import reference, yaml12
 from whet.recipe.load import builtin_recipes, json_schema
-from whet.recipe.schema import Beam, Evaluate, Greedy, Model, Prepare, Recipe, Sample, Stage, Tokenizer
+from whet.recipe.schema import (
+    Beam,
+    Evaluate,
+    FillInTheMiddle,
+    Greedy,
+    Model,
+    Prepare,
+    Recipe,
+    Sample,
+    Stage,
+    Tokenizer,
+)
 from whet.sources.base import SOURCES
 
 FILE = Path(__file__).parents[2] / "docs" / "recipe.md"
@@ -28,6 +39,7 @@ SECTIONS: tuple[type[BaseModel], ...] = (
     Tokenizer,
     Model,
     Stage,
+    FillInTheMiddle,
     Evaluate,
     Greedy,
     Sample,

@@ -61,6 +61,9 @@ stages:
           - "*.txt"
     sequence_length: 128
     overflow: drop
+    fill_in_the_middle:
+      share: 0.4
+      spm_share: 0.75
     batch_size: 3
     accumulation: 2
     epochs: 1.5
@@ -102,6 +105,7 @@ evaluate:
   samples: 6
   prompt_tokens: 17
   new_tokens: 18
+  middles: 19
   decoding:
     - kind: greedy
       repetition_penalty: 1.1

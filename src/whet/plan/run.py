@@ -1,6 +1,7 @@
 """The plan room: recipe and prepared data in, what training will take out. Arithmetic only, no torch.
 
-Counted exactly: parameters, rows, steps, tokens, the overflow rule's effect, floating-point operations.
+Counted exactly: parameters, rows, steps, tokens, the overflow rule's effect, floating-point operations. With
+fill-in-the-middle, tokens and operations are projected from some rearranged pieces.
 Bounded: bytes of weights, gradients, optimiser state, and disk. Not here yet: activation memory and time.
 """
 
@@ -11,17 +12,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from whet import packing, store
 from whet.errors import DataError, WhetError
+from whet.fill_in_the_middle import RESERVE, arranger_for, outcomes_told
 from whet.models.families.base import family_for
 from whet.models.shape import Shape, flops_per_token
+from whet.packing import Rows
 from whet.progress import Reporter, amount
 from whet.recipe.schema import Model, Recipe, Stage
 from whet.records import SCHEMA_VERSION
+from whet.text import tokenizer as tokenizers
 from whet.tokenstore import TokenStore
 
 PLAN = "plan.json"
 FP32_BYTES = 4
+SAMPLED_PIECES = 1000
+"""How many pieces are rearranged to see what comes of it (about a third of a second)."""
 
 
 def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Reporter) -> dict[str, Any]:
@@ -31,7 +39,7 @@ def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Report
     family = family_for(shape.norm, shape.positions)
     parts = family.parameters(shape)
     total = sum(parts.values())
-    stages = [_stage(stage, shape, parts, prepared, vocab_size) for stage in recipe.stages]
+    stages = [_stage(stage, shape, parts, prepared, vocab_size, recipe.seed) for stage in recipe.stages]
     plan: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "family": family.NAME,
@@ -66,8 +74,19 @@ def _say(plan: dict[str, Any], reporter: Reporter) -> None:
             f"  {stage['name']}: {stage['steps']:,} steps, {amount(stage['tokens'])} tokens, "
             f"{stage['epochs']:.2f} epochs of {stage['rows']:,} rows"
         )
+        if stage["fill_in_the_middle"]:
+            reporter.say(f"    {_told(stage)}")
     for notice in plan["notices"]:
         reporter.notice(notice)
+
+
+def _told(stage: dict[str, Any]) -> str:
+    middles = stage["fill_in_the_middle"]
+    return (
+        f"fill-in-the-middle: {middles['reserved_share']:.1%} of the positions reserved, "
+        f"rows {stage['filled_share']:.1%} full; of {middles['pieces']:,} pieces looked at "
+        f"{outcomes_told(middles['outcomes'])}"
+    )
 
 
 def _left_out(stage: dict[str, Any]) -> str | None:
@@ -97,11 +116,17 @@ def shape_of(model: Model, vocab_size: int) -> Shape:
 
 
 def _stage(
-    stage: Stage, shape: Shape, parts: dict[str, int], prepared: store.Artefact, vocab_size: int
+    stage: Stage,
+    shape: Shape,
+    parts: dict[str, int],
+    prepared: store.Artefact,
+    vocab_size: int,
+    seed: int,
 ) -> dict[str, Any]:
     assert stage.sequence_length is not None
     training = TokenStore.open(prepared.folder / stage.name / "train", vocab_size)
-    rows = packing.plan_rows(training, stage.sequence_length, stage.overflow)
+    middles = stage.fill_in_the_middle
+    rows = packing.plan_rows(training, stage.sequence_length, stage.overflow, RESERVE if middles else 0)
     per_step = stage.batch_size * stage.accumulation
     steps = packing.step_count(len(rows), per_step, steps=stage.steps, epochs=stage.epochs)
     if stage.warmup_steps > steps:
@@ -110,17 +135,41 @@ def _stage(
             where=f"stages.{stage.name}.warmup_steps",
             fix="shorten it, or train longer",
         )
-    tokens = round(steps * per_step * rows.tokens / len(rows))
+    rearranged = _rearranged(stage, training, rows, prepared, seed) if middles else None
+    row_tokens = (rows.tokens + (rearranged["positions_added_per_epoch"] if rearranged else 0)) / len(rows)
+    tokens = round(steps * per_step * row_tokens)
     return {
         "name": stage.name,
         "sequence_length": stage.sequence_length,
         "rows": len(rows),
-        "filled_share": rows.filled_share,
+        "filled_share": row_tokens / rows.length,
         "steps": steps,
         "tokens": tokens,
         "epochs": steps * per_step / len(rows),
         "flops": tokens * flops_per_token(shape, parts, stage.sequence_length),
         "overflow": {"rule": stage.overflow, **rows.pieces.overflow},
+        "fill_in_the_middle": rearranged,
+    }
+
+
+def _rearranged(
+    stage: Stage, training: TokenStore, rows: Rows, prepared: store.Artefact, seed: int
+) -> dict[str, Any]:
+    """What fill-in-the-middle reserves, and what it does to some pieces of the first epoch, evenly spread.
+
+    Raises DataError if the tokenizer lacks the sentinels or alters parts of texts.
+    """
+    tokenizer = tokenizers.load(prepared.folder / "tokenizer")
+    arranger = arranger_for(stage.fill_in_the_middle, tokenizer, seed, stage.name)
+    assert arranger is not None
+    pieces = len(rows.pieces.start)
+    chosen = np.unique(np.linspace(0, pieces - 1, min(pieces, SAMPLED_PIECES)).astype(np.int64)).tolist()
+    found = arranger.count(training, rows, chosen, epoch=0)
+    return {
+        **found.as_dict(),
+        "positions_added_per_epoch": round(found.added * pieces / len(chosen)),
+        "reserved_positions": RESERVE * pieces,
+        "reserved_share": RESERVE * pieces / (len(rows) * rows.length),
     }
 
 

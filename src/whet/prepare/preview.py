@@ -3,7 +3,8 @@
 `preview` builds plain data from a prepared folder, `render` prints it in colour, `as_json` gives it to
 scripts. Material is shown, never obeyed: control characters, terminal escapes, markup and characters that
 turn or hide text appear as visible signs. Rows are those of the first steps of the stage, as its packing
-and order make them; learning masks other than the packing's own are not known here.
+and order make them, with pieces rearranged for fill-in-the-middle where the stage says so; learning masks
+other than the packing's own are not known here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from whet import packing, store
 from whet.errors import DataError
+from whet.fill_in_the_middle import RESERVE, arranger_for
 from whet.packing import IGNORED, Batch, Rows
 from whet.prepare.split import SIDES
 from whet.progress import amount
@@ -137,11 +139,15 @@ def _stage_rows(
 ) -> tuple[list[PreviewRow], Packed]:
     assert stage.sequence_length is not None
     found = TokenStore.open(prepared.folder / stage.name / split, tokenizer.vocab_size)
-    rows = packing.pack(packing.cut(found, stage.sequence_length, stage.overflow), stage.sequence_length)
+    trained = stage.fill_in_the_middle if split == "train" else None
+    arranger = arranger_for(trained, tokenizer, seed, stage.name)
+    reserve, length = RESERVE if arranger else 0, stage.sequence_length
+    rows = packing.pack(packing.cut(found, length, stage.overflow, reserve), length, reserve)
     count = max(0, min(count, len(rows)))
     chosen = packing.row_at(len(rows), seed, 0, count).tolist() if count else []
     pad = tokenizer.special_ids["pad"]
-    batches = [packing.batch_of(found, rows, [row], pad) for row in chosen]
+    rewrite = arranger.rewrite(found, [0]) if arranger else None
+    batches = [packing.batch_of(found, rows, [row], pad, rewrite) for row in chosen]
     about = _about(found, {document for batch in batches for document in batch.documents})
     reader = _Reader(tokenizer)
     shown = [

@@ -24,7 +24,18 @@ from whet.models.shape import SIZES, Shape
 from whet.objectives.base import OBJECTIVES
 from whet.recipe.explain import name_rule, number
 from whet.recipe.registered import NameIn
-from whet.recipe.schema import Beam, Evaluate, Greedy, Model, Prepare, Recipe, Sample, Stage, Tokenizer
+from whet.recipe.schema import (
+    Beam,
+    Evaluate,
+    FillInTheMiddle,
+    Greedy,
+    Model,
+    Prepare,
+    Recipe,
+    Sample,
+    Stage,
+    Tokenizer,
+)
 from whet.recipe.yaml12_writer import dump
 from whet.registry import Registry
 from whet.sources.base import SOURCES
@@ -95,6 +106,7 @@ def _body() -> Iterator[str]:
     yield from _sizes()
     yield from _families()
     yield from _section("`stages[]`", Stage)
+    yield from _section("`stages[].fill_in_the_middle`", FillInTheMiddle, level=3)
     yield from _registered("Objectives", "Written as `objective:` in a stage.", OBJECTIVES)
     yield from _sources()
     yield from _section("`evaluate`", Evaluate)

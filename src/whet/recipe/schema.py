@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from whet.fill_in_the_middle import RESERVE
 from whet.metrics.base import METRICS
 from whet.models.families.base import FAMILIES
 from whet.models.shape import SIZES
@@ -159,6 +160,18 @@ class Model(Section):
             )
 
 
+class FillInTheMiddle(Section):
+    """Pieces of documents as prefix, suffix, middle instead of from left to right (arXiv 2207.14255)."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Share of pieces that are rearranged, drawn anew in every epoch."
+    )
+    spm_share: Share = Field(
+        0.5,
+        description="Share of those that begin with the suffix (SPM); the others begin with the prefix (PSM).",
+    )
+
+
 class Stage(Section):
     """One stretch of training: its data, its objective, its optimisation. Starts from the stage before it."""
 
@@ -176,6 +189,11 @@ class Stage(Section):
     )
     overflow: Literal["error", "drop", "split", "truncate_left", "truncate_right"] = Field(
         "split", description="What happens to a longer document; counted in the plan, never silent."
+    )
+    fill_in_the_middle: FillInTheMiddle | None = Field(
+        None,
+        description="Train on rearranged pieces too, so that the model can write what stands between two texts; "
+        "`null` switches it off.",
     )
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         8, description="Examples (packed rows) per device and micro-batch."
@@ -249,6 +267,11 @@ class Stage(Section):
             )
         if len({source.PRETOKENIZED for source in self.data}) > 1:
             yield "data", "a stage reads either documents or ready-made token arrays, not both"
+        elif self.fill_in_the_middle and self.data[0].PRETOKENIZED:
+            yield (
+                "fill_in_the_middle data",
+                "rows of ready-made token arrays are no texts that could be cut and tokenised anew",
+            )
 
 
 Penalty = Annotated[float, Field(gt=0, le=10)]
@@ -326,6 +349,11 @@ class Evaluate(Section):
     )
     prompt_tokens: Annotated[int, Field(ge=1)] = Field(96, description="Length of such a prompt.")
     new_tokens: Annotated[int, Field(ge=1)] = Field(64, description="Length of a continuation.")
+    middles: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        32,
+        description="Held-out ends of lines to fill in and compare, for each domain whose stage has "
+        "`fill_in_the_middle`; at most `new_tokens` long.",
+    )
     decoding: Annotated[list[Decoding], Field(min_length=1)] = Field(
         default_factory=_greedy_and_sample, description="How to continue them: greedy, sample, or beam."
     )
@@ -379,6 +407,11 @@ class Recipe(Section):
                 yield (
                     f"{at}.sequence_length model.context",
                     f"{length} is longer than the model's context of {self.model.context}",
+                )
+            if stage.fill_in_the_middle and length < 2 * RESERVE:
+                yield (
+                    f"{at}.fill_in_the_middle {at}.sequence_length",
+                    f"{RESERVE} positions are reserved in every piece; {length} is too short for that",
                 )
             if any(source.PRETOKENIZED for source in stage.data) and self.tokenizer.path is None:
                 yield (

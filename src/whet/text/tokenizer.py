@@ -78,6 +78,10 @@ class Tokenizer:
         encoded = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [[bos, *item.ids, eos] for item in encoded]
 
+    def encode_parts(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of every text by itself, without `<bos>` and `<eos>`."""
+        return [item.ids for item in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
     def encode_prompt(self, text: str) -> list[int]:
         """`<bos>` text: the same ids that a document beginning with this text is trained on."""
         return [self.special_ids["bos"], *self.backend.encode(text, add_special_tokens=False).ids]

@@ -5,28 +5,70 @@ from __future__ import annotations
 from pathlib import Path
 
 from whet import packing
-from whet.packing import Batch, Rows
+from whet.fill_in_the_middle import RESERVE, Arranger, Outcomes
+from whet.packing import Batch, Rewrite, Rows
 from whet.recipe.schema import Stage
 from whet.tokenstore import TokenStore
 
+COUNTED_PIECES = 20_000
+"""Of how many pieces the outcomes of fill-in-the-middle are counted after training (about ten seconds)."""
+
 
 class TrainingData:
-    """The rows of one stage's split in their seeded order. The step number is the whole cursor."""
+    """The rows of one stage's split in their seeded order. The step number is the whole cursor.
 
-    def __init__(self, folder: Path, stage: Stage, *, vocab_size: int, pad_id: int, seed: int) -> None:
+    With an `arranger`, pieces are rearranged for fill-in-the-middle, otherwise in every epoch.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stage: Stage,
+        *,
+        vocab_size: int,
+        pad_id: int,
+        seed: int,
+        arranger: Arranger | None = None,
+    ) -> None:
         assert stage.sequence_length is not None
         self.store = TokenStore.open(folder, vocab_size)
-        self.rows: Rows = packing.plan_rows(self.store, stage.sequence_length, stage.overflow)
-        self.stage, self.pad_id, self.seed = stage, pad_id, seed
+        reserve = RESERVE if arranger else 0
+        self.rows: Rows = packing.plan_rows(self.store, stage.sequence_length, stage.overflow, reserve)
+        self.stage, self.pad_id, self.seed, self.arranger = stage, pad_id, seed, arranger
 
     def step(self, step: int) -> list[Batch]:
         """The micro-batches of optimiser step `step` (0-based)."""
         size, parts = self.stage.batch_size, self.stage.accumulation
-        chosen = packing.row_at(len(self.rows), self.seed, step * size * parts, size * parts)
+        cursor = step * size * parts
+        chosen = packing.row_at(len(self.rows), self.seed, cursor, size * parts)
         return [
-            packing.batch_of(self.store, self.rows, chosen[at : at + size], self.pad_id)
+            packing.batch_of(
+                self.store, self.rows, chosen[at : at + size], self.pad_id, self._rewrite(cursor + at, size)
+            )
             for at in range(0, len(chosen), size)
         ]
+
+    def _rewrite(self, cursor: int, size: int) -> Rewrite | None:
+        """How pieces of the rows at cursor .. cursor + size are read; each row belongs to an epoch."""
+        if self.arranger is None:
+            return None
+        return self.arranger.rewrite(self.store, [(cursor + at) // len(self.rows) for at in range(size)])
+
+    def outcomes(self, steps: int) -> Outcomes | None:
+        """What fill-in-the-middle did to the pieces of the first steps: of all `steps`, or of `COUNTED_PIECES`.
+
+        Computed anew, not collected while training, so that it is the same after a stop and a resume.
+        """
+        if self.arranger is None:
+            return None
+        found = Outcomes()
+        for cursor in range(steps * self.stage.batch_size * self.stage.accumulation):
+            if found.pieces >= COUNTED_PIECES:
+                break
+            row = int(packing.row_at(len(self.rows), self.seed, cursor, 1)[0])
+            pieces = self.rows.order[self.rows.bounds[row] : self.rows.bounds[row + 1]].tolist()
+            found.add(self.arranger.count(self.store, self.rows, pieces, cursor // len(self.rows)))
+        return found
 
     def in_order(self, max_tokens: int) -> list[Batch]:
         """Whole batches in a fixed shuffled order with about `max_tokens` labels (at least one): for validation."""

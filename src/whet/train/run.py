@@ -18,6 +18,7 @@ import torch
 
 from whet import hardware, store
 from whet.errors import ArtefactError, Stopped
+from whet.fill_in_the_middle import arranger_for, outcomes_told
 from whet.models.build import save_model
 from whet.models.decoder import Decoder
 from whet.models.selfcheck import check
@@ -161,7 +162,10 @@ class StageTraining:
         return progress
 
     def _data(self) -> dict[str, TrainingData]:
-        """The training side, and the validation side if it has documents."""
+        """The training side, and the validation side if it has documents; only training is rearranged."""
+        arranger = arranger_for(
+            self.stage.fill_in_the_middle, self.tokenizer, self.recipe.seed, self.stage.name
+        )
         return {
             side: TrainingData(
                 self.prepared.folder / self.stage.name / side,
@@ -169,6 +173,7 @@ class StageTraining:
                 vocab_size=self.tokenizer.vocab_size,
                 pad_id=self.tokenizer.special_ids["pad"],
                 seed=self.recipe.seed,
+                arranger=arranger if side == "train" else None,
             )
             for side in ("train", "validation")
             if self.prepared.files[f"{self.stage.name}/{side}/tokens.bin"]["bytes"]
@@ -208,6 +213,16 @@ class StageTraining:
             )
             return None if loop.run(shown, stop) else stop.asked
 
+    def _outcomes(self, steps: int) -> dict[str, Any] | None:
+        """Said and for the record: what fill-in-the-middle did to the pieces trained on."""
+        found = self._data()["train"].outcomes(steps)
+        if found is None:
+            return None
+        self.reporter.say(
+            f"train {self.stage.name}: fill-in-the-middle, of {found.pieces:,} pieces trained on {outcomes_told(found.counts)}"
+        )
+        return found.as_dict()
+
     def _finish(self, decoder: Decoder, progress: state.Progress, known_notices: int) -> store.Artefact:
         """Write the stage's result as a model folder."""
         best = state.load_best(self.folder, decoder, self.key) if self.stage.result == "best" else None
@@ -227,6 +242,7 @@ class StageTraining:
             "memory_peak_bytes": hardware.memory_peak_bytes(self.machine.device),
             "environment": self.machine.environment(),
             "compile": self.machine.compile_reason,
+            "fill_in_the_middle": self._outcomes(progress.step),
             "notices": self.reporter.notices[known_notices:],
         }
         with store.staged(self.folder / KIND, kind=KIND, key=self.key, record=record) as work:
