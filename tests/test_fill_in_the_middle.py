@@ -161,13 +161,10 @@ def test_the_shares_are_what_was_asked(share: float, spm_share: float) -> None:
     """Within five standard deviations of the binomial distributions."""
     count = 4000
     found = outcomes(arranger(share, spm_share), count)
-    assert found.keys() <= {PSM, SPM, BY_DRAW, NO_ROOM}
+    assert found.keys() <= {PSM, SPM, BY_DRAW}
     chosen = count - found[BY_DRAW]
     assert abs(chosen - count * share) <= 5 * math.sqrt(count * share * (1 - share))
-    assert abs(found[SPM] - chosen * spm_share) <= 5 * math.sqrt(
-        chosen * spm_share * (1 - spm_share)
-    ) + 0.01 * (count)
-    assert found[NO_ROOM] <= 0.01 * count
+    assert abs(found[SPM] - chosen * spm_share) <= 5 * math.sqrt(chosen * spm_share * (1 - spm_share))
 
 
 def test_cuts_are_even_and_every_epoch_cuts_anew() -> None:
@@ -309,15 +306,9 @@ def test_the_same_in_every_process() -> None:
 
 def test_the_draws_are_those_of_the_first_version() -> None:
     """A run that is resumed with a later whet must be cut as before: these figures never change."""
-    made = arranger()
+    made = arranger(spm_share=0.0)
     ids, outcome = made.arrange(ids_of("def f(x): return x + 1\n"), document=7, place=0, epoch=2)
-    prefix, middle, suffix = parts(ids, outcome)
-    assert (outcome, text_of(prefix), text_of(middle), text_of(suffix)) == (
-        "?",
-        b"",
-        b"",
-        b"",
-    )
+    assert [text_of(part) for part in parts(ids, outcome)] == [b"def f(x):", b" return x ", b"+ 1\n"]
 
 
 def load_changed(folder: Path, change: dict[str, object] | None = None, without: str = "") -> Tokenizer:

@@ -3,6 +3,7 @@
     for every model (untrained, after each stage) x every domain: bits per byte, perplexity, intervals
     for every domain: Kneser-Ney floors on the same tokens and split, and the paired difference to the last model
     for every domain: held-out prompts continued
+    for every domain trained with fill-in-the-middle: held-out ends of lines filled in, exact matches
 
 A domain is a stage's data; its test split was never seen, neither in training nor in choosing checkpoints.
 """
@@ -15,6 +16,7 @@ from typing import Any
 
 from whet import hardware, limits, store
 from whet.evaluate.compare import difference, estimate
+from whet.evaluate.middles import filled
 from whet.evaluate.samples import continuations
 from whet.evaluate.score import score
 from whet.metrics.base import METRICS, DocumentScores
@@ -50,7 +52,7 @@ def run(
             "seed": recipe.seed,
             "prepared": prepared.files,
             "models": [model.files for model in models],
-            "code": store.code_hash("evaluate", "metrics", "models", "packing"),
+            "code": store.code_hash("evaluate", "metrics", "models", "packing", "fill_in_the_middle"),
         }
     )
     target = folder / KIND
@@ -66,6 +68,7 @@ def run(
     record["matrix"] = room.matrix(scores)
     record["floors"], record["floor_tokens"] = room.floors(scores[models[-1].record["name"]])
     record["samples"] = room.samples(models[-1])
+    record["middles"] = room.middles(models[-1])
     record["seconds"] = round(time.monotonic() - began, 2)
     record["notices"] = reporter.notices[known:]
     with store.staged(target, kind=KIND, key=key, record=record) as work:
@@ -231,3 +234,37 @@ class _Room:
             for domain, held_out in self.stores.items()
         ]
         return [sample for samples in found for sample in samples]
+
+    def middles(self, last: store.Artefact) -> dict[str, Any]:
+        """Exact matches of the last model, for each domain whose stage trained on rearranged pieces."""
+        asked = [
+            stage for stage in self.recipe.stages if stage.fill_in_the_middle and stage.name in self.stores
+        ]
+        if not self.settings.middles or not asked:
+            return {}
+        decoder = load_model(last.folder, device=self.device, precision=self.precision)
+        found = {}
+        for stage in asked:
+            assert stage.sequence_length is not None
+            found[stage.name] = filled(
+                decoder,
+                self.tokenizer,
+                self.stores[stage.name],
+                count=self.settings.middles,
+                new_tokens=self.settings.new_tokens,
+                length=stage.sequence_length,
+                seed=self.recipe.seed,
+                where=f"stages.{stage.name}.fill_in_the_middle",
+            )
+            self._say_middles(stage.name, found[stage.name])
+        return found
+
+    def _say_middles(self, domain: str, found: dict[str, Any]) -> None:
+        if found["count"] < self.settings.middles:
+            self.reporter.notice(
+                f"stage {domain}: {found['count']} middles instead of {self.settings.middles}; one a document, "
+                f"{found['documents_unusable']} of the held-out documents have no line to fill in"
+            )
+        self.reporter.say(
+            f"evaluate: of {found['count']} held-out middles of {domain} {found['matches']} exact"
+        )
