@@ -11,12 +11,14 @@ import torch
 from tests.train.test_optim import stage
 from whet import packing, store
 from whet.errors import ArtefactError, LossNotFinite
+from whet.fill_in_the_middle import arranger_for
 from whet.models.build import new_model
 from whet.models.decoder import Decoder
 from whet.models.shape import Shape
 from whet.objectives.pretrain import Pretrain
 from whet.progress import Reporter, Task
 from whet.recipe.schema import Stage
+from whet.text import tokenizer as tokenizers
 from whet.train import state
 from whet.train.data import TrainingData
 from whet.train.guards import StopRequest
@@ -62,8 +64,17 @@ class Bench:
         self.optimizer = Optimizer(self.decoder, settings)
         self.progress = Progress()
         self.lines: list[dict[str, Any]] = []
+        tokenizer = tokenizers.load(prepared.folder / "tokenizer")
+        arranger = arranger_for(settings.fill_in_the_middle, tokenizer, 3, "first")
         data = {
-            side: TrainingData(prepared.folder / "first" / side, settings, vocab_size=420, pad_id=0, seed=3)
+            side: TrainingData(
+                prepared.folder / "first" / side,
+                settings,
+                vocab_size=420,
+                pad_id=0,
+                seed=3,
+                arranger=arranger if side == "train" else None,
+            )
             for side in ("train", "validation")
         }
         self.loop = Loop(

@@ -75,7 +75,8 @@ def filled(
         cut["suffixes_cut"] += not kept[1]
         # one more than a middle may have, for <eos>
         new = generate(decoder, prompt, Greedy(kind="greedy"), new_tokens=new_tokens + 1, seed=seed)
-        examples.append(_example(middle, new, tokenizer, origins, ended=len(new) <= new_tokens))
+        answer = judged(middle, new, tokenizer, ended=len(new) <= new_tokens)
+        examples.append({"origin": origins[middle.document], **answer})
     matches = sum(example["exact"] for example in examples)
     return {
         "count": len(examples),
@@ -149,13 +150,11 @@ def _prompt(
     return [*begins, pre, *rest, suf, *suffix[:after], mid], whole
 
 
-def _example(
-    middle: Middle, new: list[int], tokenizer: Tokenizer, origins: list[str], *, ended: bool
-) -> dict[str, Any]:
+def judged(middle: Middle, new: list[int], tokenizer: Tokenizer, *, ended: bool) -> dict[str, Any]:
+    """What was asked for and what was written, and whether they are the same; `ended` if `<eos>` came in time."""
     plain = tokenizer.special_tokens.keys().isdisjoint(new)
     got = tokenizer.decode(new)
     return {
-        "origin": origins[middle.document],
         "prefix": middle.prefix[-SHOWN_CHARACTERS:],
         "suffix": middle.suffix[:SHOWN_CHARACTERS],
         "expected": middle.expected,

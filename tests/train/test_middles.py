@@ -1,0 +1,192 @@
+"""Training on rearranged pieces: epochs, stop and resume, plain validation, what is counted and refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.train.test_loop import Bench, settings
+from whet import store
+from whet.errors import DataError, RecipeError
+from whet.fill_in_the_middle import BY_DRAW, OUTCOMES, PSM, RESERVE, SENTINELS, SPM, Arranger, arranger_for
+from whet.plan.run import run as plan
+from whet.prepare.preview import preview
+from whet.progress import Reporter
+from whet.recipe.load import Loaded, load_recipe
+from whet.recipe.schema import FillInTheMiddle
+from whet.text import tokenizer as tokenizers
+from whet.train import data as training_data
+
+ON = "stages.first.fill_in_the_middle={share: 0.7}"
+
+
+def bench(prepared: store.Artefact, folder: Path, steps: int = 5) -> Bench:
+    chosen = settings(fill_in_the_middle=FillInTheMiddle(share=0.7), batch_size=32, accumulation=2)
+    return Bench(prepared, folder, chosen, steps=steps)
+
+
+def test_stop_and_resume_is_bitwise_across_an_epoch(prepared: store.Artefact, tmp_path: Path) -> None:
+    """Losses, norms and weights; the step alone says which epoch's cuts a row has."""
+    straight = bench(prepared, tmp_path / "a")
+    rows = len(straight.loop.training.rows)
+    assert 64 * 3 < rows < 64 * 5, "the steps after the stop reach another epoch"
+    assert straight.run()
+    first = bench(prepared, tmp_path / "b")
+    assert not first.run(until=2)
+    second = bench(prepared, tmp_path / "b")
+    second.resume()
+    assert second.run()
+    assert first.figures() + second.figures() == straight.figures()
+    for found, expected in zip(
+        second.decoder.model.parameters(), straight.decoder.model.parameters(), strict=True
+    ):
+        assert torch.equal(found, expected)
+
+
+def test_each_row_has_the_cuts_of_its_own_epoch(prepared: store.Artefact, tmp_path: Path) -> None:
+    """Step by step against the arranger, also where a micro-batch spans two epochs."""
+    data = bench(prepared, tmp_path).loop.training
+    arranger = data.arranger
+    assert arranger is not None
+    rows, cursor, spanning = len(data.rows), 0, 0
+    for step in range(2 * rows // 64 + 1):
+        for batch in data.step(step):
+            spanning += cursor // rows != (cursor + 31) // rows
+            for place in range(32):
+                epoch = (cursor + place) // rows
+                row = int(training_data.packing.row_at(rows, 3, cursor + place, 1)[0])
+                alone = training_data.packing.batch_of(
+                    data.store, data.rows, [row], 0, arranger.rewrite(data.store, [epoch])
+                )
+                assert np.array_equal(batch.inputs[place], alone.inputs[0])
+                assert np.array_equal(batch.labels[place], alone.labels[0])
+            cursor += 32
+    assert spanning == 2
+
+
+def test_the_rows_of_every_epoch_are_as_many(prepared: store.Artefact, tmp_path: Path) -> None:
+    """Cut shorter and packed with room, and only on the training side; validation reads plain text."""
+    made = bench(prepared, tmp_path)
+    assert (made.loop.training.rows.pieces.length <= 48 - RESERVE).all()
+    validation = made.loop.validation
+    assert validation is not None
+    assert (validation.rows.pieces.length <= 48).all()
+    assert (validation.rows.pieces.length > 48 - RESERVE).any()
+    tokenizer = tokenizers.load(prepared.folder / "tokenizer")
+    sentinels = [tokenizer.backend.token_to_id(name) for name in SENTINELS]
+    assert not any(np.isin(batch.inputs, sentinels).any() for batch in validation.in_order(10**9))
+    assert any(np.isin(batch.inputs, sentinels).any() for batch in made.loop.training.step(0))
+
+
+def test_outcomes_are_those_of_the_pieces_trained_on(
+    prepared: store.Artefact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bench(prepared, tmp_path).loop.training
+    found = data.outcomes(3)
+    assert found is not None
+    batches = [batch for step in range(3) for batch in data.step(step)]
+    assert found.pieces == sum(len(batch.documents) for batch in batches)
+    sentinels = [data.arranger.middle_id]
+    rearranged = sum(int(np.isin(batch.inputs, sentinels).sum()) for batch in batches)
+    assert found.counts[PSM] + found.counts[SPM] == rearranged
+    record = found.as_dict()
+    assert list(record["outcomes"]) == list(OUTCOMES)
+    assert sum(record["outcomes"].values()) == record["pieces"]
+    monkeypatch.setattr(training_data, "COUNTED_PIECES", 10)
+    fewer = data.outcomes(3)
+    assert fewer is not None
+    assert 10 <= fewer.pieces < found.pieces
+
+
+def test_the_plan_says_what_is_reserved(small: Loaded, prepared: store.Artefact, tmp_path: Path) -> None:
+    loaded = load_recipe(small.origin, [ON])
+    reporter = Said()
+    planned = plan(loaded.recipe, tmp_path, prepared, reporter)
+    on, off = planned["stages"]
+    assert off["fill_in_the_middle"] is None
+    about = on["fill_in_the_middle"]
+    assert about["reserved_positions"] % RESERVE == 0
+    assert 0 < about["reserved_share"] < 1
+    assert sum(about["outcomes"].values()) == about["pieces"]
+    assert 0.1 < about["outcomes"][BY_DRAW] / about["pieces"] < 0.5
+    plain = plan(small.recipe, tmp_path, prepared, reporter)["stages"][0]
+    assert on["filled_share"] < plain["filled_share"]
+    assert any("fill-in-the-middle" in line and "reserved" in line for line in reporter.lines)
+    data = training_data.TrainingData(
+        prepared.folder / "first" / "train",
+        loaded.recipe.stages[0],
+        vocab_size=420,
+        pad_id=0,
+        seed=7,
+        arranger=arranger_of(loaded, prepared),
+    )
+    assert len(data.rows) == on["rows"]
+    counted = sum(batch.label_count for step in range(len(data.rows) // 4) for batch in data.step(step))
+    assert counted / (len(data.rows) // 4 * 4 * 48) == pytest.approx(on["filled_share"], rel=0.02)
+
+
+def arranger_of(loaded: Loaded, prepared: store.Artefact) -> Arranger:
+    tokenizer = tokenizers.load(prepared.folder / "tokenizer")
+    made = arranger_for(loaded.recipe.stages[0].fill_in_the_middle, tokenizer, 7, "first")
+    assert made is not None
+    return made
+
+
+class Said(Reporter):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_preview_shows_the_sentinels(small: Loaded, prepared: store.Artefact) -> None:
+    recipe = load_recipe(small.origin, ["stages.first.fill_in_the_middle={share: 1.0}"]).recipe
+    seen: Counter[str] = Counter()
+    for split, rows in (("train", 3), ("validation", 3)):
+        for row in preview(prepared, recipe, stage="first", split=split, rows=rows).rows:
+            for piece in row.pieces:
+                for token in piece.tokens:
+                    if token.special:
+                        seen[f"{split} {token.text}"] += 1
+                        assert token.learned or token.text == "<bos>" or token is piece.tokens[0]
+    assert all(seen[f"train {name}"] for name in SENTINELS)
+    assert not any(seen[f"validation {name}"] for name in SENTINELS)
+
+
+def test_a_wrong_tokenizer_is_refused_before_training(
+    small: Loaded, prepared: store.Artefact, tmp_path: Path
+) -> None:
+    """In the plan room, by the stage's key and the missing token."""
+    folder = tmp_path / "prepared"
+    shutil.copytree(prepared.folder, folder)
+    file = folder / "tokenizer" / "tokenizer.json"
+    file.write_text(file.read_text("utf-8").replace("<fim_suffix>", "<other>"), "utf-8")
+    recipe = load_recipe(small.origin, [ON]).recipe
+    changed = replace(prepared, folder=folder)
+    with pytest.raises(DataError, match="<fim_suffix>") as error:
+        plan(recipe, tmp_path, changed, Reporter())
+    assert error.value.where == "stages.first.fill_in_the_middle"
+    assert not (tmp_path / "plan.json").exists()
+
+
+def test_contradictions_are_refused(small: Loaded, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="12 positions are reserved"):
+        load_recipe(small.origin, [ON, "stages.first.sequence_length=20"])
+    np.save(tmp_path / "rows.npy", np.ones((2, 48), np.int32))
+    data = json.dumps([{"source": "tokens", "path": str(tmp_path / "rows.npy")}])
+    with pytest.raises(RecipeError, match=r"stages\.first\.(fill_in_the_middle|data).*token arrays"):
+        load_recipe(small.origin, [ON, f"stages.first.data={data}", f"tokenizer.path={tmp_path}"])
+    for wrong in ("{share: 0}", "{share: 1.1}", "{spm_share: -0.1}", "{spm: 0.5}", "true"):
+        with pytest.raises(RecipeError):
+            load_recipe(small.origin, [f"stages.first.fill_in_the_middle={wrong}"])
