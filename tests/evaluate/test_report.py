@@ -45,8 +45,11 @@ HEADINGS = [
     "What each stage gained and forgot",
     "Floors",
     "Samples",
+    "Filling in",
     "How to reproduce",
 ]
+OPTIONAL = {"Caveats", "Filling in"}
+"""Sections that are left out where there is nothing to say."""
 PHONE_PX = 390
 LONG_NAME = "src/" + "a_rather_long_folder_name/" * 6 + "module.py"
 HOSTILE = (
@@ -131,6 +134,29 @@ def example_training(name: str, steps: int, start: float) -> dict[str, Any]:
         "compile": "off",
         "log": log,
         "validation": validation,
+        "fill_in_the_middle": {"pieces": 400, "outcomes": {"psm": 90, "spm": 100, "plain: by draw": 210}},
+    }
+
+
+def example_middles() -> dict[str, Any]:
+    return {
+        "count": 32,
+        "matches": 8,
+        "share": {"value": 0.25, "low": 0.1325, "high": 0.4211},
+        "prefixes_cut": 3,
+        "suffixes_cut": 2,
+        "examples": [
+            {
+                "origin": f"pkg/module_{index}.py",
+                "prefix": "def area(side):\n    return side",
+                "expected": " * side",
+                "got": " * side" if index % 2 else " ** 2",
+                "suffix": "\n\n\ndef next():\n",
+                "ended": index != 2,
+                "exact": bool(index % 2),
+            }
+            for index in range(6)
+        ],
     }
 
 
@@ -169,6 +195,7 @@ def example_evaluation() -> dict[str, Any]:
             "language": {"documents": 50, "tokens": 65_000, "bytes": 260_000},
             "code": {"documents": 60, "tokens": 78_000, "bytes": 312_000},
         },
+        "middles": {"code": example_middles()},
         "samples": [
             {
                 "domain": "code",
@@ -247,6 +274,23 @@ def test_the_headline_says_the_outcome_against_the_best_floor() -> None:
     assert "13.1\N{NO-BREAK SPACE}M" in page  # tokens of both stages: 1600 steps of 8192
 
 
+def test_middles_say_how_many_were_exact_and_show_the_first() -> None:
+    page = render(example())
+    section = page[page.index('<section id="middles">') : page.index('<section id="reproduce">')]
+    assert "25\N{NO-BREAK SPACE}% <small>[13\N{NO-BREAK SPACE}%, 42\N{NO-BREAK SPACE}%]</small>" in section
+    assert "48\N{NO-BREAK SPACE}%</td>" in section, "of the pieces, psm and spm together"
+    assert re.findall(r'<span class="word">(.*?)</span>', section) == [
+        "different",
+        "exact",
+        "did not end",
+        "exact",
+    ]
+    assert '<pre class="after">\n\n\n\ndef next' in section, "the first line break of a pre is not shown"
+    data = example()
+    data["evaluation"]["middles"] = {}
+    assert "Filling in" not in headings(render(data))
+
+
 def test_floors_counted_on_other_tokens_are_not_called_the_same() -> None:
     data = example()
     data["evaluation"]["floor_tokens"]["code"] = 1_000_000
@@ -278,12 +322,12 @@ def test_same_data_same_bytes_and_the_input_is_left_alone() -> None:
 def test_a_missing_section_is_said_in_one_line(missing: str, command: str | None) -> None:
     for data in (example() | {missing: None}, {k: v for k, v in example().items() if k != missing}):
         page = render(data)
-        assert set(HEADINGS) - set(headings(page)) <= {"Caveats"}
+        assert set(HEADINGS) - set(headings(page)) <= OPTIONAL
         assert command is None or command in page
 
 
 def test_an_empty_run_is_a_page_too() -> None:
-    assert headings(render({})) == HEADINGS[1:]
+    assert headings(render({})) == [heading for heading in HEADINGS if heading not in OPTIONAL]
 
 
 def every_path(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

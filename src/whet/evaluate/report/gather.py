@@ -99,6 +99,7 @@ def _stage(stage: Stage, planned: dict[str, Any], model: store.Artefact, folder:
         "batch_rows": stage.batch_size * stage.accumulation,
         "sequence_length": stage.sequence_length,
         "best_step": record["best_step"],
+        "fill_in_the_middle": record.get("fill_in_the_middle"),
         "epochs": planned["epochs"],
         "log": [line for line in lines if "loss" in line],
         "validation": [
