@@ -23,6 +23,8 @@ from whet.recipe.load import Loaded, load_recipe
 from whet.recipe.schema import FillInTheMiddle
 from whet.text import tokenizer as tokenizers
 from whet.train import data as training_data
+from whet.train.machine import Machine
+from whet.train.run import StageTraining
 
 ON = "stages.first.fill_in_the_middle={share: 0.7}"
 
@@ -33,15 +35,23 @@ def bench(prepared: store.Artefact, folder: Path, steps: int = 5) -> Bench:
 
 
 def test_stop_and_resume_is_bitwise_across_an_epoch(prepared: store.Artefact, tmp_path: Path) -> None:
-    """Losses, norms and weights; the step alone says which epoch's cuts a row has."""
-    straight = bench(prepared, tmp_path / "a")
-    rows = len(straight.loop.training.rows)
-    assert 64 * 3 < rows < 64 * 5, "the steps after the stop reach another epoch"
+    """Losses, norms and weights of the steps around the end of the first epoch, where cuts are drawn anew."""
+    chosen = settings(fill_in_the_middle=FillInTheMiddle(share=0.7), batch_size=2)
+    rows = len(Bench(prepared, tmp_path, chosen, steps=1).loop.training.rows)
+    before = rows // 2 - 3
+
+    def near_the_end(name: str) -> Bench:
+        made = Bench(prepared, tmp_path / name, chosen, steps=before + 7)
+        made.progress.step = before
+        return made
+
+    straight = near_the_end("a")
     assert straight.run()
-    first = bench(prepared, tmp_path / "b")
-    assert not first.run(until=2)
-    second = bench(prepared, tmp_path / "b")
+    first = near_the_end("b")
+    assert not first.run(until=before + 2)
+    second = near_the_end("b")
     second.resume()
+    assert second.progress.step == before + 2
     assert second.run()
     assert first.figures() + second.figures() == straight.figures()
     for found, expected in zip(
@@ -148,6 +158,28 @@ class Said(Reporter):
 
     def say(self, text: str) -> None:
         self.lines.append(text)
+
+
+def test_the_room_rearranges_training_only_and_says_so(
+    small: Loaded, prepared: store.Artefact, tmp_path: Path
+) -> None:
+    """What `whet train` reads, records, and takes into the training's key."""
+    reporter, keys = Said(), []
+    for overrides in ([], ["stages.first.fill_in_the_middle={}"], [ON]):
+        recipe = load_recipe(small.origin, overrides).recipe
+        planned = plan(recipe, tmp_path, prepared, reporter)
+        machine = Machine(recipe, planned)
+        stage, entry = recipe.stages[0], planned["stages"][0]
+        room = StageTraining(recipe, stage, entry, tmp_path, prepared, None, machine, reporter)
+        data = room._data()
+        assert data["validation"].arranger is None
+        assert (data["train"].arranger is None) == (not overrides)
+        record = room._outcomes(6)
+        assert (record is None) == (not overrides)
+        keys.append(room.key)
+    assert record == data["train"].outcomes(6).as_dict()
+    assert len(set(keys)) == 3, "other settings are another training"
+    assert f"of {record['pieces']} pieces trained on" in reporter.lines[-1]
 
 
 def test_preview_shows_the_sentinels(small: Loaded, prepared: store.Artefact) -> None:
