@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.test_fill_in_the_middle import write
 from tests.train.test_loop import Bench, settings
-from whet import store
+from whet import packing, store
 from whet.errors import DataError, RecipeError
 from whet.fill_in_the_middle import BY_DRAW, OUTCOMES, PSM, RESERVE, SENTINELS, SPM, Arranger, arranger_for
 from whet.plan.run import run as plan
@@ -71,8 +72,8 @@ def test_each_row_has_the_cuts_of_its_own_epoch(prepared: store.Artefact, tmp_pa
             spanning += cursor // rows != (cursor + 31) // rows
             for place in range(32):
                 epoch = (cursor + place) // rows
-                row = int(training_data.packing.row_at(rows, 3, cursor + place, 1)[0])
-                alone = training_data.packing.batch_of(
+                row = int(packing.row_at(rows, 3, cursor + place, 1)[0])
+                alone = packing.batch_of(
                     data.store, data.rows, [row], 0, arranger.rewrite(data.store, [epoch])
                 )
                 assert np.array_equal(batch.inputs[place], alone.inputs[0])
@@ -180,6 +181,22 @@ def test_the_room_rearranges_training_only_and_says_so(
     assert record == data["train"].outcomes(6).as_dict()
     assert len(set(keys)) == 3, "other settings are another training"
     assert f"of {record['pieces']} pieces trained on" in reporter.lines[-1]
+
+
+def test_many_pieces_that_stay_plain_are_a_notice(
+    small: Loaded, prepared: store.Artefact, tmp_path: Path
+) -> None:
+    """Emoji of four bytes, cut wherever a piece ends: most pieces are not whole characters."""
+    recipe = load_recipe(small.origin, [ON]).recipe
+    assert not plan(recipe, tmp_path, prepared, Reporter())["notices"]
+    folder = tmp_path / "prepared"
+    shutil.copytree(prepared.folder, folder)
+    shutil.rmtree(folder / "first" / "train")
+    tokenizer = tokenizers.load(folder / "tokenizer")
+    write(folder / "first" / "train", tokenizer.encode_documents(["\U0001f600x" * 501] * 3))
+    (notice,) = plan(recipe, tmp_path, replace(prepared, folder=folder), Reporter())["notices"]
+    assert "not whole characters" in notice
+    assert notice.startswith("stage first: of ")
 
 
 def test_preview_shows_the_sentinels(small: Loaded, prepared: store.Artefact) -> None:

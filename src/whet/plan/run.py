@@ -16,7 +16,7 @@ import numpy as np
 
 from whet import packing, store
 from whet.errors import DataError, WhetError
-from whet.fill_in_the_middle import RESERVE, arranger_for, outcomes_told
+from whet.fill_in_the_middle import BY_DRAW, PSM, RESERVE, SPM, arranger_for, outcomes_told
 from whet.models.families.base import family_for
 from whet.models.shape import Shape, flops_per_token
 from whet.packing import Rows
@@ -28,6 +28,8 @@ from whet.tokenstore import TokenStore
 
 PLAN = "plan.json"
 FP32_BYTES = 4
+STAYS_PLAIN = 0.05
+"""A larger share of pieces that cannot be rearranged is a notice."""
 SAMPLED_PIECES = 1000
 """How many pieces are rearranged to see what comes of it (about a third of a second)."""
 
@@ -58,7 +60,9 @@ def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Report
         },
         "stages": stages,
     }
-    plan["notices"] = [notice for stage in stages if (notice := _left_out(stage))]
+    plan["notices"] = [
+        notice for stage in stages for say in (_left_out, _stays_plain) if (notice := say(stage))
+    ]
     plan["disk_bytes"] = _disk_bytes(recipe, plan)
     _check_disk(folder, plan["disk_bytes"])
     store.write_json(folder / PLAN, plan)
@@ -96,6 +100,22 @@ def _left_out(stage: dict[str, Any]) -> str | None:
     return (
         f"stage {stage['name']}: {over['documents_over']} documents are longer than "
         f"{stage['sequence_length']}; {over['tokens_cut']:,} tokens are left out ({over['rule']})"
+    )
+
+
+def _stays_plain(stage: dict[str, Any]) -> str | None:
+    """Where fill-in-the-middle cannot do what was asked for many of the pieces that were drawn."""
+    if not stage["fill_in_the_middle"]:
+        return None
+    outcomes: dict[str, int] = stage["fill_in_the_middle"]["outcomes"]
+    drawn = {name: count for name, count in outcomes.items() if name != BY_DRAW}
+    stayed = {name: count for name, count in drawn.items() if name not in (PSM, SPM) and count}
+    if sum(stayed.values()) <= STAYS_PLAIN * sum(drawn.values()):
+        return None
+    told = ", ".join(f"{count} {name.removeprefix('plain: ')}" for name, count in stayed.items())
+    return (
+        f"stage {stage['name']}: of {sum(drawn.values())} pieces drawn for fill-in-the-middle, "
+        f"{sum(stayed.values())} stay plain ({told})"
     )
 
 

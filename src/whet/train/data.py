@@ -6,9 +6,9 @@ from pathlib import Path
 
 from whet import packing
 from whet.fill_in_the_middle import RESERVE, Arranger, Outcomes
-from whet.packing import Batch, Rewrite, Rows
+from whet.packing import Batch, Rows
 from whet.recipe.schema import Stage
-from whet.tokenstore import TokenStore
+from whet.tokenstore import Int64, TokenStore
 
 COUNTED_PIECES = 20_000
 """Of how many pieces the outcomes of fill-in-the-middle are counted after training (about ten seconds)."""
@@ -39,20 +39,22 @@ class TrainingData:
     def step(self, step: int) -> list[Batch]:
         """The micro-batches of optimiser step `step` (0-based)."""
         size, parts = self.stage.batch_size, self.stage.accumulation
-        cursor = step * size * parts
-        chosen = packing.row_at(len(self.rows), self.seed, cursor, size * parts)
+        chosen, epochs = self._chosen(step * size * parts, size * parts)
         return [
             packing.batch_of(
-                self.store, self.rows, chosen[at : at + size], self.pad_id, self._rewrite(cursor + at, size)
+                self.store,
+                self.rows,
+                chosen[at : at + size],
+                self.pad_id,
+                self.arranger.rewrite(self.store, epochs[at : at + size]) if self.arranger else None,
             )
             for at in range(0, len(chosen), size)
         ]
 
-    def _rewrite(self, cursor: int, size: int) -> Rewrite | None:
-        """How pieces of the rows at cursor .. cursor + size are read; each row belongs to an epoch."""
-        if self.arranger is None:
-            return None
-        return self.arranger.rewrite(self.store, [(cursor + at) // len(self.rows) for at in range(size)])
+    def _chosen(self, cursor: int, size: int) -> tuple[Int64, list[int]]:
+        """The rows at cursor .. cursor + size, and the epoch that each of them belongs to."""
+        chosen = packing.row_at(len(self.rows), self.seed, cursor, size)
+        return chosen, [(cursor + at) // len(self.rows) for at in range(size)]
 
     def outcomes(self, steps: int) -> Outcomes | None:
         """What fill-in-the-middle did to the pieces of the first steps: of all `steps`, or of `COUNTED_PIECES`.
@@ -65,9 +67,9 @@ class TrainingData:
         for cursor in range(steps * self.stage.batch_size * self.stage.accumulation):
             if found.pieces >= COUNTED_PIECES:
                 break
-            row = int(packing.row_at(len(self.rows), self.seed, cursor, 1)[0])
+            (row,), (epoch,) = self._chosen(cursor, 1)
             pieces = self.rows.order[self.rows.bounds[row] : self.rows.bounds[row + 1]].tolist()
-            found.add(self.arranger.count(self.store, self.rows, pieces, cursor // len(self.rows)))
+            found.add(self.arranger.count(self.store, self.rows, pieces, epoch))
         return found
 
     def in_order(self, max_tokens: int) -> list[Batch]:
