@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import typer
 
 from whet import __version__
 from whet.errors import WhetError
+from whet.launch import started
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,7 +71,7 @@ def run(
 
     opened = _open(target, overrides, quiet, json)
     path = pipeline.run_all(opened, force=force)
-    if not json:
+    if not json and started().leads:
         print(f"report: {path}\nmodel:  {opened.folder / 'stages' / opened.recipe.stages[-1].name / 'model'}")
         print(f"try:    whet generate {opened.folder} --prompt 'def '")
 
@@ -139,7 +141,7 @@ def train(
     from whet import pipeline
 
     _, _, models = pipeline.train(_open(target, overrides, quiet, json), force=force)
-    if not json:
+    if not json and started().leads:
         print("\n".join(str(model.folder) for model in models))
 
 
@@ -309,7 +311,9 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except WhetError as error:
-        print(f"whet: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")
+        if rank == "0" or error.exit_code != 130:
+            print(f"whet{'' if rank == '0' else f' (process {rank})'}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         print(

@@ -14,6 +14,8 @@ seed: 7
 device: cpu
 precision: fp32
 compile: "off"
+processes: 2
+sharding: fsdp2
 prepare:
   cleaning:
     control_characters:
@@ -77,6 +79,8 @@ stages:
     warmup_steps: 5
     decay_share: 0.6
     final_learning_rate_share: 0.3
+    skip_steps: 2
+    spike_factor: 9.5
     gradient_checkpointing: true
     evaluate_every: 11
     validation_tokens: 12

@@ -68,7 +68,7 @@ LINES = BASE.splitlines()
 KEYS = keys_by_line(BASE)
 NULLABLE = {
     "near_duplicate_similarity", "path", "validation", "group_field", "sequence_length", "epochs", "steps", "grad_clip",
-    "evaluate_every", "save_every", "stride", "max_tokens", "top_k",
+    "evaluate_every", "save_every", "stride", "max_tokens", "top_k", "sharding", "spike_factor",
 }  # fmt: skip
 OPEN_TEXT = {"description", "output", "field", "group_field", "licence"}
 """Keys that take any text."""

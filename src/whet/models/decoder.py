@@ -69,9 +69,10 @@ class Decoder:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of matrix products."""
-        if self.precision == "fp32":
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+        if dtype is None:
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=torch.is_grad_enabled())
+        return torch.autocast(self.device.type, dtype=dtype, cache_enabled=torch.is_grad_enabled())
 
     def hidden(self, batch: Batch) -> torch.Tensor:
         """Last hidden states (B, L, D) of a packed batch."""

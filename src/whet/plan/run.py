@@ -31,7 +31,7 @@ def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Report
     family = family_for(shape.norm, shape.positions)
     parts = family.parameters(shape)
     total = sum(parts.values())
-    stages = [_stage(stage, shape, parts, prepared, vocab_size) for stage in recipe.stages]
+    stages = [_stage(recipe, stage, shape, parts, prepared) for stage in recipe.stages]
     plan: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "family": family.NAME,
@@ -97,12 +97,12 @@ def shape_of(model: Model, vocab_size: int) -> Shape:
 
 
 def _stage(
-    stage: Stage, shape: Shape, parts: dict[str, int], prepared: store.Artefact, vocab_size: int
+    recipe: Recipe, stage: Stage, shape: Shape, parts: dict[str, int], prepared: store.Artefact
 ) -> dict[str, Any]:
     assert stage.sequence_length is not None
-    training = TokenStore.open(prepared.folder / stage.name / "train", vocab_size)
+    training = TokenStore.open(prepared.folder / stage.name / "train", shape.vocab_size)
     rows = packing.plan_rows(training, stage.sequence_length, stage.overflow)
-    per_step = stage.batch_size * stage.accumulation
+    per_step = recipe.rows_per_step(stage)
     steps = packing.step_count(len(rows), per_step, steps=stage.steps, epochs=stage.epochs)
     if stage.warmup_steps > steps:
         raise DataError(
@@ -116,6 +116,7 @@ def _stage(
         "sequence_length": stage.sequence_length,
         "rows": len(rows),
         "filled_share": rows.filled_share,
+        "rows_per_step": per_step,
         "steps": steps,
         "tokens": tokens,
         "epochs": steps * per_step / len(rows),

@@ -216,6 +216,16 @@ class Stage(Section):
     final_learning_rate_share: Share = Field(
         0.0, description="Where the schedule ends, as a share of the peak."
     )
+    skip_steps: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        3,
+        description="Steps in any 1,000 whose loss or gradient is not finite (or a spike) that are passed over, "
+        "each said with its documents; one more stops training. 0 stops at the first.",
+    )
+    spike_factor: Annotated[float, Field(gt=1)] | None = Field(
+        None,
+        description="A gradient norm above this many times its running mean counts as a spike and is passed "
+        "over like one that is not finite; `null` lets every finite one through.",
+    )
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, about a third more time."
     )
@@ -345,14 +355,22 @@ class Recipe(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="auto: CUDA, then MPS, then CPU."
     )
-    precision: Literal["auto", "bf16", "fp32"] = Field(
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         "auto",
-        description="Of matrix products; weights and optimiser stay in fp32. "
-        "auto: bf16 where the hardware has it.",
+        description="Of matrix products; weights and optimiser stay in fp32. auto: bf16 where the hardware "
+        "has it, else fp16 on CUDA, else fp32. fp16 scales the loss by itself.",
     )
     compile: Literal["auto", "on", "off"] = Field(
         "auto",
         description="torch.compile; auto: where a compiler exists and the run is long enough to pay for it.",
+    )
+    processes: Annotated[int, Field(ge=1, le=65_536)] = Field(
+        1, description="Training processes, one per device. More than one are started with torchrun."
+    )
+    sharding: Literal["ddp", "fsdp2"] | None = Field(
+        None,
+        description="How several processes share the model: ddp (each holds all of it; the default) or "
+        "fsdp2 (each holds a part of weights, gradients and optimiser).",
     )
     prepare: Prepare = Field(default_factory=Prepare, description="Cleaning, duplicates, splits.")
     tokenizer: Tokenizer = Field(default_factory=lambda: Tokenizer(), description="Text to token ids.")
@@ -369,7 +387,16 @@ class Recipe(Section):
         refuse(self._contradictions())
         return self
 
+    def rows_per_step(self, stage: Stage) -> int:
+        """Rows that one optimiser step of this stage learns from, over all micro-batches and processes."""
+        return stage.batch_size * stage.accumulation * self.processes
+
     def _contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.sharding and self.processes == 1:
+            yield (
+                "sharding processes",
+                "one process has nothing to share; set processes, or leave sharding out",
+            )
         names = [stage.name for stage in self.stages]
         for index, stage in enumerate(self.stages):
             at, length = f"stages.{index}", stage.sequence_length or 0

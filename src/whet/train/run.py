@@ -9,6 +9,7 @@ other settings is refused, naming them, unless forced.
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,13 +30,19 @@ from whet.text import tokenizer as tokenizers
 from whet.text.tokenizer import Tokenizer
 from whet.train import state
 from whet.train.data import TrainingData
-from whet.train.guards import StopRequest
+from whet.train.guards import FIRST_SCALE, StopRequest
 from whet.train.log import StageLog
 from whet.train.loop import Loop
 from whet.train.machine import Machine
 from whet.train.optim import Optimizer
+from whet.train.sharding import Sharding
+from whet.train.world import ALONE, World
 
 KIND = "model"
+WITHOUT_EFFECT = {
+    "data", "name", "keep", "log_every", "save_every", "batch_size", "accumulation"
+}  # fmt: skip
+"""Keys of a stage that do not decide what it learns: the data and the rows of a step stand in by themselves."""
 DIFFERENCES = {
     "data": "its prepared tokens changed (material, cleaning, split or tokenizer)",
     "starts_from": "the stage before it changed",
@@ -49,22 +56,24 @@ def run(
     prepared: store.Artefact,
     plan: dict[str, Any],
     reporter: Reporter,
+    world: World = ALONE,
     *,
     force: bool = False,
 ) -> list[store.Artefact]:
-    """Train every stage in order and return their model artefacts.
+    """Train every stage in order and return their model artefacts. Every process of `world` calls it.
 
     Raises Stopped, with everything saved, when asked to stop.
     """
-    machine = Machine(recipe, plan)
+    machine = Machine(recipe, plan, world)
     models: list[store.Artefact] = []
     for stage, planned in zip(recipe.stages, plan["stages"], strict=True):
         before = models[-1] if models else None
         training = StageTraining(
             recipe, stage, planned, folder / "stages" / stage.name, prepared, before, machine, reporter
         )
-        if force:
+        if force and world.leads:
             training.forget()
+        world.wait()
         models.append(training.finished_before() or training.train())
     return models
 
@@ -90,7 +99,8 @@ class StageTraining:
         return {
             "schema": SCHEMA_VERSION,
             "model": self.recipe.model.model_dump(exclude={"size"}),
-            "stage": self.stage.model_dump(exclude={"data", "name", "keep", "log_every", "save_every"}),
+            "stage": self.stage.model_dump(exclude=WITHOUT_EFFECT),
+            "rows_per_step": self.recipe.rows_per_step(self.stage),
             "seed": self.recipe.seed,
             "precision": self.recipe.precision,
             "data": store.content_hash(data),
@@ -128,36 +138,60 @@ class StageTraining:
     def train(self) -> store.Artefact:
         """Train to the end, resuming what was begun. Raises Stopped after saving, when asked to stop."""
         known_notices = len(self.reporter.notices)
-        store.write_json(self.folder / "settings.json", self.settings)
+        if self.world.leads:
+            store.write_json(self.folder / "settings.json", self.settings)
         self.reporter.say(f"train {self.stage.name}: {self.machine.summary}")
-        torch.manual_seed(self.recipe.seed)
+        torch.manual_seed(self.recipe.seed + self.world.rank)
         decoder = self.machine.model(self.recipe.seed, self.before, self.tokenizer.special_ids)
         check(decoder)
         if self.stage.gradient_checkpointing:
             decoder.use_gradient_checkpointing()
+        sharding = Sharding(decoder, self.world, self.machine.kind)
         optimizer = Optimizer(decoder, self.stage)
         progress = self._resume(decoder, optimizer)
         if self.machine.compile:
             decoder.compile()
-        stopped_by = self._loop(decoder, optimizer, progress)
+        stopped_by = self._loop(decoder, optimizer, progress, sharding)
         if stopped_by:
             raise Stopped(
                 f"{stopped_by}: saved at step {progress.step:,} of {self.planned['steps']:,} in stage {self.stage.name}",
                 where=str(self.folder / "checkpoints"),
                 fix="the same command goes on from here",
             )
-        return self._finish(decoder, progress, known_notices)
+        if self.world.size > 1:  # the weights are in parts, or wrapped: the result is a plain model
+            weights = state.weights_of(decoder)
+            decoder = self.machine.model(self.recipe.seed, self.before, self.tokenizer.special_ids)
+            state.load_weights(weights, decoder)
+        if self.world.leads:
+            self._finish(decoder, progress, known_notices)
+        self.world.wait()
+        return store.open_artefact(self.folder / KIND, KIND, verify=False)
+
+    @property
+    def world(self) -> World:
+        """The processes that train together."""
+        return self.machine.world
 
     def _resume(self, decoder: Decoder, optimizer: Optimizer) -> state.Progress:
         checkpoints = self.folder / "checkpoints"
-        store.sweep(checkpoints)
-        store.sweep(self.folder)
-        progress = state.restore(checkpoints, decoder, optimizer, self.key, self.reporter)
+        if self.world.leads:
+            store.sweep(checkpoints)
+            store.sweep(self.folder)
+        self.world.wait()
+        progress = state.restore(checkpoints, decoder, optimizer, self.key, self.reporter, self.world)
+        split = [self.stage.batch_size, self.stage.accumulation, self.world.size]
         if progress is None:
-            return state.Progress()
+            scale = FIRST_SCALE if decoder.precision == "fp16" else 1.0
+            return state.Progress(split=split, loss_scale=scale)
         self.reporter.say(
             f"train {self.stage.name}: resumed at step {progress.step:,} of {self.planned['steps']:,}"
         )
+        if progress.split != split:
+            self.reporter.notice(
+                f"stage {self.stage.name}: resumed at step {progress.step:,} with {_times(split)} rows a step instead of "
+                f"{_times(progress.split)} (batch_size x accumulation x processes): the same rows, sums rounded differently"
+            )
+            progress.split = split
         return progress
 
     def _data(self) -> dict[str, TrainingData]:
@@ -169,12 +203,15 @@ class StageTraining:
                 vocab_size=self.tokenizer.vocab_size,
                 pad_id=self.tokenizer.special_ids["pad"],
                 seed=self.recipe.seed,
+                launch=self.world.launch,
             )
             for side in ("train", "validation")
             if self.prepared.files[f"{self.stage.name}/{side}/tokens.bin"]["bytes"]
         }
 
-    def _loop(self, decoder: Decoder, optimizer: Optimizer, progress: state.Progress) -> str | None:
+    def _loop(
+        self, decoder: Decoder, optimizer: Optimizer, progress: state.Progress, sharding: Sharding
+    ) -> str | None:
         """Run the loop; what asked it to stop early, if anything did."""
         data, checkpoints = self._data(), self.folder / "checkpoints"
         if "validation" not in data:
@@ -183,14 +220,17 @@ class StageTraining:
             )
 
         def save() -> None:
-            state.save(checkpoints, decoder, optimizer, progress, self.key)
-            state.prune(checkpoints, self.stage.keep)
+            state.save(checkpoints, decoder, optimizer, progress, self.key, self.world)
+            if self.world.leads:
+                state.prune(checkpoints, self.stage.keep)
 
         task = self.reporter.task(f"train {self.stage.name}", self.planned["steps"], initial=progress.step)
-        with StageLog(self.folder, progress.step) as log, StopRequest() as stop, task as shown:
+        log = StageLog(self.folder, progress.step) if self.world.leads else nullcontext()
+        with log as written, StopRequest() as stop, task as shown:
 
             def record(line: dict[str, Any]) -> None:
-                log.write(line)
+                if written is not None:
+                    written.write(line)
                 self.reporter.event("train", stage=self.stage.name, **line)
 
             loop = Loop(
@@ -202,13 +242,15 @@ class StageTraining:
                 training=data["train"],
                 validation=data.get("validation"),
                 progress=progress,
+                sharding=sharding,
                 log=record,
+                notice=self.reporter.notice,
                 save=save,
-                save_best=lambda: state.save_best(self.folder, decoder, progress, self.key),
+                save_best=lambda: state.save_best(self.folder, decoder, progress, self.key, self.world),
             )
-            return None if loop.run(shown, stop) else stop.asked
+            return None if loop.run(shown, stop) else stop.asked or "another process"
 
-    def _finish(self, decoder: Decoder, progress: state.Progress, known_notices: int) -> store.Artefact:
+    def _finish(self, decoder: Decoder, progress: state.Progress, known_notices: int) -> None:
         """Write the stage's result as a model folder."""
         best = state.load_best(self.folder, decoder, self.key) if self.stage.result == "best" else None
         speed = progress.tokens / max(1e-9, progress.seconds)
@@ -223,7 +265,9 @@ class StageTraining:
             "best_validation_loss": progress.best_loss,
             "result_step": best.step if best else progress.step,
             "peak_flops_per_s": self.machine.peak_flops,
-            "peak_share": speed * flops_per_token / self.machine.peak_flops,
+            "peak_share": speed * flops_per_token / (self.machine.peak_flops * self.world.size),
+            "skipped_steps": [step + 1 for step in progress.skipped],
+            "loss_scale_overflows": progress.overflows,
             "memory_peak_bytes": hardware.memory_peak_bytes(self.machine.device),
             "environment": self.machine.environment(),
             "compile": self.machine.compile_reason,
@@ -239,7 +283,10 @@ class StageTraining:
             f"model in {self.folder / KIND}"
         )
         self.reporter.event("trained", **record)
-        return store.open_artefact(self.folder / KIND, KIND, verify=False)
+
+
+def _times(split: list[int]) -> str:
+    return " x ".join(map(str, split))
 
 
 def _require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:

@@ -96,7 +96,7 @@ def _stage(stage: Stage, planned: dict[str, Any], model: store.Artefact, folder:
         "optimizer": stage.optimizer,
         "schedule": stage.schedule,
         "learning_rate": stage.learning_rate,
-        "batch_rows": stage.batch_size * stage.accumulation,
+        "batch_rows": planned["rows_per_step"],
         "sequence_length": stage.sequence_length,
         "best_step": record["best_step"],
         "epochs": planned["epochs"],
