@@ -158,11 +158,11 @@ class StageTraining:
                 where=str(self.folder / "checkpoints"),
                 fix="the same command goes on from here",
             )
-        if self.world.size > 1:  # the weights are in parts, or wrapped: the result is a plain model
-            weights = state.weights_of(decoder)
-            decoder = self.machine.model(self.recipe.seed, self.before, self.tokenizer.special_ids)
-            state.load_weights(weights, decoder)
+        weights = state.weights_of(decoder, self.world)
         if self.world.leads:
+            if self.world.size > 1:  # they were in parts, or wrapped: the result is a plain model
+                decoder = self.machine.model(self.recipe.seed, self.before, self.tokenizer.special_ids)
+                state.load_weights(weights, decoder)
             self._finish(decoder, progress, known_notices)
         self.world.wait()
         return store.open_artefact(self.folder / KIND, KIND, verify=False)

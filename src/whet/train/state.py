@@ -52,9 +52,21 @@ class Progress:
     split: list[int] = field(default_factory=list)
 
 
-def weights_of(decoder: Decoder) -> dict[str, torch.Tensor]:
-    """Every parameter once (tied ones under their first name), whole and contiguous. Every process calls it."""
-    return {name: whole(weight.detach()).contiguous() for name, weight in decoder.model.named_parameters()}
+def weights_of(decoder: Decoder, world: World = ALONE) -> dict[str, torch.Tensor]:
+    """Every parameter once (tied ones under their first name), whole and contiguous.
+
+    Every process calls it; the others than the first get nothing, and hold one whole tensor at a time.
+    """
+    return _gathered({name: weight.detach() for name, weight in decoder.model.named_parameters()}, world)
+
+
+def _gathered(tensors: dict[str, torch.Tensor], world: World) -> dict[str, torch.Tensor]:
+    found = {}
+    for name, tensor in tensors.items():
+        complete = whole(tensor).contiguous()
+        if world.leads:
+            found[name] = complete if complete is tensor else complete.cpu()
+    return found
 
 
 def save(
@@ -67,7 +79,8 @@ def save(
 ) -> Path:
     """Write `folder/step-XXXXXXXX` and return it. Every process calls it, the first one writes."""
     target = folder / f"step-{progress.step:08d}"
-    weights, rest = weights_of(decoder), {**_state_of(optimizer), **_generators(decoder, world)}
+    weights = weights_of(decoder, world)
+    rest = {**_gathered(optimizer.state_tensors(), world), **_generators(decoder, world)}
     if world.leads:
         with store.staged(target, kind=KIND, key=key, record=asdict(progress)) as work:
             save_file(weights, work / "model.safetensors")
@@ -78,7 +91,7 @@ def save(
 
 def save_best(folder: Path, decoder: Decoder, progress: Progress, key: str, world: World = ALONE) -> None:
     """Keep the weights of the lowest validation loss so far in `folder/best`."""
-    weights = weights_of(decoder)
+    weights = weights_of(decoder, world)
     if world.leads:
         with store.staged(folder / BEST, kind=BEST, key=key, record=asdict(progress)) as work:
             save_file(weights, work / "model.safetensors")
@@ -158,10 +171,6 @@ def _load(folder: Path, decoder: Decoder, optimizer: Optimizer, world: World) ->
     if cuda is not None and decoder.device.type == "cuda":
         torch.cuda.set_rng_state(cuda, decoder.device)
     optimizer.load_state_tensors(tensors)
-
-
-def _state_of(optimizer: Optimizer) -> dict[str, torch.Tensor]:
-    return {name: whole(value) for name, value in optimizer.state_tensors().items()}
 
 
 def _generators(decoder: Decoder, world: World) -> dict[str, Any]:
