@@ -119,15 +119,18 @@ def plan(run: Run, prepared: store.Artefact) -> dict[str, Any]:
     return room(run.recipe, run.folder, prepared, run.reporter)
 
 
-def train(run: Run, *, force: bool = False) -> tuple[store.Artefact, dict[str, Any], list[store.Artefact]]:
-    """Prepare, plan and train; returns all three results."""
+def train(
+    run: Run, *, force: bool = False, profile: bool = False
+) -> tuple[store.Artefact, dict[str, Any], list[store.Artefact]]:
+    """Prepare, plan and train; returns all three results. `profile` also records a few steps of every stage."""
     from whet.prepare.run import run as prepare_room
     from whet.train.run import run as room
 
     begin(run, force=force)
     prepared = prepare_room(run.recipe, run.folder, run.reporter)
     planned = plan(run, prepared)
-    return prepared, planned, room(run.recipe, run.folder, prepared, planned, run.reporter, force=force)
+    models = room(run.recipe, run.folder, prepared, planned, run.reporter, force=force, profile=profile)
+    return prepared, planned, models
 
 
 def evaluate(run: Run, *, force: bool = False) -> store.Artefact:
@@ -171,9 +174,9 @@ def report(run: Run) -> Path:
     return write(run.recipe, run.loaded.resolved, run.folder, _commands(run))
 
 
-def run_all(run: Run, *, force: bool = False) -> Path:
+def run_all(run: Run, *, force: bool = False, profile: bool = False) -> Path:
     """Every room; returns the report's path."""
-    prepared, planned, models = train(run, force=force)
+    prepared, planned, models = train(run, force=force, profile=profile)
     _evaluate(run, prepared, planned, models, force=force)
     path = report(run)
     run.reporter.event("report", path=str(path))

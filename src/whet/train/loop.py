@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.profiler import record_function
 
 from whet import hardware
 from whet.models.decoder import Decoder
@@ -25,6 +26,7 @@ from whet.recipe.schema import Stage
 from whet.train.data import TrainingData
 from whet.train.guards import StopRequest, require_finite, require_labels
 from whet.train.optim import Optimizer, clip, rate_share
+from whet.train.profiling.recorder import Watch
 from whet.train.state import Progress
 
 
@@ -43,6 +45,7 @@ class Loop:
     log: Callable[[dict[str, Any]], None]
     save: Callable[[], None]
     save_best: Callable[[], None]
+    watch: Watch = field(default_factory=Watch)
 
     def run(self, task: Task, stop: StopRequest) -> bool:
         """Train to the end, or to a requested stop. True if the end was reached; either way all is saved."""
@@ -51,10 +54,12 @@ class Loop:
         self.decoder.model.train()
         meter = _Meter(self.progress.tokens)
         while self.progress.step < self.steps and not stop.asked:
+            self.watch.before_step(self.progress)
             began = time.perf_counter()
             loss, norm, rate = self._step()
             self.progress.seconds += time.perf_counter() - began
             meter.add(self.progress.tokens, time.perf_counter() - began)
+            self.watch.after_step(self.progress)
             step = self.progress.step
             figures = self._figures(loss, norm, rate, meter)
             task.advance(
@@ -75,19 +80,23 @@ class Loop:
     def _step(self) -> tuple[float, float, float]:
         """One optimiser step: mean loss, gradient norm before clipping, learning rate."""
         step = self.progress.step
-        batches = self.training.step(step)
+        with record_function("whet: packing"):
+            batches = self.training.step(step)
         weight = sum(self.objective.weight(batch) for batch in batches)
         require_labels(weight, step=step, data=self.training, batches=batches)
         parts = []
         for batch in batches:
             part = self.objective.loss_sum(self.decoder, batch) / weight
-            part.backward()  # type: ignore[no-untyped-call]
+            with record_function("whet: backward"):
+                part.backward()  # type: ignore[no-untyped-call]
             parts.append(part.detach())
         loss = float(torch.stack(parts).sum())
-        norm = clip(self.optimizer, self.stage.grad_clip)
+        with record_function("whet: clip"):
+            norm = clip(self.optimizer, self.stage.grad_clip)
         require_finite(loss, norm, step=step, data=self.training, batches=batches)
         rate = self.stage.learning_rate * rate_share(self.stage, step, self.steps)
-        self.optimizer.step(rate)
+        with record_function("whet: update"):
+            self.optimizer.step(rate)
         self.progress.step += 1
         self.progress.tokens += sum(batch.label_count for batch in batches)
         return loss, norm, rate

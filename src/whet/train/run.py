@@ -34,6 +34,8 @@ from whet.train.log import StageLog
 from whet.train.loop import Loop
 from whet.train.machine import Machine
 from whet.train.optim import Optimizer
+from whet.train.profiling import recorder as profiling
+from whet.train.profiling.recorder import Profiler, Watch
 
 KIND = "model"
 DIFFERENCES = {
@@ -51,8 +53,9 @@ def run(
     reporter: Reporter,
     *,
     force: bool = False,
+    profile: bool = False,
 ) -> list[store.Artefact]:
-    """Train every stage in order and return their model artefacts.
+    """Train every stage in order and return their model artefacts; `profile` records a few steps of each.
 
     Raises Stopped, with everything saved, when asked to stop.
     """
@@ -61,7 +64,15 @@ def run(
     for stage, planned in zip(recipe.stages, plan["stages"], strict=True):
         before = models[-1] if models else None
         training = StageTraining(
-            recipe, stage, planned, folder / "stages" / stage.name, prepared, before, machine, reporter
+            recipe,
+            stage,
+            planned,
+            folder / "stages" / stage.name,
+            prepared,
+            before,
+            machine,
+            reporter,
+            profile,
         )
         if force:
             training.forget()
@@ -81,6 +92,7 @@ class StageTraining:
     before: store.Artefact | None
     machine: Machine
     reporter: Reporter
+    profile: bool = False
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -123,6 +135,10 @@ class StageTraining:
         done = store.fresh(self.folder / KIND, KIND, self.key, self.reporter.notice)
         if done:
             self.reporter.say(f"train {self.stage.name}: finished before, {done.folder} is used as it is")
+            if self.profile:
+                self.reporter.notice(
+                    f"stage {self.stage.name}: nothing was trained, so nothing was profiled; --force trains it again"
+                )
         return done
 
     def train(self) -> store.Artefact:
@@ -187,7 +203,12 @@ class StageTraining:
             state.prune(checkpoints, self.stage.keep)
 
         task = self.reporter.task(f"train {self.stage.name}", self.planned["steps"], initial=progress.step)
-        with StageLog(self.folder, progress.step) as log, StopRequest() as stop, task as shown:
+        with (
+            StageLog(self.folder, progress.step) as log,
+            StopRequest() as stop,
+            task as shown,
+            self._watch(decoder, optimizer, progress) as watch,
+        ):
 
             def record(line: dict[str, Any]) -> None:
                 log.write(line)
@@ -205,8 +226,40 @@ class StageTraining:
                 log=record,
                 save=save,
                 save_best=lambda: state.save_best(self.folder, decoder, progress, self.key),
+                watch=watch,
             )
             return None if loop.run(shown, stop) else stop.asked
+
+    def _watch(self, decoder: Decoder, optimizer: Optimizer, progress: state.Progress) -> Watch:
+        """What looks on while the loop runs: the profiler, if it was asked for."""
+        if not self.profile:
+            return Watch()
+        return Profiler(
+            folder=self.folder / profiling.KIND,
+            key=self.key,
+            steps_left=self.planned["steps"] - progress.step,
+            decoder=decoder,
+            optimizer=optimizer,
+            setting=profiling.Setting(
+                stage=self.stage.name,
+                summary=self.machine.summary,
+                flops_per_token=self.planned["flops"] / self.planned["tokens"],
+                head_flops_per_token=6.0 * sum(weight.numel() for weight in decoder.head.parameters()),
+                peak_flops=lambda: self.machine.peak_flops,
+            ),
+            done=self._profiled,
+        )
+
+    def _profiled(self, record: dict[str, Any]) -> None:
+        folder, first, last = self.folder / profiling.KIND, record["first_step"], record["last_step"]
+        steps = f"steps {first} to {last} were" if first < last else f"step {first} was"
+        self.reporter.say(
+            f"train {self.stage.name}: {steps} profiled, see {folder}/profile.html"
+        )
+        self.reporter.notice(
+            f"stage {self.stage.name}: {steps} profiled and ran slower; its tokens per second include them"
+        )
+        self.reporter.event("profiled", folder=str(folder), **record)
 
     def _finish(self, decoder: Decoder, progress: state.Progress, known_notices: int) -> store.Artefact:
         """Write the stage's result as a model folder."""
