@@ -253,11 +253,9 @@ class StageTraining:
     def _profiled(self, record: dict[str, Any]) -> None:
         folder, first, last = self.folder / profiling.KIND, record["first_step"], record["last_step"]
         steps = f"steps {first} to {last} were" if first < last else f"step {first} was"
-        self.reporter.say(
-            f"train {self.stage.name}: {steps} profiled, see {folder}/profile.html"
-        )
+        self.reporter.say(f"train {self.stage.name}: {steps} profiled, see {folder}/profile.html")
         self.reporter.notice(
-            f"stage {self.stage.name}: {steps} profiled and ran slower; its tokens per second include them"
+            f"stage {self.stage.name}: {steps} profiled, which slows them; the tokens per second include them"
         )
         self.reporter.event("profiled", folder=str(folder), **record)
 

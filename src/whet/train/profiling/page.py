@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from torch.profiler import profile
 
 from whet.models.decoder import BODY_FORWARD, HEAD_AND_LOSS
 from whet.progress import amount
@@ -22,16 +21,7 @@ from whet.train.profiling.trace import KINDS, PREFIX, Moment, Seen
 BACKWARD = f"{PREFIX}backward"
 MOST_POINTS = 700
 SHOWN_OPERATORS = 20
-REST = "between the phases"
-
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """One operator, without what it calls: milliseconds and calls per step."""
-
-    name: str
-    ms: float
-    calls: float
+REST, OUTSIDE = "between the phases", "outside any operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +31,6 @@ class Shown:
     record: dict[str, Any]
     seen: Seen
     held: dict[str, int]
-    operators: list[Operator]
     flops_per_token: float
     head_flops_per_token: float
 
@@ -67,21 +56,6 @@ class Row:
     calls: float | None = None
 
 
-def operators(finished: profile, steps: int) -> list[Operator]:
-    """Operators by their own time, longest first; on CUDA the time on the device."""
-    averages = [row for row in finished.key_averages() if not row.key.startswith(PREFIX)]
-    on_device = any(row.self_device_time_total for row in averages)
-    found = [
-        Operator(
-            row.key,
-            (row.self_device_time_total if on_device else row.self_cpu_time_total) / 1000 / steps,
-            row.count / steps,
-        )
-        for row in averages
-    ]
-    return sorted(found, key=lambda operator: (-operator.ms, operator.name))
-
-
 def phase_rows(shown: Shown) -> list[Row]:
     """The phases of a step in their order, with the useful operations where they are known."""
     body = shown.flops_per_token - shown.head_flops_per_token
@@ -103,14 +77,17 @@ def whole_peak_share(shown: Shown, seconds: float) -> float:
 
 
 def operator_rows(shown: Shown) -> list[Row]:
-    """The longest operators, and one line for all others."""
+    """The longest operators, one line for all others, and one for what is none: Python, mostly."""
     rows = [
         Row(item.name, item.ms, item.ms / shown.step_ms, calls=item.calls)
-        for item in shown.operators[:SHOWN_OPERATORS]
+        for item in shown.seen.operators[:SHOWN_OPERATORS]
     ]
-    others = shown.operators[SHOWN_OPERATORS:]
-    ms, calls = sum(item.ms for item in others), sum(item.calls for item in others)
-    return [*rows, Row(f"{len(others)} others", ms, ms / shown.step_ms, calls=calls)] if others else rows
+    others = shown.seen.operators[SHOWN_OPERATORS:]
+    if others:
+        ms, calls = sum(item.ms for item in others), sum(item.calls for item in others)
+        rows.append(Row(f"{len(others)} others", ms, ms / shown.step_ms, calls=calls))
+    outside = shown.step_ms - sum(item.ms for item in shown.seen.operators)
+    return [*rows, Row(OUTSIDE, outside, outside / shown.step_ms)] if outside > 0 else rows
 
 
 def memory_facts(shown: Shown) -> list[tuple[str, str]]:
@@ -254,8 +231,8 @@ def speed(shown: Shown) -> str:
     return f"{said}; without the profiler {_ms(1000 * plain)} ms, {whole_peak_share(shown, plain):.0%} of the peak."
 
 
-def summary(shown: Shown, finished: profile) -> str:
-    """The same as text, and torch's own table of operators."""
+def summary(shown: Shown) -> str:
+    """The same as text."""
     record = shown.record
     head = [
         f"stage {record['stage']}, steps {record['first_step']} to {record['last_step']}, {record['on']}",
@@ -268,8 +245,14 @@ def summary(shown: Shown, finished: profile) -> str:
         *(f"  {label:24}{size:>10}" for label, size in memory_facts(shown)),
         "",
     ]
-    by = "self_device_time_total" if shown.seen.device == "cuda" else "self_cpu_time_total"
-    return "\n".join(head) + "\n" + finished.key_averages().table(sort_by=by, row_limit=30) + "\n"
+    table = [
+        f"{'own ms/step':>12}{'share':>8}{'calls':>9}  operator",
+        *(
+            f"{_ms(row.ms):>12}{row.share:>8.1%}{'' if row.calls is None else _ms(row.calls):>9}  {row.name}"
+            for row in operator_rows(shown)
+        ),
+    ]
+    return "\n".join([*head, *table]) + "\n"
 
 
 def _line(row: Row) -> str:

@@ -115,7 +115,9 @@ class Profiler(Watch):
 
     def _start(self) -> None:
         self._held = self._bytes_held()
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its stages on standard error are of no use to anyone
+        os.environ.setdefault(
+            "KINETO_LOG_LEVEL", "99"
+        )  # its stages on standard error are of no use to anyone
         activities = [ProfilerActivity.CPU]
         if self.decoder.device.type == "cuda":
             activities.append(ProfilerActivity.CUDA)
@@ -159,12 +161,11 @@ class Profiler(Watch):
                 record,
                 seen,
                 self._held,
-                page.operators(finished, len(steps)),
                 self.setting.flops_per_token,
                 self.setting.head_flops_per_token,
             )
             store.write_text(work / "profile.html", page.html(shown))
-            store.write_text(work / "summary.txt", page.summary(shown, finished))
+            store.write_text(work / "summary.txt", page.summary(shown))
         return record
 
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 import gzip
 import json
 import math
-from collections import defaultdict
+import re
+from bisect import bisect
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -104,6 +106,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator without what it calls: milliseconds and calls per step."""
+
+    name: str
+    ms: float
+    calls: float
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What a trace says; `device` is where its tensors lay."""
 
@@ -111,6 +122,8 @@ class Seen:
     steps: list[Step]
     phases: dict[str, float]
     """Phase -> milliseconds per step, in the order of a step; on CUDA of the device."""
+    operators: list[Operator]
+    """Longest first; on CUDA these are the device's kernels."""
 
     @property
     def typical(self) -> Step:
@@ -138,7 +151,7 @@ def digest(events: list[Event], recorded: list[Recorded]) -> Seen:
     ]
     on_device = {span.name for span in _spans(events, "gpu_user_annotation")}
     timed = _spans(events, "gpu_user_annotation") if on_device else [p for step in steps for p in step.phases]
-    return Seen("cuda" if on_cuda else "cpu", steps, _mean_ms(timed, steps))
+    return Seen("cuda" if on_cuda else "cpu", steps, _mean_ms(timed, steps), _operators(events, whole))
 
 
 def _spans(events: list[Event], category: str) -> list[Span]:
@@ -156,6 +169,39 @@ def _mean_ms(spans: list[Span], steps: list[Step]) -> dict[str, float]:
         if span.name in total:
             total[span.name] += (span.end - span.begin) / 1000 / len(steps)
     return {name.removeprefix(PREFIX): ms for name, ms in total.items()}
+
+
+def _operators(events: list[Event], steps: list[Span]) -> list[Operator]:
+    """By their own time; what runs between two steps (validation, saving) does not count."""
+    kernels = [event for event in events if event.get("cat") == "kernel"]
+    called = kernels or [event for event in events if event.get("cat") == "cpu_op"]
+    begins = [step.begin for step in steps]
+    own_us: dict[str, float] = defaultdict(float)
+    calls: Counter[str] = Counter()
+    open_on: dict[Any, list[Event]] = defaultdict(list)
+    for event in sorted(called, key=lambda event: (float(event["ts"]), -float(event["dur"]))):
+        begin, length = float(event["ts"]), float(event["dur"])
+        step = bisect(begins, begin) - 1
+        if step < 0 or begin >= steps[step].end:
+            continue
+        outer = open_on[event["pid"], event["tid"]]
+        while outer and float(outer[-1]["ts"]) + float(outer[-1]["dur"]) <= begin:
+            outer.pop()
+        if outer:
+            own_us[outer[-1]["name"]] -= length
+        outer.append(event)
+        own_us[event["name"]] += length
+        calls[event["name"]] += 1
+    found = [
+        Operator(_short(name), us / 1000 / len(steps), calls[name] / len(steps))
+        for name, us in own_us.items()
+    ]
+    return sorted(found, key=lambda operator: (-operator.ms, operator.name))
+
+
+def _short(name: str) -> str:
+    """Compiled graphs are named by a hash of 50 characters."""
+    return re.sub(r"^## Call CompiledFxGraph (\w{8})\w* ##$", r"compiled graph \1", name)
 
 
 @dataclass(slots=True)
