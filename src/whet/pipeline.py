@@ -164,13 +164,17 @@ def finished_models(run: Run) -> list[store.Artefact]:
 
 
 def report(run: Run) -> Path:
-    """Make the report from whatever the folder holds."""
+    """Make the report and the two cards from whatever the folder holds; returns the report's path."""
+    from whet.cards.gather import write as write_cards
     from whet.evaluate.report.gather import write
 
     if not run.folder.exists():
         raise ArtefactError(
             "there is no such run yet", where=str(run.folder), fix=f"whet run {run.recipe.name}"
         )
+    cards = write_cards(run.recipe, run.folder)
+    if cards:
+        run.reporter.say(f"report: {' and '.join(map(str, cards))}")
     return write(run.recipe, run.loaded.resolved, run.folder, _commands(run))
 
 

@@ -70,6 +70,11 @@ class Facts:
         )
 
 
+def without_card(files: dict[str, Record]) -> dict[str, Record]:
+    """A model's files that decide what it does: its card tells of speed and time, which are never twice the same."""
+    return {name: entry for name, entry in files.items() if name != README}
+
+
 def gather(recipe: Recipe, folder: Path, *, until: Record | None = None) -> Facts:
     """The facts of a run's folder; with `until`, as of the end of that stage, whose record this is."""
     prepared, facts = _open(folder / "prepared", "prepared"), Facts(recipe)

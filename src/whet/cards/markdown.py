@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from whet.text.visible import visible
 
 MOST_CHARACTERS = 200
-_PLAIN_NAME = re.compile(r"[^`|\\<>&\r\n]+")
-_MARKUP = re.compile(r"([\\`*_{}\[\]()#+!~$^=-])")
+_PLAIN_NAME = re.compile(r"[^`|]+")
+_MARKUP = re.compile(r"([\\`*{}\[\]~$^]|(?<![^\W_])_|_(?![^\W_]))")
+_LINE_START = re.compile(r"^(\d*)([-+#=.)])(?=\s|$|[-+#=])")
 
 
 def code(name: str) -> str:
@@ -35,7 +36,12 @@ def prose(sentence: str) -> str:
     shown = visible(sentence).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     shown = re.sub(_MARKUP, r"\\\1", shown).replace("|", "&#124;").replace("@", "&#64;")
     shown = re.sub(r"(?i)\bwww\.", lambda found: f"{found[0][:-1]}&#46;", shown.replace("://", "&#58;//"))
-    return re.sub(r"^(\d+)([.)])", r"\1\\\2", shown)
+    return _LINE_START.sub(r"\1\\\2", shown)
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 document`, `2,000 documents`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def bullets(lines: Iterable[str]) -> list[str]:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from whet.cards.gather import SPLITS, Facts, Record
-from whet.cards.markdown import bullets, code, prose, table
+from whet.cards.gather import SPLITS, Contents, Facts, Record
+from whet.cards.markdown import bullets, code, plural, prose, table
 from whet.cleaning.base import FILTERS, Filter
 from whet.progress import amount
 
@@ -29,37 +29,36 @@ def amounts(facts: Facts) -> list[str]:
 
 
 def licences(facts: Facts) -> list[str]:
-    """Licences as the sources named them."""
-    lines = []
-    for stage in facts.stages:
-        if stage["name"] in facts.contents:
-            found = facts.contents[stage["name"]].licences
-            lines.append(f"{code(stage['name'])}: {_counted(found, 'none recorded')}")
-    return bullets(lines) or ["Not recorded."]
+    """Licences of every stage, as the sources named them."""
+    return bullets(f"{code(name)}: {_counted(found.licences)}" for name, found in _contents(facts))
 
 
 def languages(facts: Facts) -> list[str]:
-    """Languages as the sources named them."""
-    lines = []
-    for stage in facts.stages:
-        if stage["name"] in facts.contents:
-            found = facts.contents[stage["name"]].languages
-            lines.append(f"{code(stage['name'])}: {_counted(found, 'none recorded')}")
-    return bullets(lines) or ["Not recorded."]
+    """Languages of every stage, as the sources named them."""
+    return bullets(f"{code(name)}: {_counted(found.languages)}" for name, found in _contents(facts))
 
 
-def _counted(found: Counter[str], nameless: str) -> str:
+def _contents(facts: Facts) -> list[tuple[str, Contents]]:
+    return [(stage["name"], facts.contents[stage["name"]]) for stage in facts.stages]
+
+
+def _counted(found: Counter[str]) -> str:
     ordered = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
-    named = [f"{code(name) if name else nameless} ({count:,})" for name, count in ordered[:MOST_LISTED]]
+    named = [
+        f"{code(name) if name else 'none recorded'} ({plural(count, 'document')})"
+        for name, count in ordered[:MOST_LISTED]
+    ]
     more = len(ordered) - len(named)
-    return ", ".join([*named, *([f"and {more:,} more"] if more else [])]) + " documents"
+    return ", ".join([*named, *([f"and {more:,} more"] if more else [])])
 
 
 def dropped(stage: Record, *, examples: bool) -> list[str]:
     """How many came, how many stayed, and every reason why one left."""
     tally = stage["tally"]
     came, stayed = tally["documents_in"], tally["documents_kept"]
-    lines = [f"{code(stage['name'])}: of {came:,} documents {stayed:,} stayed and {came - stayed:,} left."]
+    lines = [
+        f"{code(stage['name'])}: of {plural(came, 'document')} {stayed:,} stayed and {came - stayed:,} left."
+    ]
     for row in tally["dropped"]:
         lines.append(f"  - {prose(row['reason'])}: {row['documents']:,} ({amount(row['bytes'], 'B')})")
         if examples and row["examples"]:

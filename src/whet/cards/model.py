@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from whet import __version__
 from whet.cards import material
 from whet.cards.gather import Facts, Record
-from whet.cards.markdown import bullets, code, document, prose, table
+from whet.cards.markdown import bullets, code, document, plural, prose, table
 from whet.objectives.base import OBJECTIVES
 from whet.progress import amount, duration
 from whet.recipe.schema import Stage
+from whet.text.visible import visible
 
 HUB_LANGUAGES = {"english": "en"}
 """Names of natural languages that sources give, as the hub writes them."""
@@ -66,8 +66,8 @@ def _head(facts: Facts) -> list[str]:
     lines = [f"# {code(recipe.name)}", ""]
     lines += [prose(recipe.description), ""] if recipe.description else []
     lines += [
-        f"A decoder-only language model{size}, trained from random weights in {len(facts.models)} of "
-        f"{len(recipe.stages)} stages ({stages}) by whet {prose(_environment(facts).get('whet', __version__))}.",
+        f"A decoder-only language model{size}, trained from random weights by whet {_version(facts)}.",
+        f"Stages trained: {len(facts.models)} of {len(recipe.stages)} ({stages}).",
         f"These are the weights after stage {code(last['name'])}, {_which_step(facts)}.",
         "",
     ]
@@ -84,6 +84,11 @@ def _which_step(facts: Facts) -> str:
 def _environment(facts: Facts) -> Record:
     environment: Record = facts.models[-1].get("environment", {})
     return environment
+
+
+def _version(facts: Facts) -> str:
+    """Of whet, as prose: that which trained."""
+    return prose(str(_environment(facts).get("whet", "of a version that was not recorded")))
 
 
 def _shape(facts: Facts) -> list[str]:
@@ -184,7 +189,8 @@ def _training_data(facts: Facts) -> list[str]:
         "",
         *sources,
         *material.amounts(facts),
-        "Only the training split was learned from. The validation split chose the weights, the test split is for the final measurement.",
+        "Only the training split was learned from.",
+        *_chosen_by(facts),
         "",
         "Licences, as the sources name them:",
         "",
@@ -201,33 +207,41 @@ def _training_data(facts: Facts) -> list[str]:
     ]
 
 
-SETTINGS = (
-    ("Objective", lambda stage: code(stage.objective)),
-    ("Optimiser", lambda stage: code(stage.optimizer)),
-    ("Peak learning rate", lambda stage: f"{stage.learning_rate:g}"),
-    ("Schedule", lambda stage: f"{stage.schedule}, {stage.warmup_steps:,} warm-up steps"),
-    ("Weight decay", lambda stage: f"{stage.weight_decay:g}"),
-    ("Gradient norm clipped at", lambda stage: f"{stage.grad_clip:g}" if stage.grad_clip else "not clipped"),
-    ("Dropout", None),
-    (
-        "Rows per step",
-        lambda stage: f"{stage.batch_size * stage.accumulation:,} of {stage.sequence_length:,} tokens",
-    ),
-)
-"""Of a stage, from the recipe."""
+def _chosen_by(facts: Facts) -> Iterator[str]:
+    chosen = [
+        code(stage.name)
+        for stage, _, model in facts.trained
+        if model["best_step"] == model["result_step"] and stage.result == "best"
+    ]
+    if chosen:
+        yield f"The validation split chose the weights of {', '.join(chosen)}."
+    yield "The test split is for the final measurement."
+
+
+def _settings(stage: Stage, planned: Record, dropout: float) -> dict[str, str]:
+    """Of a stage, from the recipe."""
+    rows = planned.get("rows_per_step", stage.batch_size * stage.accumulation)
+    return {
+        "Objective": code(stage.objective),
+        "Optimiser": code(stage.optimizer),
+        "Peak learning rate": f"{stage.learning_rate:g}",
+        "Schedule": f"{stage.schedule}, {stage.warmup_steps:,} warm-up steps",
+        "Weight decay": f"{stage.weight_decay:g}",
+        "Gradient norm clipped at": f"{stage.grad_clip:g}" if stage.grad_clip else "not clipped",
+        "Dropout": f"{dropout:g}",
+        "Rows per step": f"{rows:,} of {stage.sequence_length:,} tokens",
+    }
 
 
 def _training(facts: Facts) -> list[str]:
-    trained = facts.trained
-    rows = [["Stage", *(code(stage.name) for stage, _, _ in trained)]]
-    for label, write in SETTINGS:
-        if write is None:
-            rows.append([label, *[f"{facts.recipe.model.dropout:g}"] * len(trained)])
-        else:
-            rows.append([label, *(write(stage) for stage, _, _ in trained)])
-    figures = [_figures(planned, model) for _, planned, model in trained]
-    rows += [[label, *(column[label] for column in figures)] for label in figures[0]]
-    return ["## Training", *table(rows[0], rows[1:]), *bullets(_conditions(facts)), ""]
+    dropout = facts.recipe.model.dropout
+    columns = [
+        {**_settings(stage, planned, dropout), **_figures(planned, model)}
+        for stage, planned, model in facts.trained
+    ]
+    header = ["Stage", *(code(stage.name) for stage, _, _ in facts.trained)]
+    rows = [[label, *(column[label] for column in columns)] for label in columns[0]]
+    return ["## Training", *table(header, rows), *bullets(_conditions(facts)), ""]
 
 
 def _figures(planned: Record, model: Record) -> dict[str, str]:
@@ -276,24 +290,27 @@ def _evaluation(facts: Facts) -> list[str]:
         return [
             "## Evaluation",
             "",
-            "There are no scores here: this was written before the model was evaluated. After `whet run` or "
-            "`whet evaluate` and `whet report` they are in `model_card.md` of the run's folder.",
+            "There are no scores here: this was written before the model was evaluated.",
+            "After `whet run`, or `whet evaluate` and `whet report`, they are in `model_card.md` of the run's folder.",
             "",
         ]
     lines = ["## Evaluation", "", "95 % intervals over documents in brackets. Lower is better.", ""]
     if not found["domains"]:
         return [*lines, "Nothing was held out, so nothing was measured.", ""]
     for domain in found["domains"]:
-        scored = found["scored"][domain]
         lines += [
             f"### {code(domain)}",
             "",
-            f"On the {found['split'][domain]} split: {scored['documents']:,} documents, "
-            f"{scored['tokens']:,} tokens, {amount(scored['bytes'], 'B')}.",
+            f"On the {found['split'][domain]} split: {_scored(found['scored'][domain])}.",
             *_scores(found, domain),
             *_against_floor(found, domain),
         ]
     return lines
+
+
+def _scored(counts: Record) -> str:
+    documents, text = plural(counts["documents"], "document"), amount(counts["bytes"], "B")
+    return f"{documents}, {plural(counts['tokens'], 'token')}, {text}"
 
 
 def _scores(found: Record, domain: str) -> list[str]:
@@ -330,8 +347,8 @@ def _against_floor(found: Record, domain: str) -> list[str]:
     gap = best["difference"]
     counted = found["floor_tokens"][domain]
     return [
-        f"The best floor, {prose(best['name'])}, was counted on {counted:,} training tokens. The last model's "
-        f"bits per byte minus this floor's: {_estimate(gap)}{_verdict(gap)}.",
+        f"The best floor, {prose(best['name'])}, was counted on {counted:,} training tokens.",
+        f"The last model's bits per byte minus this floor's: {_estimate(gap)}{_verdict(gap)}.",
         "",
     ]
 
@@ -352,8 +369,7 @@ def _caveats(facts: Facts) -> list[str]:
 def _again(facts: Facts) -> list[str]:
     lines = ["## How to make it again", ""]
     if facts.command:
-        whet = prose(_environment(facts).get("whet", __version__))
-        lines += [f"With whet {whet} and the same material:", "", *_fenced(facts.command), ""]
+        lines += [f"With whet {_version(facts)} and the same material:", "", *_fenced(facts.command), ""]
     else:
         lines += ["The command was not recorded.", ""]
     if facts.data_hash:
@@ -363,7 +379,7 @@ def _again(facts: Facts) -> list[str]:
 
 def _fenced(command: str) -> list[str]:
     """A shell block that its content cannot end."""
-    shown = material.visible(command)
+    shown = visible(command)
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}sh", shown, fence]

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 
 from whet import hardware, store
+from whet.cards import gather as cards
+from whet.cards.model import model_card
 from whet.errors import ArtefactError, Stopped
 from whet.models.build import save_model
 from whet.models.decoder import Decoder
@@ -106,7 +108,9 @@ class StageTraining:
             "seed": self.recipe.seed,
             "precision": self.recipe.precision,
             "data": store.content_hash(data),
-            "starts_from": store.content_hash(self.before.files) if self.before else "nothing",
+            "starts_from": store.content_hash(cards.without_card(self.before.files))
+            if self.before
+            else "nothing",
         }
 
     @cached_property
@@ -277,6 +281,7 @@ class StageTraining:
             "peak_share": speed * flops_per_token / self.machine.peak_flops,
             "memory_peak_bytes": hardware.memory_peak_bytes(self.machine.device),
             "environment": self.machine.environment(),
+            "machine": hardware.describe(self.machine.device),
             "compile": self.machine.compile_reason,
             "notices": self.reporter.notices[known_notices:],
         }
@@ -284,6 +289,8 @@ class StageTraining:
             save_model(decoder, work)
             for file in (self.prepared.folder / "tokenizer").iterdir():
                 shutil.copy2(file, work / file.name)
+            facts = cards.gather(self.recipe, self.folder.parents[1], until=record)
+            store.write_text(work / cards.README, model_card(facts))
         self.reporter.say(
             f"train {self.stage.name}: {amount(progress.tokens)} tokens in {duration(progress.seconds)}, "
             f"{amount(speed, 'tok/s')}, {record['peak_share']:.0%} of the measured matmul peak; "

@@ -133,7 +133,7 @@ class Profiler(Watch):
             "optimizer": sum(map(_bytes, self.optimizer.state_tensors().values())),
         }
 
-    def _note_gradients(self, *_: Any) -> None:
+    def _note_gradients(self, *called_with: Any) -> None:
         """Where the gradients lie just before the update: an allocation does not say what it is for."""
         for _, weight in self.optimizer.parameters:
             if weight.grad is not None:
