@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+
 from tests.cards.test_markdown import ALLOWED, HOSTILE, PARSER, tags
 from tests.conftest import write_material
-
 from whet import pipeline, store
 from whet.cards.data import data_card
 from whet.cards.gather import DATA_CARD, MODEL_CARD, README, Contents, Facts, gather
@@ -231,7 +231,7 @@ def hostile(value: Any, text: str) -> Any:
     return text if isinstance(value, str) else value
 
 
-@pytest.mark.parametrize("text", filter(None, HOSTILE))
+@pytest.mark.parametrize("text", [text for text in HOSTILE if text])
 def test_hostile_records_change_no_card(facts: Facts, text: str) -> None:
     """Headings, lists and tables are those of the harmless card; nothing new is markup."""
     names = (
