@@ -42,6 +42,7 @@ def test_a_hostile_name_is_only_text(write: object, name: str) -> None:
     assert "href" not in html
     assert html.count("<li>") == 2
     assert html.count("<td") == 2
+    assert '<td style="text-align:right">1</td>' in html, "no cell was cut in two"
     assert html.count("<h1>") == 1
 
 
