@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import write_material
+from tests.train.test_loop import Bench, settings
 from whet import pipeline, store
 from whet.progress import Reporter
 from whet.train.profiling import trace
-from whet.train.profiling.recorder import KIND, RECORDED_STEPS, WARM_UP_STEPS
+from whet.train.profiling.recorder import KIND, RECORDED_STEPS, WARM_UP_STEPS, Profiler, Setting
 from whet.train.profiling.trace import STEP, UPDATE, Moment, Recorded, digest, thin
 
 PHASES = ["packing", "body forward", "head and loss", "backward", "clip", "update"]
@@ -159,6 +160,31 @@ def test_a_training_that_fails_while_recorded_leaves_no_profile(
     assert not (opened.folder / "stages/first/profile").exists()
     with torch.profiler.profile():
         pass
+
+
+def test_a_training_stopped_while_recorded_leaves_what_there_was(
+    prepared: store.Artefact, tmp_path: Path
+) -> None:
+    bench = Bench(prepared, tmp_path, settings(), steps=20)
+    told: list[dict[str, Any]] = []
+    profiler = Profiler(
+        tmp_path / "profile",
+        "key",
+        20,
+        bench.decoder,
+        bench.optimizer,
+        Setting("first", "on cpu", 1e6, 1e5, lambda: 1e9),
+        told.append,
+    )
+    bench.loop.watch = profiler
+    with profiler:
+        assert not bench.run(until=WARM_UP_STEPS + 2)
+    assert [(record["first_step"], record["last_step"]) for record in told] == [(5, 6)]
+    memory = json.loads((tmp_path / "profile/memory.json").read_text())
+    assert [step["step"] for step in memory["steps"]] == [5, 6]
+    page = (tmp_path / "profile/profile.html").read_text()
+    assert "1e+09" not in page
+    assert "1 GFLOP/s" in page
 
 
 def span(name: str, begin: float, end: float, category: str = "user_annotation") -> dict[str, Any]:

@@ -117,9 +117,8 @@ class Profiler(Watch):
 
     def _start(self) -> None:
         self._held = self._bytes_held()
-        os.environ.setdefault(
-            "KINETO_LOG_LEVEL", "99"
-        )  # its stages on standard error are of no use to anyone
+        # Otherwise it names its own stages on standard error, which is of no use to anyone.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         activities = [ProfilerActivity.CPU]
         if self.decoder.device.type == "cuda":
             activities.append(ProfilerActivity.CUDA)
@@ -150,7 +149,8 @@ class Profiler(Watch):
 
     def _write(self, finished: profile) -> dict[str, Any]:
         steps = [step for step in self._recorded if step.seconds]
-        with torch.random.fork_rng():
+        device = self.decoder.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             peak = self.setting.peak_flops()
         record: dict[str, Any] = {}
         with store.staged(self.folder, kind=KIND, key=self.key, record=record) as work:
