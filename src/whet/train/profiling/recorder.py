@@ -129,10 +129,14 @@ class Profiler(Watch):
     def _bytes_held(self) -> dict[str, int]:
         """What stays from step to step."""
         weights = (weight for _, weight in self.optimizer.parameters)
-        return {
-            "weights": sum(map(_bytes, weights)),
-            "optimizer": sum(map(_bytes, self.optimizer.state_tensors().values())),
-        }
+        kept = (
+            value
+            for part in self.optimizer.parts
+            for state in part.state.values()
+            for value in state.values()
+            if isinstance(value, torch.Tensor)
+        )
+        return {"weights": sum(map(_bytes, weights)), "optimizer": sum(map(_bytes, kept))}
 
     def _note_gradients(self, *called_with: Any) -> None:
         """Where the gradients lie just before the update: an allocation does not say what it is for."""
