@@ -42,6 +42,13 @@ Force = Annotated[
         help="Do this room again although nothing changed (run: training and evaluation); removes its earlier result.",
     ),
 ]
+Profile = Annotated[
+    bool,
+    typer.Option(
+        "--profile",
+        help="Also record a few training steps of each stage: time, memory, a trace. They run slower.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong, and the result.")]
 Json = Annotated[
     bool,
@@ -63,6 +70,7 @@ def run(
     target: Target,
     overrides: Overrides = None,
     force: Force = False,
+    profile: Profile = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -70,7 +78,7 @@ def run(
     from whet import pipeline
 
     opened = _open(target, overrides, quiet, json)
-    path = pipeline.run_all(opened, force=force)
+    path = pipeline.run_all(opened, force=force, profile=profile)
     if not json and started().leads:
         print(f"report: {path}\nmodel:  {opened.folder / 'stages' / opened.recipe.stages[-1].name / 'model'}")
         print(f"try:    whet generate {opened.folder} --prompt 'def '")
@@ -134,13 +142,14 @@ def train(
     target: Target,
     overrides: Overrides = None,
     force: Force = False,
+    profile: Profile = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Prepare, plan and train every stage. Ctrl-C saves; the same command goes on."""
     from whet import pipeline
 
-    _, _, models = pipeline.train(_open(target, overrides, quiet, json), force=force)
+    _, _, models = pipeline.train(_open(target, overrides, quiet, json), force=force, profile=profile)
     if not json and started().leads:
         print("\n".join(str(model.folder) for model in models))
 

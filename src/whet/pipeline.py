@@ -125,18 +125,21 @@ def plan(run: Run, prepared: store.Artefact) -> dict[str, Any]:
 Trained = tuple[store.Artefact, dict[str, Any], list[store.Artefact]]
 
 
-def train(run: Run, *, force: bool = False) -> Trained:
-    """Prepare, plan and train; returns all three results. torchrun may start it in several processes."""
+def train(run: Run, *, force: bool = False, profile: bool = False) -> Trained:
+    """Prepare, plan and train; returns all three results. `profile` also records a few steps of every stage.
+
+    torchrun may start it in several processes.
+    """
     started = launch.required(run.recipe.processes)
     if started.size == 1:
-        return _train(run, *_prepared_and_planned(run, force=force), force=force)
+        return _train(run, *_prepared_and_planned(run, force=force), force=force, profile=profile)
     from whet.train.world import joined
 
     with joined(run.recipe.device, started) as world:
         if not world.leads:
             run = replace(run, reporter=Silent())
         ready = world.first(lambda: _prepared_and_planned(run, force=force), lambda: _made_by_the_first(run))
-        return _train(run, *ready, force=force, world=world)
+        return _train(run, *ready, force=force, profile=profile, world=world)
 
 
 def _prepared_and_planned(run: Run, *, force: bool) -> tuple[store.Artefact, dict[str, Any]]:
@@ -154,12 +157,27 @@ def _made_by_the_first(run: Run) -> tuple[store.Artefact, dict[str, Any]]:
 
 
 def _train(
-    run: Run, prepared: store.Artefact, planned: dict[str, Any], *, force: bool, world: Any = None
+    run: Run,
+    prepared: store.Artefact,
+    planned: dict[str, Any],
+    *,
+    force: bool,
+    profile: bool,
+    world: Any = None,
 ) -> Trained:
     from whet.train.run import run as room
     from whet.train.world import ALONE
 
-    models = room(run.recipe, run.folder, prepared, planned, run.reporter, world or ALONE, force=force)
+    models = room(
+        run.recipe,
+        run.folder,
+        prepared,
+        planned,
+        run.reporter,
+        world or ALONE,
+        force=force,
+        profile=profile,
+    )
     return prepared, planned, models
 
 
@@ -194,19 +212,23 @@ def finished_models(run: Run) -> list[store.Artefact]:
 
 
 def report(run: Run) -> Path:
-    """Make the report from whatever the folder holds."""
+    """Make the report and the two cards from whatever the folder holds; returns the report's path."""
+    from whet.cards.gather import write as write_cards
     from whet.evaluate.report.gather import write
 
     if not run.folder.exists():
         raise ArtefactError(
             "there is no such run yet", where=str(run.folder), fix=f"whet run {run.recipe.name}"
         )
+    cards = write_cards(run.recipe, run.folder)
+    if cards:
+        run.reporter.say(f"report: {' and '.join(map(str, cards))}")
     return write(run.recipe, run.loaded.resolved, run.folder, _commands(run))
 
 
-def run_all(run: Run, *, force: bool = False) -> Path:
+def run_all(run: Run, *, force: bool = False, profile: bool = False) -> Path:
     """Every room; returns the report's path."""
-    prepared, planned, models = train(run, force=force)
+    prepared, planned, models = train(run, force=force, profile=profile)
     if not launch.started().leads:
         return run.folder / "report.html"  # the first process makes it
     _evaluate(run, prepared, planned, models, force=force)

@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
+from torch.profiler import record_function
 
 from whet import hardware
 from whet.models.decoder import Decoder
@@ -29,6 +30,7 @@ from whet.train import guards
 from whet.train.data import TrainingData
 from whet.train.guards import StopRequest
 from whet.train.optim import Optimizer, clip, gradient_tensors, rate_share
+from whet.train.profiling.recorder import Watch
 from whet.train.sharding import Sharding, multiply
 from whet.train.state import Progress
 
@@ -50,6 +52,7 @@ class Loop:
     notice: Callable[[str], None]
     save: Callable[[], None]
     save_best: Callable[[], None]
+    watch: Watch = field(default_factory=Watch)
 
     def run(self, task: Task, stop: StopRequest) -> bool:
         """Train to the end, or to a requested stop. True if the end was reached; either way all is saved."""
@@ -58,10 +61,12 @@ class Loop:
         self.decoder.model.train()
         meter = _Meter(self.progress.tokens)
         while self.progress.step < self.steps and not self.sharding.world.any(bool(stop.asked)):
+            self.watch.before_step(self.progress)
             began = time.perf_counter()
             taken = self._step()
             self.progress.seconds += time.perf_counter() - began
             meter.add(self.progress.tokens, time.perf_counter() - began)
+            self.watch.after_step(self.progress)
             step = self.progress.step
             figures = self._figures(taken, meter)
             task.advance(
@@ -82,7 +87,8 @@ class Loop:
     def _step(self) -> dict[str, Any]:
         """One optimiser step: mean loss, learning rate, gradient norm before clipping; or why it was passed over."""
         progress, fp16 = self.progress, self.decoder.precision == "fp16"
-        batches = self.training.step(progress.step)
+        with record_function("whet: packing"):
+            batches = self.training.step(progress.step)
         weight, labels = self.sharding.world.total(
             sum(self.objective.weight(batch) for batch in batches),
             sum(batch.label_count for batch in batches),
@@ -99,7 +105,8 @@ class Loop:
             progress.step += 1
             return {"skipped": what}
         rate = self.stage.learning_rate * rate_share(self.stage, progress.step, self.steps)
-        self.optimizer.step(rate)
+        with record_function("whet: update"):
+            self.optimizer.step(rate)
         guards.remember_norm(norm, progress)
         if fp16:
             guards.adapt_scale(progress)
@@ -116,11 +123,13 @@ class Loop:
             with self.sharding.gradients(last=number == len(batches)):
                 loss_sum = self.sharding.call(partial(self.objective.loss_sum, self.decoder, batch))
                 part = loss_sum / weight
-                part.backward(torch.full_like(part, scale * processes))  # type: ignore[no-untyped-call]
+                with record_function("whet: backward"):
+                    part.backward(torch.full_like(part, scale * processes))  # type: ignore[no-untyped-call]
                 parts.append(part.detach())
         (loss,) = self.sharding.world.total(float(torch.stack(parts).sum()))
-        multiply(gradient_tensors(self.optimizer), 1 / scale)
-        return loss, clip(self.optimizer, self.stage.grad_clip)
+        with record_function("whet: clip"):
+            multiply(gradient_tensors(self.optimizer), 1 / scale)
+            return loss, clip(self.optimizer, self.stage.grad_clip)
 
     def _figures(self, taken: dict[str, Any], meter: _Meter) -> dict[str, Any]:
         """What is known of the step just finished."""

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 
 from whet import hardware, store
+from whet.cards import gather as cards
+from whet.cards.model import model_card
 from whet.errors import ArtefactError, Stopped
 from whet.models.build import save_model
 from whet.models.decoder import Decoder
@@ -35,6 +37,8 @@ from whet.train.log import StageLog
 from whet.train.loop import Loop
 from whet.train.machine import Machine
 from whet.train.optim import Optimizer
+from whet.train.profiling import recorder as profiling
+from whet.train.profiling.recorder import Profiler, Watch
 from whet.train.sharding import Sharding
 from whet.train.world import ALONE, World
 
@@ -59,8 +63,11 @@ def run(
     world: World = ALONE,
     *,
     force: bool = False,
+    profile: bool = False,
 ) -> list[store.Artefact]:
     """Train every stage in order and return their model artefacts. Every process of `world` calls it.
+
+    `profile` records a few steps of each stage.
 
     Raises Stopped, with everything saved, when asked to stop.
     """
@@ -69,7 +76,15 @@ def run(
     for stage, planned in zip(recipe.stages, plan["stages"], strict=True):
         before = models[-1] if models else None
         training = StageTraining(
-            recipe, stage, planned, folder / "stages" / stage.name, prepared, before, machine, reporter
+            recipe,
+            stage,
+            planned,
+            folder / "stages" / stage.name,
+            prepared,
+            before,
+            machine,
+            reporter,
+            profile,
         )
         if force and world.leads:
             training.forget()
@@ -90,6 +105,7 @@ class StageTraining:
     before: store.Artefact | None
     machine: Machine
     reporter: Reporter
+    profile: bool = False
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -104,7 +120,9 @@ class StageTraining:
             "seed": self.recipe.seed,
             "precision": self.recipe.precision,
             "data": store.content_hash(data),
-            "starts_from": store.content_hash(self.before.files) if self.before else "nothing",
+            "starts_from": store.content_hash(cards.without_card(self.before.files))
+            if self.before
+            else "nothing",
         }
 
     @cached_property
@@ -133,6 +151,10 @@ class StageTraining:
         done = store.fresh(self.folder / KIND, KIND, self.key, self.reporter.notice)
         if done:
             self.reporter.say(f"train {self.stage.name}: finished before, {done.folder} is used as it is")
+            if self.profile:
+                self.reporter.notice(
+                    f"stage {self.stage.name}: nothing was trained, so nothing was profiled; --force trains it again"
+                )
         return done
 
     def train(self) -> store.Artefact:
@@ -226,7 +248,8 @@ class StageTraining:
 
         task = self.reporter.task(f"train {self.stage.name}", self.planned["steps"], initial=progress.step)
         log = StageLog(self.folder, progress.step) if self.world.leads else nullcontext()
-        with log as written, StopRequest() as stop, task as shown:
+        watching = self._watch(decoder, optimizer, progress)
+        with log as written, StopRequest() as stop, task as shown, watching as watch:
 
             def record(line: dict[str, Any]) -> None:
                 if written is not None:
@@ -247,8 +270,38 @@ class StageTraining:
                 notice=self.reporter.notice,
                 save=save,
                 save_best=lambda: state.save_best(self.folder, decoder, progress, self.key, self.world),
+                watch=watch,
             )
             return None if loop.run(shown, stop) else stop.asked or "another process"
+
+    def _watch(self, decoder: Decoder, optimizer: Optimizer, progress: state.Progress) -> Watch:
+        """What looks on while the loop runs: the profiler, if it was asked for."""
+        if not (self.profile and self.world.leads):
+            return Watch()
+        return Profiler(
+            folder=self.folder / profiling.KIND,
+            key=self.key,
+            steps_left=self.planned["steps"] - progress.step,
+            decoder=decoder,
+            optimizer=optimizer,
+            setting=profiling.Setting(
+                stage=self.stage.name,
+                summary=self.machine.summary,
+                flops_per_token=self.planned["flops"] / self.planned["tokens"],
+                head_flops_per_token=6.0 * sum(weight.numel() for weight in decoder.head.parameters()),
+                peak_flops=lambda: self.machine.peak_flops,
+            ),
+            done=self._profiled,
+        )
+
+    def _profiled(self, record: dict[str, Any]) -> None:
+        folder, first, last = self.folder / profiling.KIND, record["first_step"], record["last_step"]
+        steps = f"steps {first} to {last} were" if first < last else f"step {first} was"
+        self.reporter.say(f"train {self.stage.name}: {steps} profiled, see {folder}/profile.html")
+        self.reporter.notice(
+            f"stage {self.stage.name}: {steps} profiled, which slows them; the tokens per second include them"
+        )
+        self.reporter.event("profiled", folder=str(folder), **record)
 
     def _finish(self, decoder: Decoder, progress: state.Progress, known_notices: int) -> None:
         """Write the stage's result as a model folder."""
@@ -270,6 +323,7 @@ class StageTraining:
             "loss_scale_overflows": progress.overflows,
             "memory_peak_bytes": hardware.memory_peak_bytes(self.machine.device),
             "environment": self.machine.environment(),
+            "machine": hardware.describe(self.machine.device),
             "compile": self.machine.compile_reason,
             "notices": self.reporter.notices[known_notices:],
         }
@@ -277,6 +331,8 @@ class StageTraining:
             save_model(decoder, work)
             for file in (self.prepared.folder / "tokenizer").iterdir():
                 shutil.copy2(file, work / file.name)
+            facts = cards.gather(self.recipe, self.folder.parents[1], until=record)
+            store.write_text(work / cards.README, model_card(facts))
         self.reporter.say(
             f"train {self.stage.name}: {amount(progress.tokens)} tokens in {duration(progress.seconds)}, "
             f"{amount(speed, 'tok/s')}, {record['peak_share']:.0%} of the measured matmul peak; "

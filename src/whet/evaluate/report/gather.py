@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from whet import __version__, hardware, store
+from whet.cards.gather import without_card
 from whet.errors import ArtefactError
 from whet.evaluate.report import render
 from whet.recipe.schema import Recipe, Stage
@@ -65,7 +66,7 @@ def _open(folder: Path, kind: str) -> store.Artefact | None:
 def _listed(item: store.Artefact, folder: Path) -> dict[str, Any]:
     return {
         "path": item.folder.relative_to(folder).as_posix(),
-        "sha256": store.content_hash(item.files),
+        "sha256": store.content_hash(without_card(item.files)),
         "bytes": item.size_bytes,
     }
 
