@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from whet import __version__
@@ -22,6 +21,9 @@ app = typer.Typer(
     help="From raw material to a language model that is trained, measured and in use.",
     epilog="Start with: whet run scratch-quickstart",
 )
+
+CommandLineError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""click's own where typer uses the installed click, a copy inside typer in newer versions."""
 
 Target = Annotated[
     str,
@@ -316,7 +318,7 @@ def main() -> None:
     """Entry point: prints a user's mistake in a few lines and exits with its code."""
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except click.ClickException as error:
+    except CommandLineError as error:
         error.show()
         sys.exit(error.exit_code)
     except WhetError as error:
@@ -324,7 +326,7 @@ def main() -> None:
         if rank == "0" or error.exit_code != 130:
             print(f"whet{'' if rank == '0' else f' (process {rank})'}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print(
             "whet: interrupted; finished rooms and saved checkpoints are kept, the same command goes on",
             file=sys.stderr,

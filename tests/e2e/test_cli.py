@@ -240,6 +240,8 @@ evaluate: {samples: 0, floors: 2}
 
 MISTAKES = {
     "no such recipe": (("run", "smal.yaml"), 2, "did you mean 'small.yaml'"),
+    "no such option": (("train", "small.yaml", "--forse"), 2, "--forse"),
+    "no such command": (("trian", "small.yaml"), 2, "trian"),
     "unknown key": (("check", "small.yaml", "--set", "modle.layers=2"), 2, "did you mean 'model'"),
     "not trained": (("evaluate", "small.yaml", "--set", "name=never"), 4, "whet train"),
     "no such run": (("report", "small.yaml", "--set", "name=never"), 4, "whet run"),
