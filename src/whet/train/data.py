@@ -4,29 +4,48 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from whet import packing
+from whet import order, packing
+from whet.order import Order
 from whet.packing import Batch, Rows
 from whet.recipe.schema import Stage
-from whet.tokenstore import TokenStore
+from whet.tokenstore import Int64, TokenStore
 
 
 class TrainingData:
-    """The rows of one stage's split in their seeded order. The step number is the whole cursor."""
+    """The rows of one stage's split in their seeded order. The step number is the whole cursor.
 
-    def __init__(self, folder: Path, stage: Stage, *, vocab_size: int, pad_id: int, seed: int) -> None:
+    A held-out split is packed as it comes: weights and curriculum are about learning.
+    """
+
+    def __init__(
+        self, folder: Path, stage: Stage, *, vocab_size: int, pad_id: int, seed: int, held_out: bool = False
+    ) -> None:
         assert stage.sequence_length is not None
         self.store = TokenStore.open(folder, vocab_size)
-        self.rows: Rows = packing.plan_rows(self.store, stage.sequence_length, stage.overflow)
+        self.order: Order = (
+            Order(self.store, packing.plan_rows(self.store, stage.sequence_length, stage.overflow), seed)
+            if held_out
+            else order.of_stage(self.store, stage, seed)
+        )
+        self.rows: Rows = self.order.rows
         self.stage, self.pad_id, self.seed = stage, pad_id, seed
+
+    def rows_of_step(self, step: int) -> Int64:
+        """All rows of optimiser step `step` (0-based), whoever reads them."""
+        size = self.stage.batch_size * self.stage.accumulation
+        return self.order.at(step * size, size)
 
     def step(self, step: int) -> list[Batch]:
         """The micro-batches of optimiser step `step` (0-based)."""
-        size, parts = self.stage.batch_size, self.stage.accumulation
-        chosen = packing.row_at(len(self.rows), self.seed, step * size * parts, size * parts)
+        size, chosen = self.stage.batch_size, self.rows_of_step(step)
         return [
             packing.batch_of(self.store, self.rows, chosen[at : at + size], self.pad_id)
             for at in range(0, len(chosen), size)
         ]
+
+    def labels_by_source(self, step: int, batches: list[Batch]) -> list[int]:
+        """Labels of each source in a step's batches; empty without weights."""
+        return self.order.labels_by_source(self.rows_of_step(step), batches)
 
     def in_order(self, max_tokens: int) -> list[Batch]:
         """Whole batches in a fixed shuffled order with about `max_tokens` labels (at least one): for validation."""

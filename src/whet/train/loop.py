@@ -90,6 +90,7 @@ class Loop:
         self.optimizer.step(rate)
         self.progress.step += 1
         self.progress.tokens += sum(batch.label_count for batch in batches)
+        self.progress.count_sources(self.training.labels_by_source(step, batches))
         return loss, norm, rate
 
     def _figures(self, loss: float, norm: float, rate: float, meter: _Meter) -> dict[str, Any]:

@@ -93,6 +93,7 @@ class StageTraining:
             "stage": self.stage.model_dump(exclude={"data", "name", "keep", "log_every", "save_every"}),
             "seed": self.recipe.seed,
             "precision": self.recipe.precision,
+            "weights": list(self.stage.weights.values()),
             "data": store.content_hash(data),
             "starts_from": store.content_hash(self.before.files) if self.before else "nothing",
         }
@@ -169,6 +170,7 @@ class StageTraining:
                 vocab_size=self.tokenizer.vocab_size,
                 pad_id=self.tokenizer.special_ids["pad"],
                 seed=self.recipe.seed,
+                held_out=side != "train",
             )
             for side in ("train", "validation")
             if self.prepared.files[f"{self.stage.name}/{side}/tokens.bin"]["bytes"]
@@ -227,6 +229,7 @@ class StageTraining:
             "memory_peak_bytes": hardware.memory_peak_bytes(self.machine.device),
             "environment": self.machine.environment(),
             "compile": self.machine.compile_reason,
+            "mix": realised_mix(self.stage.weights, progress.tokens_by_source),
             "notices": self.reporter.notices[known_notices:],
         }
         with store.staged(self.folder / KIND, kind=KIND, key=self.key, record=record) as work:
@@ -238,8 +241,29 @@ class StageTraining:
             f"{amount(speed, 'tok/s')}, {record['peak_share']:.0%} of the measured matmul peak; "
             f"model in {self.folder / KIND}"
         )
+        if record["mix"]:
+            self.reporter.say(f"train {self.stage.name}: learned tokens were {_mix_told(record['mix'])}")
         self.reporter.event("trained", **record)
         return store.open_artefact(self.folder / KIND, KIND, verify=False)
+
+
+def realised_mix(weights: dict[str, float], tokens: list[int]) -> list[dict[str, Any]]:
+    """Of each source, its wanted share and what was learned of it; empty without weights."""
+    return [
+        {
+            "source": name,
+            "weight_share": weight / sum(weights.values()),
+            "tokens": own,
+            "share": own / sum(tokens),
+        }
+        for (name, weight), own in zip(weights.items(), tokens, strict=True)
+    ]
+
+
+def _mix_told(mix: list[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{part['share']:.1%} from {part['source']} (wanted {part['weight_share']:.1%})" for part in mix
+    )
 
 
 def _require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:

@@ -9,7 +9,7 @@ older one is used.
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,13 @@ class Progress:
     seconds: float = 0.0
     best_step: int | None = None
     best_loss: float | None = None
+    tokens_by_source: list[int] = field(default_factory=list)
+    """Labels of each of the stage's sources so far; empty without weights."""
+
+    def count_sources(self, labels: list[int]) -> None:
+        """Add one step's labels of each source."""
+        before = self.tokens_by_source or [0] * len(labels)
+        self.tokens_by_source = [old + new for old, new in zip(before, labels, strict=True)]
 
 
 def weights_of(decoder: Decoder) -> dict[str, torch.Tensor]:
