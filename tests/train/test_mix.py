@@ -13,8 +13,10 @@ from whet import pipeline, store
 from whet.errors import ArtefactError, Stopped
 from whet.evaluate.report.wording import share
 from whet.pipeline import Run
+from whet.prepare.preview import preview
 from whet.prepare.run import prepared_key
 from whet.progress import Reporter
+from whet.train.data import TrainingData
 from whet.train.guards import StopRequest
 from whet.train.run import realised_mix
 
@@ -86,6 +88,18 @@ def test_what_was_planned_was_learned(trained: tuple[Run, Any, Any]) -> None:
     assert f"from {A} (wanted 75.0%)" in said
     assert f"{planned['mix'][1]['passes']:.2f} passes" in said
     assert store.read_json(run.folder / "plan.json")["stages"][0]["mix"] == planned["mix"]
+
+
+def test_the_preview_shows_the_rows_that_training_reads_first(trained: tuple[Run, Any, Any]) -> None:
+    run = trained[0]
+    prepared = store.open_artefact(run.folder / "prepared", "prepared")
+    data = TrainingData(
+        prepared.folder / "first/train", run.recipe.stages[0], vocab_size=420, pad_id=0, seed=run.recipe.seed
+    )
+    shown = [row.row for row in preview(prepared, run.recipe, rows=8).rows]
+    assert shown == data.rows_of_step(0).tolist()
+    held_out = preview(prepared, run.recipe, split="validation", rows=3)
+    assert len(held_out.rows) == 3, "a side that is not trained on is packed as it comes"
 
 
 def test_the_report_shows_the_mix(trained: tuple[Run, Any, Any]) -> None:
