@@ -57,15 +57,21 @@ stages:
         exclude:
           - excluded.md
         licence: MIT
+        weight: 2.5
       - source: text
         path:
           - letters
           - "*.txt"
+        weight: 3.5
     sequence_length: 128
     overflow: drop
     batch_size: 3
     accumulation: 2
     epochs: 1.5
+    curriculum:
+      by: difficulty
+      bands: 5
+      epochs: 2
     optimizer: adamw
     learning_rate: 4e-4
     betas:

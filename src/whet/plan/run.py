@@ -1,20 +1,23 @@
 """The plan room: recipe and prepared data in, what training will take out. Arithmetic only, no torch.
 
-Counted exactly: parameters, rows, steps, tokens, the overflow rule's effect, floating-point operations.
+Counted exactly: parameters, rows, steps, tokens, the mix of sources, the overflow rule's effect,
+floating-point operations.
 Bounded: bytes of weights, gradients, optimiser state, and disk. Not here yet: activation memory and time.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from whet import packing, store
+from whet import order, packing, store
 from whet.errors import DataError, WhetError
 from whet.models.families.base import family_for
 from whet.models.shape import Shape, flops_per_token
+from whet.order import Order
 from whet.progress import Reporter, amount
 from whet.recipe.schema import Model, Recipe, Stage
 from whet.records import SCHEMA_VERSION
@@ -22,6 +25,8 @@ from whet.tokenstore import TokenStore
 
 PLAN = "plan.json"
 FP32_BYTES = 4
+MANY_PASSES = 4
+"""Up to here repeating data costs little against new data (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
 
 def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Reporter) -> dict[str, Any]:
@@ -50,7 +55,7 @@ def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Report
         },
         "stages": stages,
     }
-    plan["notices"] = [notice for stage in stages if (notice := _left_out(stage))]
+    plan["notices"] = [notice for stage in stages for notice in _notices(stage)]
     plan["disk_bytes"] = _disk_bytes(recipe, plan)
     _check_disk(folder, plan["disk_bytes"])
     store.write_json(folder / PLAN, plan)
@@ -66,8 +71,31 @@ def _say(plan: dict[str, Any], reporter: Reporter) -> None:
             f"  {stage['name']}: {stage['steps']:,} steps, {amount(stage['tokens'])} tokens, "
             f"{stage['epochs']:.2f} epochs of {stage['rows']:,} rows"
         )
+        if stage["mix"]:
+            reporter.say(f"    mix: {', '.join(_mixed(part, stage['tokens']) for part in stage['mix'])}")
     for notice in plan["notices"]:
         reporter.notice(notice)
+
+
+def _mixed(part: dict[str, Any], tokens: int) -> str:
+    return f"{part['tokens'] / tokens:.1%} {part['source']} ({part['passes']:.2f} passes)"
+
+
+def _notices(stage: dict[str, Any]) -> Iterator[str]:
+    left_out, unseen = _left_out(stage), stage["curriculum_rows_unseen"]
+    if left_out:
+        yield left_out
+    for part in stage["mix"]:
+        if part["passes"] > MANY_PASSES:
+            yield (
+                f"stage {stage['name']}: source {part['source']} is repeated {part['passes']:.1f} times "
+                "to meet its weight; above about four, new text would teach more"
+            )
+    if unseen:
+        yield (
+            f"stage {stage['name']}: it ends in an epoch that the curriculum orders; "
+            f"the hardest {unseen:,} of {stage['rows']:,} rows are not reached in it"
+        )
 
 
 def _left_out(stage: dict[str, Any]) -> str | None:
@@ -101,7 +129,8 @@ def _stage(
 ) -> dict[str, Any]:
     assert stage.sequence_length is not None
     training = TokenStore.open(prepared.folder / stage.name / "train", shape.vocab_size)
-    rows = packing.plan_rows(training, stage.sequence_length, stage.overflow)
+    planned = order.of_stage(training, stage, recipe.seed)
+    rows = planned.rows
     per_step = recipe.rows_per_step(stage)
     steps = packing.step_count(len(rows), per_step, steps=stage.steps, epochs=stage.epochs)
     if stage.warmup_steps > steps:
@@ -110,7 +139,8 @@ def _stage(
             where=f"stages.{stage.name}.warmup_steps",
             fix="shorten it, or train longer",
         )
-    tokens = round(steps * per_step * rows.tokens / len(rows))
+    mix = planned.mix(steps * per_step)
+    tokens = sum(part["tokens"] for part in mix) or round(steps * per_step * rows.tokens / len(rows))
     return {
         "name": stage.name,
         "sequence_length": stage.sequence_length,
@@ -122,7 +152,16 @@ def _stage(
         "epochs": steps * per_step / len(rows),
         "flops": tokens * flops_per_token(shape, parts, stage.sequence_length),
         "overflow": {"rule": stage.overflow, **rows.pieces.overflow},
+        "mix": mix,
+        "curriculum_rows_unseen": _unseen(stage, planned, steps * per_step),
     }
+
+
+def _unseen(stage: Stage, planned: Order, drawn: int) -> int:
+    """Rows of an epoch that goes from easy to hard which the stage ends before."""
+    epochs, rest = divmod(drawn, len(planned))
+    ordered = stage.curriculum is not None and epochs < stage.curriculum.epochs
+    return len(planned) - rest if ordered and rest else 0
 
 
 def _optimizer_bytes(recipe: Recipe, parts: dict[str, int]) -> int:

@@ -15,8 +15,9 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from whet import packing, store
+from whet import order, packing, store
 from whet.errors import DataError
+from whet.order import Order
 from whet.packing import IGNORED, Batch, Rows
 from whet.prepare.split import SIDES
 from whet.progress import amount
@@ -137,9 +138,10 @@ def _stage_rows(
 ) -> tuple[list[PreviewRow], Packed]:
     assert stage.sequence_length is not None
     found = TokenStore.open(prepared.folder / stage.name / split, tokenizer.vocab_size)
-    rows = packing.pack(packing.cut(found, stage.sequence_length, stage.overflow), stage.sequence_length)
+    planned = _order(found, stage, split, seed)
+    rows = planned.rows
     count = max(0, min(count, len(rows)))
-    chosen = packing.row_at(len(rows), seed, 0, count).tolist() if count else []
+    chosen = planned.at(0, count).tolist()
     pad = tokenizer.special_ids["pad"]
     batches = [packing.batch_of(found, rows, [row], pad) for row in chosen]
     about = _about(found, {document for batch in batches for document in batch.documents})
@@ -156,6 +158,15 @@ def _stage_rows(
         for row, batch in zip(chosen, batches, strict=True)
     ]
     return shown, _packed(stage, split, rows)
+
+
+def _order(found: TokenStore, stage: Stage, split: str, seed: int) -> Order:
+    """The rows as training will meet them; an empty split has none."""
+    if split == "train":
+        return order.of_stage(found, stage, seed)
+    assert stage.sequence_length is not None
+    pieces = packing.cut(found, stage.sequence_length, stage.overflow)
+    return Order(found, packing.pack(pieces, stage.sequence_length), seed)
 
 
 def _packed(stage: Stage, split: str, rows: Rows) -> Packed:

@@ -24,10 +24,21 @@ from whet.models.shape import SIZES, Shape
 from whet.objectives.base import OBJECTIVES
 from whet.recipe.explain import name_rule, number
 from whet.recipe.registered import NameIn
-from whet.recipe.schema import Beam, Evaluate, Greedy, Model, Prepare, Recipe, Sample, Stage, Tokenizer
+from whet.recipe.schema import (
+    Beam,
+    Curriculum,
+    Evaluate,
+    Greedy,
+    Model,
+    Prepare,
+    Recipe,
+    Sample,
+    Stage,
+    Tokenizer,
+)
 from whet.recipe.yaml12_writer import dump
 from whet.registry import Registry
-from whet.sources.base import SOURCES
+from whet.sources.base import SOURCES, Source
 
 COMMAND = "python -m whet.recipe.reference > docs/recipe.md"
 VOCABULARY = 32_000
@@ -95,6 +106,7 @@ def _body() -> Iterator[str]:
     yield from _sizes()
     yield from _families()
     yield from _section("`stages[]`", Stage)
+    yield from _section("`stages[].curriculum`", Curriculum, level=3)
     yield from _registered("Objectives", "Written as `objective:` in a stage.", OBJECTIVES)
     yield from _sources()
     yield from _section("`evaluate`", Evaluate)
@@ -238,12 +250,13 @@ def _filter(rule: type[Filter]) -> Iterator[str]:
 
 def _sources() -> Iterator[str]:
     yield "### Sources\n"
-    yield "Each entry of `data:` names its `source:` and has the keys of that source, no others.\n"
+    yield "Each entry of `data:` names its `source:` and has the keys of that source, and this one of all sources:\n"
+    yield from _fields(Source, skip=("source",))
     for source in SOURCES:
         yield f"#### `{source.NAME}`\n"
         yield f"{_sentence(source.SUMMARY)} Its records are {source.UNITS}. {_about(source)}\n"
         yield f"```yaml\ndata: [{source.EXAMPLE}]\n```\n"
-        yield from _fields(source, skip=("source",))
+        yield from _fields(source, skip=("source", "weight"))
 
 
 def _about(kind: type[Any]) -> str:

@@ -159,6 +159,20 @@ class Model(Section):
             )
 
 
+class Curriculum(Section):
+    """The first epochs go from easy rows to hard ones (Platanios et al. 2019), later ones are shuffled."""
+
+    by: Literal["length", "difficulty"] = Field(
+        description="length: mean tokens of a row's documents; difficulty: mean rarity of a row's tokens "
+        "(negative log probability among the stage's own training tokens)."
+    )
+    bands: Annotated[int, Field(ge=2, le=100)] = Field(
+        10,
+        description="Parts of equal size, each shuffled by itself, in which an epoch goes from easy to hard.",
+    )
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(1, description="Epochs that are ordered so.")
+
+
 class Stage(Section):
     """One stretch of training: its data, its objective, its optimisation. Starts from the stage before it."""
 
@@ -187,6 +201,9 @@ class Stage(Section):
         None, description="Passes over the stage's rows (default 1)."
     )
     steps: Annotated[int, Field(ge=1)] | None = Field(None, description="Optimiser steps, instead of epochs.")
+    curriculum: Curriculum | None = Field(
+        None, description="Easy rows first; `null` shuffles every epoch plainly."
+    )
     optimizer: Literal["muon", "adamw"] = Field(
         "muon", description="muon: Muon on the matrices, AdamW on embeddings, head and vectors."
     )
@@ -259,6 +276,22 @@ class Stage(Section):
             )
         if len({source.PRETOKENIZED for source in self.data}) > 1:
             yield "data", "a stage reads either documents or ready-made token arrays, not both"
+        weighted = [source.weight is not None for source in self.data]
+        if any(weighted) and not all(weighted):
+            yield (
+                f"data.{weighted.index(False)}",
+                f"has no weight, but data.{weighted.index(True)} has; give every source of the stage one, or none",
+            )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Each source's weight by a name that tells it from the others; empty if they come as they are."""
+        kinds = [source.NAME for source in self.data]
+        return {
+            kind if kinds.count(kind) == 1 else f"{kind} (data.{at})": source.weight
+            for at, (kind, source) in enumerate(zip(kinds, self.data, strict=True))
+            if source.weight is not None
+        }
 
 
 Penalty = Annotated[float, Field(gt=0, le=10)]

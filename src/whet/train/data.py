@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from whet import packing
+from whet import order, packing
 from whet.launch import ALONE, Launch
+from whet.order import Order
 from whet.packing import Batch, Rows
 from whet.recipe.schema import Stage
 from whet.tokenstore import Int64, TokenStore
 
 
 class TrainingData:
-    """The rows of one stage's split in their seeded order. The step number is the whole cursor."""
+    """The rows of one stage's split in their seeded order. The step number is the whole cursor.
+
+    A held-out split is packed as it comes: weights and curriculum are about learning.
+    """
 
     def __init__(
         self,
@@ -22,12 +26,23 @@ class TrainingData:
         vocab_size: int,
         pad_id: int,
         seed: int,
+        held_out: bool = False,
         launch: Launch = ALONE,
     ) -> None:
         assert stage.sequence_length is not None
         self.store = TokenStore.open(folder, vocab_size)
-        self.rows: Rows = packing.plan_rows(self.store, stage.sequence_length, stage.overflow)
+        self.order: Order = (
+            Order(self.store, packing.plan_rows(self.store, stage.sequence_length, stage.overflow), seed)
+            if held_out
+            else order.of_stage(self.store, stage, seed)
+        )
+        self.rows: Rows = self.order.rows
         self.stage, self.pad_id, self.seed, self.launch = stage, pad_id, seed, launch
+
+    def rows_of_step(self, step: int) -> Int64:
+        """All rows of optimiser step `step` (0-based), whichever process reads them."""
+        size = self.stage.batch_size * self.stage.accumulation * self.launch.size
+        return self.order.at(step * size, size)
 
     def step(self, step: int) -> list[Batch]:
         """The micro-batches of optimiser step `step` (0-based) that are this process's.
@@ -35,13 +50,18 @@ class TrainingData:
         The rows of a step, in their order, are dealt out one micro-batch at a time: two processes with one
         micro-batch each learn from the rows of one process with two.
         """
-        mine = self._rows(step).reshape(-1, self.stage.batch_size)[self.launch.rank :: self.launch.size]
-        return [packing.batch_of(self.store, self.rows, chosen, self.pad_id) for chosen in mine]
+        return [
+            packing.batch_of(self.store, self.rows, chosen, self.pad_id) for chosen in self._own_rows(step)
+        ]
 
-    def _rows(self, step: int) -> Int64:
-        """The rows of a step, over all micro-batches and processes."""
-        per_step = self.stage.batch_size * self.stage.accumulation * self.launch.size
-        return packing.row_at(len(self.rows), self.seed, step * per_step, per_step)
+    def _own_rows(self, step: int) -> Int64:
+        """(micro-batches, batch_size) rows of this process."""
+        by_batch = self.rows_of_step(step).reshape(-1, self.stage.batch_size)
+        return by_batch[self.launch.rank :: self.launch.size]
+
+    def labels_by_source(self, step: int, batches: list[Batch]) -> list[int]:
+        """Labels of each source in this process's batches of a step; empty without weights."""
+        return self.order.labels_by_source(self._own_rows(step).ravel(), batches)
 
     def in_order(self, max_tokens: int) -> list[Batch]:
         """Whole batches in a fixed shuffled order with about `max_tokens` labels (at least one): for validation."""
@@ -55,7 +75,7 @@ class TrainingData:
 
     def names(self, step: int, limit: int = 8) -> list[str]:
         """Origins of the documents in a step, over all processes, for messages."""
-        whole_step = packing.batch_of(self.store, self.rows, self._rows(step), self.pad_id)
+        whole_step = packing.batch_of(self.store, self.rows, self.rows_of_step(step), self.pad_id)
         wanted = sorted(set(whole_step.documents))
         origins = [
             about["origin"]

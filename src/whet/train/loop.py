@@ -112,6 +112,8 @@ class Loop:
             guards.adapt_scale(progress)
         progress.step += 1
         progress.tokens += int(labels)
+        by_source = self.training.labels_by_source(progress.step - 1, batches)
+        progress.count_sources([int(count) for count in self.sharding.world.total(*by_source)])
         scale = {"loss_scale": progress.loss_scale} if fp16 else {}
         return {"loss": loss, "learning_rate": rate, "grad_norm": norm, **scale}
 

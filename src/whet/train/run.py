@@ -119,6 +119,7 @@ class StageTraining:
             "rows_per_step": self.recipe.rows_per_step(self.stage),
             "seed": self.recipe.seed,
             "precision": self.recipe.precision,
+            "weights": list(self.stage.weights.values()),
             "data": store.content_hash(data),
             "starts_from": store.content_hash(cards.without_card(self.before.files))
             if self.before
@@ -226,6 +227,7 @@ class StageTraining:
                 pad_id=self.tokenizer.special_ids["pad"],
                 seed=self.recipe.seed,
                 launch=self.world.launch,
+                held_out=side != "train",
             )
             for side in ("train", "validation")
             if self.prepared.files[f"{self.stage.name}/{side}/tokens.bin"]["bytes"]
@@ -325,6 +327,7 @@ class StageTraining:
             "environment": self.machine.environment(),
             "machine": hardware.describe(self.machine.device),
             "compile": self.machine.compile_reason,
+            "mix": realised_mix(self.stage.weights, progress.tokens_by_source),
             "notices": self.reporter.notices[known_notices:],
         }
         with store.staged(self.folder / KIND, kind=KIND, key=self.key, record=record) as work:
@@ -338,11 +341,32 @@ class StageTraining:
             f"{amount(speed, 'tok/s')}, {record['peak_share']:.0%} of the measured matmul peak; "
             f"model in {self.folder / KIND}"
         )
+        if record["mix"]:
+            self.reporter.say(f"train {self.stage.name}: learned tokens were {_mix_told(record['mix'])}")
         self.reporter.event("trained", **record)
 
 
 def _times(split: list[int]) -> str:
     return " x ".join(map(str, split))
+
+
+def realised_mix(weights: dict[str, float], tokens: list[int]) -> list[dict[str, Any]]:
+    """Of each source, its wanted share and what was learned of it; empty without weights."""
+    return [
+        {
+            "source": name,
+            "weight_share": weight / sum(weights.values()),
+            "tokens": own,
+            "share": own / sum(tokens),
+        }
+        for (name, weight), own in zip(weights.items(), tokens, strict=True)
+    ]
+
+
+def _mix_told(mix: list[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{part['share']:.1%} from {part['source']} (wanted {part['weight_share']:.1%})" for part in mix
+    )
 
 
 def _require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:

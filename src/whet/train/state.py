@@ -50,6 +50,13 @@ class Progress:
     steps_at_scale: int = 0
     overflows: int = 0
     split: list[int] = field(default_factory=list)
+    tokens_by_source: list[int] = field(default_factory=list)
+    """Labels of each of the stage's sources so far; empty without weights."""
+
+    def count_sources(self, labels: list[int]) -> None:
+        """Add one step's labels of each source."""
+        before = self.tokens_by_source or [0] * len(labels)
+        self.tokens_by_source = [old + new for old, new in zip(before, labels, strict=True)]
 
 
 def weights_of(decoder: Decoder, world: World = ALONE) -> dict[str, torch.Tensor]:

@@ -51,7 +51,7 @@ class World:
 
     def total(self, *values: float) -> list[float]:
         """Sums over all processes, in float64."""
-        if self._store is None:
+        if self._store is None or not values:
             return list(values)
         device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
         summed = torch.tensor(values, dtype=torch.float64, device=device)

@@ -101,6 +101,8 @@ def _stage(stage: Stage, planned: dict[str, Any], model: store.Artefact, folder:
         "sequence_length": stage.sequence_length,
         "best_step": record["best_step"],
         "epochs": planned["epochs"],
+        "mix": record.get("mix", []),
+        "curriculum": stage.curriculum.model_dump() if stage.curriculum else None,
         "log": [line for line in lines if "loss" in line],
         "validation": [
             {"step": line["step"], "tokens": line["tokens"], "loss": line["validation_loss"]}
