@@ -19,7 +19,9 @@ from whet.train.data import TrainingData
 from whet.train.guards import StopRequest
 from whet.train.loop import Loop
 from whet.train.optim import Optimizer
+from whet.train.sharding import Sharding
 from whet.train.state import Progress
+from whet.train.world import ALONE
 
 ENDLESS = 10**6
 
@@ -48,7 +50,9 @@ def loop_of(job: Job, decoder: Decoder, log: Any) -> Loop:
         training=data_of(job),
         validation=None,
         progress=Progress(),
+        sharding=Sharding(decoder, ALONE, "ddp"),
         log=log,
+        notice=print,
         save=lambda: None,
         save_best=lambda: None,
     )

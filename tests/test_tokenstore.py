@@ -18,7 +18,7 @@ from whet.tokenstore import TokenStore, TokenWriter, token_dtype
 def written(folder: Path, documents: list[list[int]], vocab_size: int, about: Any = None) -> TokenStore:
     writer = TokenWriter(folder, vocab_size)
     for index, ids in enumerate(documents):
-        writer.add(ids, text_bytes=3 * len(ids), about=about or {"origin": str(index)})
+        writer.add(ids, text_bytes=3 * len(ids), about=about or {"origin": str(index)}, source=index % 3)
     assert writer.counts() == {
         "documents": len(documents),
         "tokens": sum(map(len, documents)),
@@ -56,6 +56,7 @@ def test_round_trip(vocab_size: int, shares: list[list[float]], as_arrays: bool)
         assert [store.document(index).tolist() for index in range(len(store))] == documents
         assert store.lengths.tolist() == [len(ids) for ids in documents]
         assert store.text_bytes.tolist() == [3 * len(ids) for ids in documents]
+        assert store.sources().tolist() == [index % 3 for index in range(len(documents))]
         del store
 
 
@@ -101,7 +102,7 @@ class TestFirst:
     def test_whole_leading_documents(self, tmp_path: Path, max_tokens: int | None, count: int) -> None:
         whole = written(tmp_path / "s", self.DOCUMENTS, 500)
         part = whole.first(max_tokens)
-        assert len(part) == len(part.text_bytes) == count
+        assert len(part) == len(part.text_bytes) == len(part.sources()) == count
         assert [part.document(i).tolist() for i in range(count)] == self.DOCUMENTS[:count]
         assert len(part.tokens) == part.offsets[-1]
         assert [about["origin"] for about in part.origins()] == [str(i) for i in range(count)]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from whet import __version__
 from whet.errors import WhetError
+from whet.launch import started
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,6 +21,9 @@ app = typer.Typer(
     help="From raw material to a language model that is trained, measured and in use.",
     epilog="Start with: whet run scratch-quickstart",
 )
+
+CommandLineError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""click's own where typer uses the installed click, a copy inside typer in newer versions."""
 
 Target = Annotated[
     str,
@@ -38,6 +42,13 @@ Force = Annotated[
     typer.Option(
         "--force",
         help="Do this room again although nothing changed (run: training and evaluation); removes its earlier result.",
+    ),
+]
+Profile = Annotated[
+    bool,
+    typer.Option(
+        "--profile",
+        help="Also record a few training steps of each stage: time, memory, a trace. They run slower.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong, and the result.")]
@@ -61,6 +72,7 @@ def run(
     target: Target,
     overrides: Overrides = None,
     force: Force = False,
+    profile: Profile = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -68,8 +80,8 @@ def run(
     from whet import pipeline
 
     opened = _open(target, overrides, quiet, json)
-    path = pipeline.run_all(opened, force=force)
-    if not json:
+    path = pipeline.run_all(opened, force=force, profile=profile)
+    if not json and started().leads:
         print(f"report: {path}\nmodel:  {opened.folder / 'stages' / opened.recipe.stages[-1].name / 'model'}")
         print(f"try:    whet generate {opened.folder} --prompt 'def '")
 
@@ -132,14 +144,15 @@ def train(
     target: Target,
     overrides: Overrides = None,
     force: Force = False,
+    profile: Profile = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Prepare, plan and train every stage. Ctrl-C saves; the same command goes on."""
     from whet import pipeline
 
-    _, _, models = pipeline.train(_open(target, overrides, quiet, json), force=force)
-    if not json:
+    _, _, models = pipeline.train(_open(target, overrides, quiet, json), force=force, profile=profile)
+    if not json and started().leads:
         print("\n".join(str(model.folder) for model in models))
 
 
@@ -305,13 +318,15 @@ def main() -> None:
     """Entry point: prints a user's mistake in a few lines and exits with its code."""
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except click.ClickException as error:
+    except CommandLineError as error:
         error.show()
         sys.exit(error.exit_code)
     except WhetError as error:
-        print(f"whet: {error}", file=sys.stderr)
+        rank = os.environ.get("RANK", "0")
+        if rank == "0" or error.exit_code != 130:
+            print(f"whet{'' if rank == '0' else f' (process {rank})'}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print(
             "whet: interrupted; finished rooms and saved checkpoints are kept, the same command goes on",
             file=sys.stderr,

@@ -55,7 +55,7 @@ class TrainingError(WhetError):
 
 
 class LossNotFinite(TrainingError):
-    """The loss or a gradient is NaN or infinite; weights and optimiser state are untouched."""
+    """The loss or a gradient is NaN, infinite, or a spike, once too often; weights and optimiser state are untouched."""
 
 
 class IsolationError(TrainingError):

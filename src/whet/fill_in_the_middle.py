@@ -11,7 +11,8 @@ piece's text is what the piece teaches: its labels. So the first token of a late
 which the stretch before it teaches, is left out, and over an epoch each text is learned once, rearranged or
 not. Everything is learned, the sentinels included.
 
-Whether, how and where a piece is cut is a function of (seed, document, place in it, epoch) alone. A piece that
+Whether, how and where a piece is cut is a function of (seed, document, place in it, epoch) alone, where the
+epoch is how often the piece was read before (with weights a source may come more often than once). A piece that
 cannot be rearranged stays as it is; every outcome has a name (`OUTCOMES`). Tokenising anew costs a few more
 tokens, for which `RESERVE` positions per piece are kept free in packing. Cost: about 0.4 ms a rearranged piece
 of 750 characters. No torch.

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import torch
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device of a recipe. Raises WhetError if it asks for one that is not there."""
+def choose_device(wanted: str, local_rank: int = 0) -> torch.device:
+    """The device of a recipe; of several CUDA ones, this process's. Raises WhetError for one that is not there."""
     import torch
 
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
-        return torch.device(next(name for name, available in there.items() if available))
+        wanted = next(name for name, available in there.items() if available)
     if not there[wanted]:
         known = ", ".join(name for name, available in there.items() if available)
         raise WhetError(
@@ -31,7 +31,17 @@ def choose_device(wanted: str) -> torch.device:
             where="device",
             fix=f"set device to auto, or one of: {known}",
         )
-    return torch.device(wanted)
+    if local_rank and wanted == "mps":
+        raise WhetError(
+            "several processes cannot share one MPS device", where="processes", fix="set device: cpu"
+        )
+    if local_rank and wanted == "cuda" and local_rank >= torch.cuda.device_count():
+        raise WhetError(
+            f"process {local_rank} of this machine has no CUDA device of its own ({torch.cuda.device_count()} there)",
+            where="processes",
+            fix="start as many processes per machine as it has devices",
+        )
+    return torch.device(wanted, local_rank) if local_rank and wanted == "cuda" else torch.device(wanted)
 
 
 def choose_precision(wanted: str, device: torch.device) -> tuple[str, str]:
@@ -40,6 +50,8 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[str, str]:
         return wanted, "as the recipe says"
     if _has_bf16(device):
         return "bf16", "this device multiplies bf16 in hardware"
+    if device.type == "cuda":
+        return "fp16", "this device has no bf16 in hardware, but fp16"
     return "fp32", "this device has no bf16 in hardware"
 
 
@@ -118,7 +130,7 @@ def matmul_peak(device: torch.device, precision: str, *, budget_s: float = 0.6) 
     import torch
 
     size = 8192 if device.type == "cuda" else 2048
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     a = torch.randn(size, size, device=device).to(dtype)
     b = torch.randn(size, size, device=device).to(dtype)
     best, end = float("inf"), time.perf_counter() + budget_s

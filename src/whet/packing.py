@@ -197,23 +197,25 @@ def step_count(rows: int, rows_per_step: int, *, steps: int | None, epochs: floa
 
 
 @lru_cache(maxsize=2)
-def epoch_order(count: int, seed: int, epoch: int) -> Int64:
+def epoch_order(count: int, seed: int, epoch: int, stream: int = 0) -> Int64:
     """The order of `count` rows in an epoch: a permutation that depends on nothing else. Read-only.
 
+    Another `stream` has orders that have nothing to do with these.
     Sorts the raw output of PCG64, which numpy promises never to change (NEP 19); what `permutation`
     makes of it may change with numpy's version, and with it the order of a run that is resumed.
     """
-    order = np.argsort(np.random.PCG64([seed, epoch]).random_raw(count), kind="stable").astype(np.int64)
+    entropy = [seed, epoch, stream] if stream else [seed, epoch]
+    order = np.argsort(np.random.PCG64(entropy).random_raw(count), kind="stable").astype(np.int64)
     order.flags.writeable = False
     return order
 
 
-def row_at(count: int, seed: int, cursor: int, size: int) -> Int64:
+def row_at(count: int, seed: int, cursor: int, size: int, stream: int = 0) -> Int64:
     """The rows at cursor .. cursor + size of the endless stream of shuffled epochs."""
     chosen: list[npt.NDArray[Any]] = []
     while size > 0:
         epoch, at = divmod(cursor, count)
-        part = epoch_order(count, seed, epoch)[at : at + size]
+        part = epoch_order(count, seed, epoch, stream)[at : at + size]
         chosen.append(part)
         cursor, size = cursor + len(part), size - len(part)
     return np.concatenate(chosen)

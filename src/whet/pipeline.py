@@ -10,13 +10,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whet import __version__, store
+from whet import __version__, launch, store
 from whet.errors import ArtefactError, WhetError
-from whet.progress import Reporter
+from whet.progress import Reporter, Silent
 from whet.recipe.load import Loaded, load_recipe
 from whet.recipe.schema import Recipe
 from whet.records import SCHEMA_VERSION, differences
@@ -61,6 +61,7 @@ def open_run(target: str, overrides: Sequence[str] = (), reporter: Reporter | No
 
 def begin(run: Run, *, force: bool = False) -> None:
     """Write the resolved recipe into the folder; refuse first if what is trained there has another recipe."""
+    launch.require_alone("prepare and evaluate")
     if not force:
         require_same_training(run)
     store.write_text(run.folder / RECIPE, run.loaded.resolved)
@@ -91,9 +92,11 @@ def require_same_training(run: Run) -> None:
 
 def _deciding(recipe: Recipe, stages: set[str]) -> dict[str, Any]:
     """The part of a recipe that decides the weights of these stages."""
-    without = {"keep", "log_every", "save_every"}
+    without = {"keep", "log_every", "save_every", "batch_size", "accumulation"}
+    rows = {stage.name: recipe.rows_per_step(stage) for stage in recipe.stages if stage.name in stages}
     return {
         "seed": recipe.seed,
+        "rows_per_step": rows,
         "precision": recipe.precision,
         "prepare": recipe.prepare.model_dump(),
         "tokenizer": recipe.tokenizer.model_dump(),
@@ -119,15 +122,63 @@ def plan(run: Run, prepared: store.Artefact) -> dict[str, Any]:
     return room(run.recipe, run.folder, prepared, run.reporter)
 
 
-def train(run: Run, *, force: bool = False) -> tuple[store.Artefact, dict[str, Any], list[store.Artefact]]:
-    """Prepare, plan and train; returns all three results."""
+Trained = tuple[store.Artefact, dict[str, Any], list[store.Artefact]]
+
+
+def train(run: Run, *, force: bool = False, profile: bool = False) -> Trained:
+    """Prepare, plan and train; returns all three results. `profile` also records a few steps of every stage.
+
+    torchrun may start it in several processes.
+    """
+    started = launch.required(run.recipe.processes)
+    if started.size == 1:
+        return _train(run, *_prepared_and_planned(run, force=force), force=force, profile=profile)
+    from whet.train.world import joined
+
+    with joined(run.recipe.device, started) as world:
+        if not world.leads:
+            run = replace(run, reporter=Silent())
+        ready = world.first(lambda: _prepared_and_planned(run, force=force), lambda: _made_by_the_first(run))
+        return _train(run, *ready, force=force, profile=profile, world=world)
+
+
+def _prepared_and_planned(run: Run, *, force: bool) -> tuple[store.Artefact, dict[str, Any]]:
     from whet.prepare.run import run as prepare_room
-    from whet.train.run import run as room
 
     begin(run, force=force)
     prepared = prepare_room(run.recipe, run.folder, run.reporter)
-    planned = plan(run, prepared)
-    return prepared, planned, room(run.recipe, run.folder, prepared, planned, run.reporter, force=force)
+    return prepared, plan(run, prepared)
+
+
+def _made_by_the_first(run: Run) -> tuple[store.Artefact, dict[str, Any]]:
+    """What another process prepared and planned just now, in the same folder."""
+    planned = store.read_json(run.folder / "plan.json")
+    return store.open_artefact(run.folder / "prepared", "prepared", verify=False), planned
+
+
+def _train(
+    run: Run,
+    prepared: store.Artefact,
+    planned: dict[str, Any],
+    *,
+    force: bool,
+    profile: bool,
+    world: Any = None,
+) -> Trained:
+    from whet.train.run import run as room
+    from whet.train.world import ALONE
+
+    models = room(
+        run.recipe,
+        run.folder,
+        prepared,
+        planned,
+        run.reporter,
+        world or ALONE,
+        force=force,
+        profile=profile,
+    )
+    return prepared, planned, models
 
 
 def evaluate(run: Run, *, force: bool = False) -> store.Artefact:
@@ -161,19 +212,25 @@ def finished_models(run: Run) -> list[store.Artefact]:
 
 
 def report(run: Run) -> Path:
-    """Make the report from whatever the folder holds."""
+    """Make the report and the two cards from whatever the folder holds; returns the report's path."""
+    from whet.cards.gather import write as write_cards
     from whet.evaluate.report.gather import write
 
     if not run.folder.exists():
         raise ArtefactError(
             "there is no such run yet", where=str(run.folder), fix=f"whet run {run.recipe.name}"
         )
+    cards = write_cards(run.recipe, run.folder)
+    if cards:
+        run.reporter.say(f"report: {' and '.join(map(str, cards))}")
     return write(run.recipe, run.loaded.resolved, run.folder, _commands(run))
 
 
-def run_all(run: Run, *, force: bool = False) -> Path:
+def run_all(run: Run, *, force: bool = False, profile: bool = False) -> Path:
     """Every room; returns the report's path."""
-    prepared, planned, models = train(run, force=force)
+    prepared, planned, models = train(run, force=force, profile=profile)
+    if not launch.started().leads:
+        return run.folder / "report.html"  # the first process makes it
     _evaluate(run, prepared, planned, models, force=force)
     path = report(run)
     run.reporter.event("report", path=str(path))

@@ -55,6 +55,13 @@ class Reporter:
         yield Task(label, total)
 
 
+class Silent(Reporter):
+    """Says nothing at all: for the other processes of a training, whose first one speaks for them."""
+
+    def show_notice(self, text: str) -> None:
+        """Kept, not shown."""
+
+
 class JsonReporter(Reporter):
     """One JSON object a line on standard output."""
 

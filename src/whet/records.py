@@ -22,7 +22,8 @@ class Document:
 
     `origin` names where it came from so that a person finds it again (path, module, path:line);
     `group` binds documents that must stay on one side of a split (a module and its docstring);
-    `changes` names what was altered on the way ("newlines normalised"), counted in the manifest.
+    `changes` names what was altered on the way ("newlines normalised"), counted in the manifest;
+    `source` is the number of the stage's `data` entry it came from, set by the prepare room.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Document:
     language: str = ""
     licence: str = ""
     changes: tuple[str, ...] = ()
+    source: int = 0
 
     def changed(self, text: str, change: str) -> Document:
         """The same document with another text and the name of what was done to it."""

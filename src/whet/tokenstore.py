@@ -2,7 +2,8 @@
 
 Layout of a split's folder: `tokens.bin` (little-endian uint16, or uint32 for large vocabularies),
 `offsets.npy` (int64, documents + 1), `text_bytes.npy` (int64 per document, UTF-8 bytes of its text),
-`documents.jsonl` (origin, group and language per document). Reading costs no memory beyond the offsets.
+`sources.npy` (int16 per document, which entry of the stage's `data` it came from), `documents.jsonl`
+(origin, group and language per document). Reading costs no memory beyond the offsets.
 """
 
 from __future__ import annotations
@@ -73,6 +74,15 @@ class TokenStore:
             for line in islice(file, len(self)):
                 yield json.loads(line)
 
+    def sources(self) -> npt.NDArray[np.int16]:
+        """Which entry of the stage's `data` each document came from. Raises ArtefactError if the file is cut."""
+        sources: npt.NDArray[np.int16] = np.load(self.folder / "sources.npy", allow_pickle=False)
+        if len(sources) < len(self):
+            raise ArtefactError(
+                "the files of this split do not fit together", where=str(self.folder), fix=_AGAIN
+            )
+        return sources[: len(self)]
+
     def first(self, max_tokens: int | None) -> TokenStore:
         """The leading whole documents that hold at most `max_tokens` (at least one document)."""
         if max_tokens is None or self.offsets[-1] <= max_tokens:
@@ -89,12 +99,16 @@ class TokenWriter:
         folder.mkdir(parents=True)
         self.folder, self.dtype = folder, token_dtype(vocab_size)
         self.ends, self.text_bytes = array("q", [0]), array("q")
+        self.sources = array("h")
         self.vocab_size = vocab_size
         self._tokens = (folder / "tokens.bin").open("wb")
         self._documents = (folder / "documents.jsonl").open("w", encoding="utf-8", errors="backslashreplace")
 
-    def add(self, ids: list[int] | Ids, *, text_bytes: int, about: dict[str, Any]) -> None:
-        """Append one document. `about` is written as it is, lone surrogates as JSON escapes."""
+    def add(self, ids: list[int] | Ids, *, text_bytes: int, about: dict[str, Any], source: int = 0) -> None:
+        """Append one document of the stage's source number `source`.
+
+        `about` is written as it is, lone surrogates as JSON escapes.
+        """
         values = np.asarray(ids, np.int64)
         assert not len(values) or 0 <= values.min() <= values.max() < self.vocab_size, (
             "an id beyond the vocabulary"
@@ -103,6 +117,7 @@ class TokenWriter:
         self._documents.write(json.dumps(about, ensure_ascii=False) + "\n")
         self.ends.append(self.ends[-1] + len(ids))
         self.text_bytes.append(text_bytes)
+        self.sources.append(source)
 
     def counts(self) -> dict[str, int]:
         """Documents, tokens and text bytes written so far."""
@@ -112,6 +127,7 @@ class TokenWriter:
         """Write the index; without it the folder cannot be opened."""
         np.save(self.folder / "offsets.npy", np.asarray(self.ends, np.int64))
         np.save(self.folder / "text_bytes.npy", np.asarray(self.text_bytes, np.int64))
+        np.save(self.folder / "sources.npy", np.asarray(self.sources, np.int16))
 
     def close(self) -> None:
         """Close the files."""

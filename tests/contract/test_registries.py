@@ -71,6 +71,8 @@ def test_source(kind: type[Source], tmp_path: Path) -> None:
     assert kind.model_validate(source.model_dump()) == source, "a resolved recipe can be read again"
     assert len(source.fingerprint()) >= 32
     assert int(source.fingerprint(), 16) == int(source.fingerprint(), 16)
+    weighted = kind.model_validate({**values, "weight": 2}, context={"folder": tmp_path})
+    assert weighted.fingerprint() == source.fingerprint(), "a weight changes no document"
     for wrong in ({**values, "no_such_key": 1}, {**values, "source": "no_such_source"}):
         with pytest.raises(ValidationError):
             kind.model_validate(wrong, context={"folder": tmp_path})

@@ -48,6 +48,9 @@ def log_of(folder: Path, stage: str) -> list[dict[str, object]]:
 def test_a_run_leaves_what_it_promises(project: Path) -> None:
     run = project / "runs" / "small"
     assert (run / "report.html").read_text().startswith("<!")
+    assert (run / "model_card.md").read_text().startswith("---\nlibrary_name: transformers\n")
+    assert (run / "data_card.md").read_text().startswith("# Data of `small`")
+    assert (run / "stages/first/model/README.md").exists()
     evaluation = json.loads((run / "evaluation" / "evaluation.json").read_text())
     assert evaluation["domains"] == ["first", "second"]
     assert evaluation["models"] == ["untrained", "first", "second"]
@@ -208,8 +211,12 @@ def test_force_trains_again(project: Path) -> None:
     whet("train", "small.yaml", *arguments, folder=project)
     model = project / "runs/forced/stages/second/model/MANIFEST.json"
     before = model.stat().st_mtime_ns
-    done = whet("train", "small.yaml", *arguments, "--force", folder=project)
+    done = whet("train", "small.yaml", *arguments, "--force", "--profile", folder=project)
     assert "--force" in done.stderr
+    profile = project / "runs/forced/stages/second/profile/profile.html"
+    assert str(profile.relative_to(project)) in done.stderr
+    assert profile.exists()
+    assert "profiler_start" not in done.stderr, "torch's own tracing noise"
     assert model.stat().st_mtime_ns > before
 
 
@@ -233,6 +240,8 @@ evaluate: {samples: 0, floors: 2}
 
 MISTAKES = {
     "no such recipe": (("run", "smal.yaml"), 2, "did you mean 'small.yaml'"),
+    "no such option": (("train", "small.yaml", "--forse"), 2, "--forse"),
+    "no such command": (("trian", "small.yaml"), 2, "trian"),
     "unknown key": (("check", "small.yaml", "--set", "modle.layers=2"), 2, "did you mean 'model'"),
     "not trained": (("evaluate", "small.yaml", "--set", "name=never"), 4, "whet train"),
     "no such run": (("report", "small.yaml", "--set", "name=never"), 4, "whet run"),

@@ -13,6 +13,8 @@ from whet.models.build import new_model
 from whet.models.decoder import Decoder
 from whet.objectives.pretrain import Pretrain
 from whet.train.loop import validation_loss
+from whet.train.sharding import Sharding
+from whet.train.world import ALONE
 
 BATCHES = [packed_batch([13, 40, 11], seed) for seed in range(2)]
 
@@ -53,10 +55,10 @@ def test_twelve_blocks_share_one_graph_and_give_the_plain_gradients(
 
 def test_validation_compiles_nothing() -> None:
     decoder = deep_decoder("rmsnorm", "rope")
-    plain = validation_loss(decoder, Pretrain(), BATCHES)
+    plain = validation_loss(decoder, Pretrain(), BATCHES, Sharding(decoder, ALONE, "ddp"))
     decoder.compile(backend="aot_eager")
     gradients(decoder)
     before = graphs()
-    assert validation_loss(decoder, Pretrain(), BATCHES) == plain
-    validation_loss(decoder, Pretrain(), [packed_batch([9], 4)])
+    assert validation_loss(decoder, Pretrain(), BATCHES, Sharding(decoder, ALONE, "ddp")) == plain
+    validation_loss(decoder, Pretrain(), [packed_batch([9], 4)], Sharding(decoder, ALONE, "ddp"))
     assert graphs() == before

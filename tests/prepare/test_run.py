@@ -176,7 +176,7 @@ class TestEndToEnd:
 
     def test_nothing_is_left_behind(self, mixed: Path) -> None:
         prepare(recipe(mixed, {"one": text("a"), "two": text("b")}), mixed)
-        files = ("tokens.bin", "offsets.npy", "text_bytes.npy", "documents.jsonl")
+        files = ("tokens.bin", "offsets.npy", "text_bytes.npy", "sources.npy", "documents.jsonl")
         folders = {"prepared"} | {f"prepared/{stage}" for stage in ("one", "two", "tokenizer")}
         splits = {f"prepared/{stage}/{name}" for stage in ("one", "two") for name in SPLITS}
         assert everything_below(mixed / "out") == {
@@ -289,6 +289,7 @@ class TestAgain:
             recipe(mixed, stages, name="other"),
             recipe(mixed, stages, evaluate={"samples": 1}),
             recipe(mixed, stages, model={"size": "tiny", "context": 64, "layers": 2}),
+            recipe(mixed, {"one": [{**text("a")[0], "weight": 2}], "two": text("b")}),
         ]
         assert {prepared_key(item) for item in same} == {base}
 
@@ -394,8 +395,10 @@ class TestTokenArrays:
     def test_several_arrays_have_origins_of_their_own(self, ready: Path) -> None:
         data = [{"source": "tokens", "path": name} for name in ("train.npy", "validation.npy")]
         made = recipe(ready, {"rows": data}, tokenizer={"path": str(ready / "tokenizer")})
-        origins = [about["origin"] for about in opened(prepare(made, ready), "rows")["train"].origins()]
+        rows = opened(prepare(made, ready), "rows")["train"]
+        origins = [about["origin"] for about in rows.origins()]
         assert len(set(origins)) == len(origins) == 24
+        assert rows.sources().tolist() == [0] * 20 + [1] * 4
 
 
 class TestFailure:

@@ -14,6 +14,8 @@ seed: 7
 device: cpu
 precision: fp32
 compile: "off"
+processes: 2
+sharding: fsdp2
 prepare:
   cleaning:
     control_characters:
@@ -55,10 +57,12 @@ stages:
         exclude:
           - excluded.md
         licence: MIT
+        weight: 2.5
       - source: text
         path:
           - letters
           - "*.txt"
+        weight: 3.5
     sequence_length: 128
     overflow: drop
     fill_in_the_middle:
@@ -67,6 +71,10 @@ stages:
     batch_size: 3
     accumulation: 2
     epochs: 1.5
+    curriculum:
+      by: difficulty
+      bands: 5
+      epochs: 2
     optimizer: adamw
     learning_rate: 4e-4
     betas:
@@ -80,6 +88,8 @@ stages:
     warmup_steps: 5
     decay_share: 0.6
     final_learning_rate_share: 0.3
+    skip_steps: 2
+    spike_factor: 9.5
     gradient_checkpointing: true
     evaluate_every: 11
     validation_tokens: 12

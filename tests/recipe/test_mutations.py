@@ -68,7 +68,8 @@ LINES = BASE.splitlines()
 KEYS = keys_by_line(BASE)
 NULLABLE = {
     "near_duplicate_similarity", "path", "validation", "group_field", "sequence_length", "epochs", "steps", "grad_clip",
-    "evaluate_every", "save_every", "stride", "fill_in_the_middle", "max_tokens", "top_k",
+    "evaluate_every", "save_every", "stride", "max_tokens", "top_k", "sharding", "spike_factor", "weight", "curriculum",
+    "fill_in_the_middle",
 }  # fmt: skip
 OPEN_TEXT = {"description", "output", "field", "group_field", "licence"}
 """Keys that take any text."""
@@ -154,6 +155,9 @@ OUT_OF_RANGE = {
     "stages.words.batch_size": ("0", "1000001"),
     "stages.words.accumulation": ("0", "100001"),
     "stages.words.epochs": ("0", "10001"),
+    "stages.words.curriculum.bands": ("1", "101"),
+    "stages.words.curriculum.epochs": ("0", "10001"),
+    "stages.words.data.0.weight": ("0", "-1", ".inf", ".nan", "1000001"),
     "stages.rows.steps": ("0",),
     "stages.words.learning_rate": ("0", "10.5", ".inf", ".nan", "1e999"),
     "stages.words.betas": ("[0.9]", "[0.1, 0.2, 0.3]"),
@@ -197,6 +201,7 @@ WRONG_NAMES = {
     "model.norm": ("rms_norm", "'rmsnorm'"),
     "model.positions": ("learnt", "'learned'"),
     "stages.words.objective": ("pretraining", "'pretrain'"),
+    "stages.words.curriculum.by": ("lenght", "'length'"),
     "stages.words.overflow": ("truncate", "error, drop, split"),
     "stages.words.optimizer": ("adam", "'adamw'"),
     "stages.words.schedule": ("cosin", "'cosine'"),
@@ -243,6 +248,10 @@ MOVED = [
     ("        licence: MIT", "        tests: true", "stages.words.data.0.tests", "source: stdlib"),
     ("    save_every: 13", "    lr: 1e-3", "stages.words.lr", "did you mean 'learning_rate'"),
     ("    save_every: 13", "    gradient_accumulation_steps: 2", "stages.words.gradient_accumulation_steps", "'accumulation'"),
+    ("    save_every: 13", "    bands: 5", "stages.words.bands", "belongs under stages[].curriculum"),
+    ("    save_every: 13", "    weight: 5", "stages.words.weight", "belongs under stages[].data[] with source"),
+    ("      bands: 5", "      decay_share: 0.5", "stages.words.curriculum.decay_share", "belongs under stages[]"),
+    ("      bands: 5", "      band: 5", "stages.words.curriculum.band", "did you mean 'bands'"),
     ("    save_every: 13", "    Momentum: 0.1", "stages.words.Momentum", "did you mean 'momentum'"),
     ("  layers: 2", "  n_head: 2", "model.n_head", "did you mean 'heads'"),
     ("  layers: 2", "  hidden-size: 2", "model.hidden-size", "did you mean 'd_model'"),
@@ -276,8 +285,11 @@ CONTRADICTIONS = [
     ("  stride: 33", "  stride: 65", "  stride: 65", "evaluate.stride", "sequence_length (64)"),
     ("  path: tokenizer\n", "", "    data:\n      - source: tokens", "stages.rows.data", "tokenizer.path"),
     ("      - source: text\n        path:\n",
-     "      - source: tokens\n        path: train.npy\n      - source: text\n        path:\n",
+     "      - source: tokens\n        path: train.npy\n        weight: 1.5\n      - source: text\n        path:\n",
      "    data:\n      - source: text", "stages.words.data", "not both"),
+    ("        weight: 2.5\n", "", "      - source: text", "stages.words.data.0", "has no weight, but data.1 has"),
+    ("        weight: 3.5\n", "", "      - source: text\n        path:\n          - letters", "stages.words.data.1",
+     "every source of the stage one, or none"),
     ("      min_bytes: 16", "      min_bytes: 2001", "    size:", "prepare.cleaning.size", "above max_bytes"),
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from whet.train.data import TrainingData
 from whet.train.guards import StopRequest
 from whet.train.loop import Loop
 from whet.train.optim import Optimizer, rate_share
+from whet.train.sharding import Sharding
 from whet.train.state import Progress
+from whet.train.world import ALONE
 
 SHAPE = Shape(
     norm="rmsnorm", positions="rope", d_model=32, layers=2, heads=2, d_ff=64, context=64, vocab_size=420
@@ -66,6 +69,7 @@ class Bench:
         self.lines: list[dict[str, Any]] = []
         tokenizer = tokenizers.load(prepared.folder / "tokenizer")
         arranger = arranger_for(settings.fill_in_the_middle, tokenizer, 3, "first")
+        self.notices: list[str] = []
         data = {
             side: TrainingData(
                 prepared.folder / "first" / side,
@@ -86,7 +90,9 @@ class Bench:
             training=data["train"],
             validation=data["validation"],
             progress=self.progress,
+            sharding=Sharding(self.decoder, ALONE, "ddp"),
             log=self.lines.append,
+            notice=self.notices.append,
             save=self.save,
             save_best=lambda: state.save_best(folder, self.decoder, self.progress, "key"),
         )
@@ -97,8 +103,8 @@ class Bench:
     def resume(self) -> None:
         found = state.restore(self.folder, self.decoder, self.optimizer, "key", Reporter())
         assert found is not None
-        for name in ("step", "tokens", "seconds", "best_step", "best_loss"):
-            setattr(self.progress, name, getattr(found, name))
+        for field in fields(found):
+            setattr(self.progress, field.name, getattr(found, field.name))
 
     def run(self, until: int | None = None) -> bool:
         stop = StopAt(self.progress, until) if until is not None else StopRequest()
@@ -230,7 +236,7 @@ def test_accumulation_does_not_change_the_training(
 
 
 def test_a_loss_that_is_not_finite_touches_nothing(prepared: store.Artefact, tmp_path: Path) -> None:
-    bench = Bench(prepared, tmp_path, settings(), steps=5)
+    bench = Bench(prepared, tmp_path, settings(skip_steps=0), steps=5)
     bench.run(until=2)
     weights = [weight.detach().clone() for weight in bench.decoder.model.parameters()]
     states = {name: value.clone() for name, value in bench.optimizer.state_tensors().items()}
@@ -244,7 +250,7 @@ def test_a_loss_that_is_not_finite_touches_nothing(prepared: store.Artefact, tmp
 
 
 def test_a_gradient_that_is_not_finite_touches_nothing(prepared: store.Artefact, tmp_path: Path) -> None:
-    bench = Bench(prepared, tmp_path, settings(), steps=5)
+    bench = Bench(prepared, tmp_path, settings(skip_steps=0), steps=5)
     weight = next(iter(bench.decoder.model.parameters()))
     weight.register_hook(lambda grad: grad * float("inf"))
     before = weight.detach().clone()

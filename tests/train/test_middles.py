@@ -17,6 +17,7 @@ from tests.train.test_loop import Bench, settings
 from whet import packing, store
 from whet.errors import DataError, RecipeError
 from whet.fill_in_the_middle import BY_DRAW, OUTCOMES, PSM, RESERVE, SENTINELS, SPM, Arranger, arranger_for
+from whet.launch import Launch
 from whet.plan.run import run as plan
 from whet.prepare.preview import preview
 from whet.progress import Reporter
@@ -26,6 +27,7 @@ from whet.text import tokenizer as tokenizers
 from whet.train import data as training_data
 from whet.train.machine import Machine
 from whet.train.run import StageTraining
+from whet.train.world import ALONE
 
 ON = "stages.first.fill_in_the_middle={share: 0.7}"
 
@@ -80,6 +82,34 @@ def test_each_row_has_the_cuts_of_its_own_epoch(prepared: store.Artefact, tmp_pa
                 assert np.array_equal(batch.labels[place], alone.labels[0])
             cursor += 32
     assert spanning == 2
+
+
+def test_two_processes_see_together_what_one_sees(prepared: store.Artefact, tmp_path: Path) -> None:
+    """The same rows with the same cuts, also in the step where an epoch ends."""
+    tokenizer = tokenizers.load(prepared.folder / "tokenizer")
+
+    def data(accumulation: int, launch: Launch) -> training_data.TrainingData:
+        chosen = settings(
+            fill_in_the_middle=FillInTheMiddle(share=0.7), batch_size=16, accumulation=accumulation
+        )
+        return training_data.TrainingData(
+            prepared.folder / "first" / "train",
+            chosen,
+            vocab_size=420,
+            pad_id=0,
+            seed=3,
+            launch=launch,
+            arranger=arranger_for(chosen.fill_in_the_middle, tokenizer, 3, "first"),
+        )
+
+    alone = data(4, Launch())
+    ranks = [data(2, Launch(rank=rank, local_rank=rank, size=2)) for rank in range(2)]
+    assert len(alone.rows) % 64
+    for step in range(len(alone.rows) // 64 + 2):
+        dealt = zip(*(rank.step(step) for rank in ranks), strict=True)
+        for one, other in zip(alone.step(step), (batch for pair in dealt for batch in pair), strict=True):
+            assert np.array_equal(one.inputs, other.inputs)
+    assert alone.outcomes(3) == ranks[1].outcomes(3)
 
 
 def test_the_rows_of_every_epoch_are_as_many(prepared: store.Artefact, tmp_path: Path) -> None:
@@ -169,7 +199,7 @@ def test_the_room_rearranges_training_only_and_says_so(
     for overrides in ([], ["stages.first.fill_in_the_middle={}"], [ON]):
         recipe = load_recipe(small.origin, overrides).recipe
         planned = plan(recipe, tmp_path, prepared, reporter)
-        machine = Machine(recipe, planned)
+        machine = Machine(recipe, planned, ALONE)
         stage, entry = recipe.stages[0], planned["stages"][0]
         room = StageTraining(recipe, stage, entry, tmp_path, prepared, None, machine, reporter)
         data = room._data()

@@ -15,6 +15,7 @@ from whet.train.optim import Optimizer, clip, rate_share, split_parameters
 def stage(**settings: object) -> Stage:
     return Stage.model_construct(
         **{name: field.get_default(call_default_factory=True) for name, field in Stage.model_fields.items()}
+        | {"data": []}
         | settings
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from whet import hardware, limits, store
+from whet.cards.gather import without_card
 from whet.evaluate.compare import difference, estimate
 from whet.evaluate.middles import filled
 from whet.evaluate.samples import continuations
@@ -51,7 +52,7 @@ def run(
             "evaluate": recipe.evaluate.model_dump(),
             "seed": recipe.seed,
             "prepared": prepared.files,
-            "models": [model.files for model in models],
+            "models": [without_card(model.files) for model in models],
             "code": store.code_hash("evaluate", "metrics", "models", "packing", "fill_in_the_middle"),
         }
     )

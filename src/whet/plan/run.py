@@ -1,24 +1,27 @@
 """The plan room: recipe and prepared data in, what training will take out. Arithmetic only, no torch.
 
-Counted exactly: parameters, rows, steps, tokens, the overflow rule's effect, floating-point operations. With
-fill-in-the-middle, tokens and operations are projected from some rearranged pieces.
+Counted exactly: parameters, rows, steps, tokens, the mix of sources, the overflow rule's effect,
+floating-point operations. With fill-in-the-middle, tokens and operations are projected from some rearranged
+pieces.
 Bounded: bytes of weights, gradients, optimiser state, and disk. Not here yet: activation memory and time.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from whet import packing, store
+from whet import order, packing, store
 from whet.errors import DataError, WhetError
 from whet.fill_in_the_middle import BY_DRAW, PSM, RESERVE, SPM, arranger_for, outcomes_told
 from whet.models.families.base import family_for
 from whet.models.shape import Shape, flops_per_token
+from whet.order import Order
 from whet.packing import Rows
 from whet.progress import Reporter, amount
 from whet.recipe.schema import Model, Recipe, Stage
@@ -32,6 +35,8 @@ STAYS_PLAIN = 0.05
 """A larger share of pieces that cannot be rearranged is a notice."""
 SAMPLED_PIECES = 1000
 """How many pieces are rearranged to see what comes of it (about a third of a second)."""
+MANY_PASSES = 4
+"""Up to here repeating data costs little against new data (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
 
 def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Reporter) -> dict[str, Any]:
@@ -41,7 +46,7 @@ def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Report
     family = family_for(shape.norm, shape.positions)
     parts = family.parameters(shape)
     total = sum(parts.values())
-    stages = [_stage(stage, shape, parts, prepared, vocab_size, recipe.seed) for stage in recipe.stages]
+    stages = [_stage(recipe, stage, shape, parts, prepared) for stage in recipe.stages]
     plan: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "family": family.NAME,
@@ -60,9 +65,7 @@ def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Report
         },
         "stages": stages,
     }
-    plan["notices"] = [
-        notice for stage in stages for say in (_left_out, _stays_plain) if (notice := say(stage))
-    ]
+    plan["notices"] = [notice for stage in stages for notice in _notices(stage)]
     plan["disk_bytes"] = _disk_bytes(recipe, plan)
     _check_disk(folder, plan["disk_bytes"])
     store.write_json(folder / PLAN, plan)
@@ -78,6 +81,9 @@ def _say(plan: dict[str, Any], reporter: Reporter) -> None:
             f"  {stage['name']}: {stage['steps']:,} steps, {amount(stage['tokens'])} tokens, "
             f"{stage['epochs']:.2f} epochs of {stage['rows']:,} rows"
         )
+        if stage["mix"]:
+            tokens = sum(part["tokens"] for part in stage["mix"])
+            reporter.say(f"    mix: {', '.join(_mixed(part, tokens) for part in stage['mix'])}")
         if stage["fill_in_the_middle"]:
             reporter.say(f"    {_told(stage)}")
     for notice in plan["notices"]:
@@ -91,6 +97,30 @@ def _told(stage: dict[str, Any]) -> str:
         f"rows {stage['filled_share']:.1%} full; of {middles['pieces']:,} pieces looked at "
         f"{outcomes_told(middles['outcomes'])}"
     )
+
+
+def _mixed(part: dict[str, Any], tokens: int) -> str:
+    return f"{part['tokens'] / tokens:.1%} {part['source']} ({part['passes']:.2f} passes)"
+
+
+def _notices(stage: dict[str, Any]) -> Iterator[str]:
+    left_out, unseen = _left_out(stage), stage["curriculum_rows_unseen"]
+    if left_out:
+        yield left_out
+    for part in stage["mix"]:
+        if part["passes"] > MANY_PASSES:
+            yield (
+                f"stage {stage['name']}: source {part['source']} is repeated {part['passes']:.1f} times "
+                "to meet its weight; above about four, new text would teach more"
+            )
+    if unseen:
+        yield (
+            f"stage {stage['name']}: it ends in an epoch that the curriculum orders; "
+            f"the hardest {unseen:,} of {stage['rows']:,} rows are not reached in it"
+        )
+    plain = _stays_plain(stage)
+    if plain:
+        yield plain
 
 
 def _left_out(stage: dict[str, Any]) -> str | None:
@@ -136,18 +166,13 @@ def shape_of(model: Model, vocab_size: int) -> Shape:
 
 
 def _stage(
-    stage: Stage,
-    shape: Shape,
-    parts: dict[str, int],
-    prepared: store.Artefact,
-    vocab_size: int,
-    seed: int,
+    recipe: Recipe, stage: Stage, shape: Shape, parts: dict[str, int], prepared: store.Artefact
 ) -> dict[str, Any]:
     assert stage.sequence_length is not None
-    training = TokenStore.open(prepared.folder / stage.name / "train", vocab_size)
-    middles = stage.fill_in_the_middle
-    rows = packing.plan_rows(training, stage.sequence_length, stage.overflow, RESERVE if middles else 0)
-    per_step = stage.batch_size * stage.accumulation
+    training = TokenStore.open(prepared.folder / stage.name / "train", shape.vocab_size)
+    planned = order.of_stage(training, stage, recipe.seed, RESERVE if stage.fill_in_the_middle else 0)
+    rows = planned.rows
+    per_step = recipe.rows_per_step(stage)
     steps = packing.step_count(len(rows), per_step, steps=stage.steps, epochs=stage.epochs)
     if stage.warmup_steps > steps:
         raise DataError(
@@ -155,33 +180,39 @@ def _stage(
             where=f"stages.{stage.name}.warmup_steps",
             fix="shorten it, or train longer",
         )
-    rearranged = _rearranged(stage, training, rows, prepared, seed) if middles else None
-    row_tokens = (rows.tokens + (rearranged["positions_added_per_epoch"] if rearranged else 0)) / len(rows)
-    tokens = round(steps * per_step * row_tokens)
+    rearranged = _rearranged(stage, training, rows, prepared, recipe.seed)
+    mix = planned.mix(steps * per_step)
+    plain = sum(part["tokens"] for part in mix) or steps * per_step * rows.tokens / len(rows)
+    added = rearranged["positions_added_per_epoch"] / len(rows) if rearranged else 0.0
+    tokens = round(plain + steps * per_step * added)
     return {
         "name": stage.name,
         "sequence_length": stage.sequence_length,
         "rows": len(rows),
-        "filled_share": row_tokens / rows.length,
+        "filled_share": rows.filled_share + added / rows.length,
+        "rows_per_step": per_step,
         "steps": steps,
         "tokens": tokens,
         "epochs": steps * per_step / len(rows),
         "flops": tokens * flops_per_token(shape, parts, stage.sequence_length),
         "overflow": {"rule": stage.overflow, **rows.pieces.overflow},
+        "mix": mix,
+        "curriculum_rows_unseen": _unseen(stage, planned, steps * per_step),
         "fill_in_the_middle": rearranged,
     }
 
 
 def _rearranged(
     stage: Stage, training: TokenStore, rows: Rows, prepared: store.Artefact, seed: int
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """What fill-in-the-middle reserves, and what it does to some pieces of the first epoch, evenly spread.
 
     Raises DataError if the tokenizer lacks the sentinels or alters parts of texts.
     """
     tokenizer = tokenizers.load(prepared.folder / "tokenizer")
     arranger = arranger_for(stage.fill_in_the_middle, tokenizer, seed, stage.name)
-    assert arranger is not None
+    if arranger is None:
+        return None
     pieces = len(rows.pieces.start)
     chosen = np.unique(np.linspace(0, pieces - 1, min(pieces, SAMPLED_PIECES)).astype(np.int64)).tolist()
     found = arranger.count(training, rows, chosen, epoch=0)
@@ -191,6 +222,13 @@ def _rearranged(
         "reserved_positions": RESERVE * pieces,
         "reserved_share": RESERVE * pieces / (len(rows) * rows.length),
     }
+
+
+def _unseen(stage: Stage, planned: Order, drawn: int) -> int:
+    """Rows of an epoch that goes from easy to hard which the stage ends before."""
+    epochs, rest = divmod(drawn, len(planned))
+    ordered = stage.curriculum is not None and epochs < stage.curriculum.epochs
+    return len(planned) - rest if ordered and rest else 0
 
 
 def _optimizer_bytes(recipe: Recipe, parts: dict[str, int]) -> int:

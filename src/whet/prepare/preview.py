@@ -16,9 +16,10 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from whet import packing, store
+from whet import order, packing, store
 from whet.errors import DataError
 from whet.fill_in_the_middle import RESERVE, arranger_for
+from whet.order import Order
 from whet.packing import IGNORED, Batch, Rows
 from whet.prepare.split import SIDES
 from whet.progress import amount
@@ -141,13 +142,16 @@ def _stage_rows(
     found = TokenStore.open(prepared.folder / stage.name / split, tokenizer.vocab_size)
     trained = stage.fill_in_the_middle if split == "train" else None
     arranger = arranger_for(trained, tokenizer, seed, stage.name)
-    reserve, length = RESERVE if arranger else 0, stage.sequence_length
-    rows = packing.pack(packing.cut(found, length, stage.overflow, reserve), length, reserve)
+    planned = _order(found, stage, split, seed)
+    rows = planned.rows
     count = max(0, min(count, len(rows)))
-    chosen = packing.row_at(len(rows), seed, 0, count).tolist() if count else []
+    chosen = planned.at(0, count).tolist()
     pad = tokenizer.special_ids["pad"]
-    rewrite = arranger.rewrite(found, [0]) if arranger else None
-    batches = [packing.batch_of(found, rows, [row], pad, rewrite) for row in chosen]
+    passes = planned.passes(0, count)
+    batches = [
+        packing.batch_of(found, rows, [row], pad, arranger.rewrite(found, [number]) if arranger else None)
+        for row, number in zip(chosen, passes, strict=True)
+    ]
     about = _about(found, {document for batch in batches for document in batch.documents})
     reader = _Reader(tokenizer)
     shown = [
@@ -162,6 +166,15 @@ def _stage_rows(
         for row, batch in zip(chosen, batches, strict=True)
     ]
     return shown, _packed(stage, split, rows)
+
+
+def _order(found: TokenStore, stage: Stage, split: str, seed: int) -> Order:
+    """The rows as training will meet them; an empty split has none."""
+    if split == "train":
+        return order.of_stage(found, stage, seed, RESERVE if stage.fill_in_the_middle else 0)
+    assert stage.sequence_length is not None
+    pieces = packing.cut(found, stage.sequence_length, stage.overflow)
+    return Order(found, packing.pack(pieces, stage.sequence_length), seed)
 
 
 def _packed(stage: Stage, split: str, rows: Rows) -> Packed:

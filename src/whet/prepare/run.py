@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from whet.prepare.spool import StageSpool
 from whet.progress import Reporter, duration
 from whet.recipe.schema import Prepare, Recipe
 from whet.records import Document, Dropped
+from whet.sources.base import Source
 from whet.text import tokenizer as tokenizers
 from whet.text.tokenizer import Tokenizer
 from whet.tokenstore import TokenStore, TokenWriter
@@ -86,10 +88,7 @@ def _fill(recipe: Recipe, work: Path, reporter: Reporter) -> dict[str, Any]:
 def prepared_key(recipe: Recipe) -> str:
     """The hash of everything the prepared folder is made from."""
     existing = recipe.tokenizer.path
-    data = [
-        [stage.name, [[source.model_dump(mode="json"), source.fingerprint()] for source in stage.data]]
-        for stage in recipe.stages
-    ]
+    data = [[stage.name, [_traits(source) for source in stage.data]] for stage in recipe.stages]
     return store.content_hash(
         {
             "prepare": recipe.prepare.model_dump(mode="json"),
@@ -103,6 +102,12 @@ def prepared_key(recipe: Recipe) -> str:
             "libraries": store.versions("tokenizers", "datasketch", "numpy"),
         }
     )
+
+
+def _traits(source: Source) -> list[Any]:
+    """What decides a source's documents: its settings but the weight, which only decides how often they are seen."""
+    unweighted = source.model_copy(update={"weight": None})
+    return [unweighted.model_dump(mode="json", exclude={"weight"}), unweighted.fingerprint()]
 
 
 def _plugins(recipe: Recipe) -> dict[str, str]:
@@ -127,8 +132,7 @@ def _gather(recipe: Recipe, spool: Path, reporter: Reporter) -> list[StageSpool]
 
 
 def _read(item: StageSpool, index: DuplicateIndex, settings: Prepare, reporter: Reporter) -> None:
-    raw = chain.from_iterable(source.documents() for source in item.stage.data)
-    stream = clean(raw, chosen_filters(settings))
+    stream = _cleaned(item, chosen_filters(settings))
     with reporter.task(f"read {item.stage.name}") as task, item.writer() as spool:
         for document, twins in _distinct(stream, index, item, settings):
             spool.add(document, sorted({twin.group for twin in twins if twin.group != document.group}))
@@ -140,6 +144,13 @@ def _read(item: StageSpool, index: DuplicateIndex, settings: Prepare, reporter: 
             where=f"stages.{item.stage.name}.data",
             fix="look at the reasons; loosen prepare.cleaning, change the data, or cut large text files with piece_bytes",
         )
+
+
+def _cleaned(item: StageSpool, filters: list[Filter]) -> Iterator[Document | Dropped]:
+    """The stage's sources one after another; each document knows the number of its source."""
+    for number, source in enumerate(item.stage.data):
+        for entry in clean(source.documents(), filters):
+            yield replace(entry, source=number) if isinstance(entry, Document) else entry
 
 
 def chosen_filters(settings: Prepare) -> list[Filter]:
@@ -226,7 +237,9 @@ def _encode_documents(
             rows = tokenizer.encode_documents([document.text for document in batch])
             for document, ids in zip(batch, rows, strict=True):
                 about = {name: getattr(document, name) for name in ("origin", "group", "language", "licence")}
-                writers[sides[document.group]].add(ids, text_bytes=document.size_bytes, about=about)
+                writers[sides[document.group]].add(
+                    ids, text_bytes=document.size_bytes, about=about, source=document.source
+                )
                 item.tally.keep(document)
                 task.advance(document.size_bytes / 1e6)
 
@@ -262,7 +275,7 @@ def _copy_arrays(item: StageSpool, writers: Writers, tokenizer: Tokenizer) -> No
                 _check_ids(row, origin, len(token_bytes), where=f"stages.{item.stage.name}.data")
                 size = int(token_bytes[row].sum())
                 about = {"origin": origin, "group": origin, "language": "", "licence": ""}
-                writers[name].add(row, text_bytes=size, about=about)
+                writers[name].add(row, text_bytes=size, about=about, source=number)
                 item.tally.keep_counted(size)
 
 

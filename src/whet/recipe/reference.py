@@ -26,6 +26,7 @@ from whet.recipe.explain import name_rule, number
 from whet.recipe.registered import NameIn
 from whet.recipe.schema import (
     Beam,
+    Curriculum,
     Evaluate,
     FillInTheMiddle,
     Greedy,
@@ -38,7 +39,7 @@ from whet.recipe.schema import (
 )
 from whet.recipe.yaml12_writer import dump
 from whet.registry import Registry
-from whet.sources.base import SOURCES
+from whet.sources.base import SOURCES, Source
 
 COMMAND = "python -m whet.recipe.reference > docs/recipe.md"
 VOCABULARY = 32_000
@@ -107,6 +108,7 @@ def _body() -> Iterator[str]:
     yield from _families()
     yield from _section("`stages[]`", Stage)
     yield from _section("`stages[].fill_in_the_middle`", FillInTheMiddle, level=3)
+    yield from _section("`stages[].curriculum`", Curriculum, level=3)
     yield from _registered("Objectives", "Written as `objective:` in a stage.", OBJECTIVES)
     yield from _sources()
     yield from _section("`evaluate`", Evaluate)
@@ -250,12 +252,13 @@ def _filter(rule: type[Filter]) -> Iterator[str]:
 
 def _sources() -> Iterator[str]:
     yield "### Sources\n"
-    yield "Each entry of `data:` names its `source:` and has the keys of that source, no others.\n"
+    yield "Each entry of `data:` names its `source:` and has the keys of that source, and this one of all sources:\n"
+    yield from _fields(Source, skip=("source",))
     for source in SOURCES:
         yield f"#### `{source.NAME}`\n"
         yield f"{_sentence(source.SUMMARY)} Its records are {source.UNITS}. {_about(source)}\n"
         yield f"```yaml\ndata: [{source.EXAMPLE}]\n```\n"
-        yield from _fields(source, skip=("source",))
+        yield from _fields(source, skip=("source", "weight"))
 
 
 def _about(kind: type[Any]) -> str:

@@ -172,6 +172,20 @@ class FillInTheMiddle(Section):
     )
 
 
+class Curriculum(Section):
+    """The first epochs go from easy rows to hard ones (Platanios et al. 2019), later ones are shuffled."""
+
+    by: Literal["length", "difficulty"] = Field(
+        description="length: mean tokens of a row's documents; difficulty: mean rarity of a row's tokens "
+        "(negative log probability among the stage's own training tokens)."
+    )
+    bands: Annotated[int, Field(ge=2, le=100)] = Field(
+        10,
+        description="Parts of equal size, each shuffled by itself, in which an epoch goes from easy to hard.",
+    )
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = Field(1, description="Epochs that are ordered so.")
+
+
 class Stage(Section):
     """One stretch of training: its data, its objective, its optimisation. Starts from the stage before it."""
 
@@ -205,6 +219,9 @@ class Stage(Section):
         None, description="Passes over the stage's rows (default 1)."
     )
     steps: Annotated[int, Field(ge=1)] | None = Field(None, description="Optimiser steps, instead of epochs.")
+    curriculum: Curriculum | None = Field(
+        None, description="Easy rows first; `null` shuffles every epoch plainly."
+    )
     optimizer: Literal["muon", "adamw"] = Field(
         "muon", description="muon: Muon on the matrices, AdamW on embeddings, head and vectors."
     )
@@ -233,6 +250,16 @@ class Stage(Section):
     )
     final_learning_rate_share: Share = Field(
         0.0, description="Where the schedule ends, as a share of the peak."
+    )
+    skip_steps: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        3,
+        description="Steps in any 1,000 whose loss or gradient is not finite (or a spike) that are passed over, "
+        "each said with its documents; one more stops training. 0 stops at the first.",
+    )
+    spike_factor: Annotated[float, Field(gt=1)] | None = Field(
+        None,
+        description="A gradient norm above this many times its running mean counts as a spike and is passed "
+        "over like one that is not finite; `null` lets every finite one through.",
     )
     gradient_checkpointing: bool = Field(
         False, description="Recompute activations in the backward pass: less memory, about a third more time."
@@ -272,6 +299,22 @@ class Stage(Section):
                 "fill_in_the_middle data",
                 "rows of ready-made token arrays are no texts that could be cut and tokenised anew",
             )
+        weighted = [source.weight is not None for source in self.data]
+        if any(weighted) and not all(weighted):
+            yield (
+                f"data.{weighted.index(False)}",
+                f"has no weight, but data.{weighted.index(True)} has; give every source of the stage one, or none",
+            )
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Each source's weight by a name that tells it from the others; empty if they come as they are."""
+        kinds = [source.NAME for source in self.data]
+        return {
+            kind if kinds.count(kind) == 1 else f"{kind} (data.{at})": source.weight
+            for at, (kind, source) in enumerate(zip(kinds, self.data, strict=True))
+            if source.weight is not None
+        }
 
 
 Penalty = Annotated[float, Field(gt=0, le=10)]
@@ -373,14 +416,22 @@ class Recipe(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="auto: CUDA, then MPS, then CPU."
     )
-    precision: Literal["auto", "bf16", "fp32"] = Field(
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         "auto",
-        description="Of matrix products; weights and optimiser stay in fp32. "
-        "auto: bf16 where the hardware has it.",
+        description="Of matrix products; weights and optimiser stay in fp32. auto: bf16 where the hardware "
+        "has it, else fp16 on CUDA, else fp32. fp16 scales the loss by itself.",
     )
     compile: Literal["auto", "on", "off"] = Field(
         "auto",
         description="torch.compile; auto: where a compiler exists and the run is long enough to pay for it.",
+    )
+    processes: Annotated[int, Field(ge=1, le=65_536)] = Field(
+        1, description="Training processes, one per device. More than one are started with torchrun."
+    )
+    sharding: Literal["ddp", "fsdp2"] | None = Field(
+        None,
+        description="How several processes share the model: ddp (each holds all of it; the default) or "
+        "fsdp2 (each holds a part of weights, gradients and optimiser).",
     )
     prepare: Prepare = Field(default_factory=Prepare, description="Cleaning, duplicates, splits.")
     tokenizer: Tokenizer = Field(default_factory=lambda: Tokenizer(), description="Text to token ids.")
@@ -397,7 +448,16 @@ class Recipe(Section):
         refuse(self._contradictions())
         return self
 
+    def rows_per_step(self, stage: Stage) -> int:
+        """Rows that one optimiser step of this stage learns from, over all micro-batches and processes."""
+        return stage.batch_size * stage.accumulation * self.processes
+
     def _contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.sharding and self.processes == 1:
+            yield (
+                "sharding processes",
+                "one process has nothing to share; set processes, or leave sharding out",
+            )
         names = [stage.name for stage in self.stages]
         for index, stage in enumerate(self.stages):
             at, length = f"stages.{index}", stage.sequence_length or 0

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from whet.cleaning.base import FILTERS
-from whet.recipe.schema import Beam, Greedy, Recipe, Sample
+from whet.recipe.schema import Beam, Curriculum, Greedy, Recipe, Sample
 from whet.sources.base import SOURCES
 
 SYNONYMS = {
@@ -50,6 +50,13 @@ SYNONYMS = {
     "tie_word_embeddings": "tie_embeddings",
     "dtype": "precision",
     "bf16": "precision",
+    "fp16": "precision",
+    "world_size": "processes",
+    "num_processes": "processes",
+    "nproc_per_node": "processes",
+    "fsdp": "sharding",
+    "ddp": "sharding",
+    "max_skipped": "skip_steps",
     "torch_compile": "compile",
     "num_beams": "beams",
     "max_new_tokens": "new_tokens",
@@ -109,6 +116,7 @@ def _sections() -> Iterator[tuple[str, list[str]]]:
     for name, field in Recipe.model_fields.items():
         for model in models_in(field.annotation):
             yield f"{name}[]" if name == "stages" else name, list(model.model_fields)
+    yield "stages[].curriculum", list(Curriculum.model_fields)
     for source in SOURCES:
         yield f"stages[].data[] with source: {source.NAME}", _own(source, "source")
     for rule in FILTERS:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
 
 from whet.records import Document, Dropped
 from whet.registry import Registry
@@ -36,10 +36,19 @@ class Source(BaseModel):
     """True for a source that yields token ids (`arrays`) instead of documents."""
 
     source: str
+    weight: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="This source's share of the stage's learned tokens, relative to the other sources' weights: "
+        "all of a stage's sources have one, or none. Small sources are repeated. Without weights, every token "
+        "is learned equally often.",
+    )
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A hexadecimal hash that changes whenever the documents would."""
+        """A hexadecimal hash that changes whenever the documents would, and not with `weight`."""
 
     @abstractmethod
     def documents(self) -> Iterator[Document | Dropped]:

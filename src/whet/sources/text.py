@@ -93,7 +93,7 @@ class TextSource(Source):
 
         Cheap: no content is read, so a file rewritten with its size and its time kept is not noticed.
         """
-        settings = self.model_dump(mode="json", exclude={"path"})
+        settings = self.model_dump(mode="json", exclude={"path", "weight"})
         total = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for item in self._files():
             total.update(json.dumps(_traits(item)).encode() + b"\n")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from whet import packing
+import numpy as np
+
+from whet import order, packing
 from whet.fill_in_the_middle import RESERVE, Arranger, Outcomes
-from whet.packing import Batch, Rows
+from whet.launch import ALONE, Launch
+from whet.order import Order
+from whet.packing import Batch, Rewrite, Rows
 from whet.recipe.schema import Stage
 from whet.tokenstore import Int64, TokenStore
 
@@ -17,7 +21,8 @@ COUNTED_PIECES = 20_000
 class TrainingData:
     """The rows of one stage's split in their seeded order. The step number is the whole cursor.
 
-    With an `arranger`, pieces are rearranged for fill-in-the-middle, otherwise in every epoch.
+    A held-out split is packed as it comes: weights and curriculum are about learning. With an `arranger`, pieces
+    are rearranged for fill-in-the-middle, otherwise each time they come.
     """
 
     def __init__(
@@ -28,49 +33,73 @@ class TrainingData:
         vocab_size: int,
         pad_id: int,
         seed: int,
+        held_out: bool = False,
+        launch: Launch = ALONE,
         arranger: Arranger | None = None,
     ) -> None:
         assert stage.sequence_length is not None
         self.store = TokenStore.open(folder, vocab_size)
-        reserve = RESERVE if arranger else 0
-        self.rows: Rows = packing.plan_rows(self.store, stage.sequence_length, stage.overflow, reserve)
-        self.stage, self.pad_id, self.seed, self.arranger = stage, pad_id, seed, arranger
+        self.order: Order = (
+            Order(self.store, packing.plan_rows(self.store, stage.sequence_length, stage.overflow), seed)
+            if held_out
+            else order.of_stage(self.store, stage, seed, RESERVE if arranger else 0)
+        )
+        self.rows: Rows = self.order.rows
+        self.stage, self.pad_id, self.seed, self.launch = stage, pad_id, seed, launch
+        self.arranger = arranger
+        assert not (held_out and arranger), "held-out text is read as it is"
+
+    def rows_of_step(self, step: int) -> Int64:
+        """All rows of optimiser step `step` (0-based), whichever process reads them."""
+        size = self.stage.batch_size * self.stage.accumulation * self.launch.size
+        return self.order.at(step * size, size)
 
     def step(self, step: int) -> list[Batch]:
-        """The micro-batches of optimiser step `step` (0-based)."""
-        size, parts = self.stage.batch_size, self.stage.accumulation
-        chosen, epochs = self._chosen(step * size * parts, size * parts)
+        """The micro-batches of optimiser step `step` (0-based) that are this process's.
+
+        The rows of a step, in their order, are dealt out one micro-batch at a time: two processes with one
+        micro-batch each learn from the rows of one process with two.
+        """
         return [
-            packing.batch_of(
-                self.store,
-                self.rows,
-                chosen[at : at + size],
-                self.pad_id,
-                self.arranger.rewrite(self.store, epochs[at : at + size]) if self.arranger else None,
-            )
-            for at in range(0, len(chosen), size)
+            packing.batch_of(self.store, self.rows, chosen, self.pad_id, self._rewrite(passes.tolist()))
+            for chosen, passes in zip(self._own_rows(step), self._own(self._passes(step)), strict=True)
         ]
 
-    def _chosen(self, cursor: int, size: int) -> tuple[Int64, list[int]]:
-        """The rows at cursor .. cursor + size, and the epoch that each of them belongs to."""
-        chosen = packing.row_at(len(self.rows), self.seed, cursor, size)
-        return chosen, [(cursor + at) // len(self.rows) for at in range(size)]
+    def _rewrite(self, passes: list[int]) -> Rewrite | None:
+        """How the pieces of rows that came so often before are read."""
+        return self.arranger.rewrite(self.store, passes) if self.arranger else None
+
+    def _passes(self, step: int) -> Int64:
+        """How often each of `rows_of_step` came before."""
+        size = self.stage.batch_size * self.stage.accumulation * self.launch.size
+        return np.asarray(self.order.passes(step * size, size), np.int64)
+
+    def _own_rows(self, step: int) -> Int64:
+        """(micro-batches, batch_size) rows of this process."""
+        return self._own(self.rows_of_step(step))
+
+    def _own(self, of_step: Int64) -> Int64:
+        """(micro-batches, batch_size) of what belongs to the rows of a step."""
+        return of_step.reshape(-1, self.stage.batch_size)[self.launch.rank :: self.launch.size]
 
     def outcomes(self, steps: int) -> Outcomes | None:
-        """What fill-in-the-middle did to the pieces of the first steps: of all `steps`, or of `COUNTED_PIECES`.
-
-        Computed anew, not collected while training, so that it is the same after a stop and a resume.
+        """What fill-in-the-middle did to the pieces of the first steps, over all processes: of all `steps`, or of
+        `COUNTED_PIECES`. Computed anew, not collected while training, so that a stop and a resume change nothing.
         """
         if self.arranger is None:
             return None
         found = Outcomes()
-        for cursor in range(steps * self.stage.batch_size * self.stage.accumulation):
-            if found.pieces >= COUNTED_PIECES:
-                break
-            (row,), (epoch,) = self._chosen(cursor, 1)
-            pieces = self.rows.order[self.rows.bounds[row] : self.rows.bounds[row + 1]].tolist()
-            found.add(self.arranger.count(self.store, self.rows, pieces, epoch))
+        for step in range(steps):
+            for row, number in zip(self.rows_of_step(step), self._passes(step), strict=True):
+                if found.pieces >= COUNTED_PIECES:
+                    return found
+                pieces = self.rows.order[self.rows.bounds[row] : self.rows.bounds[row + 1]].tolist()
+                found.add(self.arranger.count(self.store, self.rows, pieces, int(number)))
         return found
+
+    def labels_by_source(self, step: int, batches: list[Batch]) -> list[int]:
+        """Labels of each source in this process's batches of a step; empty without weights."""
+        return self.order.labels_by_source(self._own_rows(step).ravel(), batches)
 
     def in_order(self, max_tokens: int) -> list[Batch]:
         """Whole batches in a fixed shuffled order with about `max_tokens` labels (at least one): for validation."""
@@ -82,9 +111,10 @@ class TrainingData:
             for at in range(0, count, size)
         ]
 
-    def names(self, batches: list[Batch], limit: int = 8) -> list[str]:
-        """Origins of the documents in these batches, for messages."""
-        wanted = sorted({document for batch in batches for document in batch.documents})
+    def names(self, step: int, limit: int = 8) -> list[str]:
+        """Origins of the documents in a step, over all processes, for messages."""
+        whole_step = packing.batch_of(self.store, self.rows, self.rows_of_step(step), self.pad_id)
+        wanted = sorted(set(whole_step.documents))
         origins = [
             about["origin"]
             for index, about in enumerate(self.store.origins())

@@ -13,6 +13,7 @@ from whet.models.build import load_model, new_model
 from whet.models.decoder import Decoder
 from whet.models.shape import Shape
 from whet.recipe.schema import Recipe
+from whet.train.world import World
 
 COMPILE_FROM_FLOPS = 3e13
 """Compiling takes about 20 s and saves about a quarter of the time: shorter training does not pay for it."""
@@ -21,13 +22,15 @@ COMPILE_FROM_FLOPS = 3e13
 class Machine:
     """The device and how it is used. Raises WhetError if the recipe asks for what is not there."""
 
-    def __init__(self, recipe: Recipe, plan: dict[str, Any]) -> None:
-        self.device = hardware.choose_device(recipe.device)
+    def __init__(self, recipe: Recipe, plan: dict[str, Any], world: World) -> None:
+        self.world, self.kind = world, recipe.sharding or "ddp"
+        self.device = hardware.choose_device(recipe.device, world.launch.local_rank)
         self.precision, why = hardware.choose_precision(recipe.precision, self.device)
         self.compile, self.compile_reason = self._choose_compile(recipe.compile, plan)
         self.summary = (
             f"on {self.device.type} in {self.precision} ({why}), "
             f"compile {'on' if self.compile else 'off'} ({self.compile_reason})"
+            + (f", {world.size} processes ({self.kind})" if world.size > 1 else "")
         )
         hardware.keep_freed_memory(self.device)
         self._shape = Shape(**plan["model"])
@@ -69,4 +72,6 @@ class Machine:
             "precision": self.precision,
             "compile": self.compile,
             "threads": torch.get_num_threads(),
+            "processes": self.world.size,
+            "sharding": self.kind if self.world.size > 1 else None,
         }

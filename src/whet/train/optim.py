@@ -16,6 +16,7 @@ from torch import nn
 
 from whet.models.decoder import Decoder
 from whet.recipe.schema import Stage
+from whet.train.sharding import like, whole
 
 Named = list[tuple[str, nn.Parameter]]
 
@@ -74,6 +75,11 @@ class Optimizer:
             for group in part.param_groups:
                 group["lr"] = rate
             part.step()
+        self.forget_gradients()
+
+    def forget_gradients(self) -> None:
+        """Free them without an update."""
+        for part in self.parts:
             part.zero_grad(set_to_none=True)
 
     def state_tensors(self) -> dict[str, torch.Tensor]:
@@ -99,7 +105,7 @@ class Optimizer:
             name, _, what = key.rpartition("/")
             weight = weights[name]
             # Also the step count: fused AdamW keeps it where the weight is.
-            owner[id(weight)].state[weight][what] = value.to(weight.device, copy=True)
+            owner[id(weight)].state[weight][what] = like(value, weight)
 
 
 def rate_share(stage: Stage, step: int, steps: int) -> float:
@@ -125,7 +131,7 @@ def gradient_tensors(optimizer: Optimizer) -> Iterator[torch.Tensor]:
 
 def clip(optimizer: Optimizer, largest: float | None) -> float:
     """Global gradient norm before clipping; scales the gradients if it exceeds `largest`."""
-    norm = torch.nn.utils.get_total_norm(list(gradient_tensors(optimizer)))
+    norm = whole(torch.nn.utils.get_total_norm(list(gradient_tensors(optimizer))))
     if largest is not None:
         torch.nn.utils.clip_grads_with_norm_([weight for _, weight in optimizer.parameters], largest, norm)
     return float(norm)

@@ -9,6 +9,7 @@ other settings is refused, naming them, unless forced.
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 import torch
 
 from whet import hardware, store
+from whet.cards import gather as cards
+from whet.cards.model import model_card
 from whet.errors import ArtefactError, Stopped
 from whet.fill_in_the_middle import arranger_for, outcomes_told
 from whet.models.build import save_model
@@ -30,13 +33,21 @@ from whet.text import tokenizer as tokenizers
 from whet.text.tokenizer import Tokenizer
 from whet.train import state
 from whet.train.data import TrainingData
-from whet.train.guards import StopRequest
+from whet.train.guards import FIRST_SCALE, StopRequest
 from whet.train.log import StageLog
 from whet.train.loop import Loop
 from whet.train.machine import Machine
 from whet.train.optim import Optimizer
+from whet.train.profiling import recorder as profiling
+from whet.train.profiling.recorder import Profiler, Watch
+from whet.train.sharding import Sharding
+from whet.train.world import ALONE, World
 
 KIND = "model"
+WITHOUT_EFFECT = {
+    "data", "name", "keep", "log_every", "save_every", "batch_size", "accumulation"
+}  # fmt: skip
+"""Keys of a stage that do not decide what it learns: the data and the rows of a step stand in by themselves."""
 DIFFERENCES = {
     "data": "its prepared tokens changed (material, cleaning, split or tokenizer)",
     "starts_from": "the stage before it changed",
@@ -50,22 +61,35 @@ def run(
     prepared: store.Artefact,
     plan: dict[str, Any],
     reporter: Reporter,
+    world: World = ALONE,
     *,
     force: bool = False,
+    profile: bool = False,
 ) -> list[store.Artefact]:
-    """Train every stage in order and return their model artefacts.
+    """Train every stage in order and return their model artefacts. Every process of `world` calls it.
+
+    `profile` records a few steps of each stage.
 
     Raises Stopped, with everything saved, when asked to stop.
     """
-    machine = Machine(recipe, plan)
+    machine = Machine(recipe, plan, world)
     models: list[store.Artefact] = []
     for stage, planned in zip(recipe.stages, plan["stages"], strict=True):
         before = models[-1] if models else None
         training = StageTraining(
-            recipe, stage, planned, folder / "stages" / stage.name, prepared, before, machine, reporter
+            recipe,
+            stage,
+            planned,
+            folder / "stages" / stage.name,
+            prepared,
+            before,
+            machine,
+            reporter,
+            profile,
         )
-        if force:
+        if force and world.leads:
             training.forget()
+        world.wait()
         models.append(training.finished_before() or training.train())
     return models
 
@@ -82,6 +106,7 @@ class StageTraining:
     before: store.Artefact | None
     machine: Machine
     reporter: Reporter
+    profile: bool = False
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -91,11 +116,15 @@ class StageTraining:
         return {
             "schema": SCHEMA_VERSION,
             "model": self.recipe.model.model_dump(exclude={"size"}),
-            "stage": self.stage.model_dump(exclude={"data", "name", "keep", "log_every", "save_every"}),
+            "stage": self.stage.model_dump(exclude=WITHOUT_EFFECT),
+            "rows_per_step": self.recipe.rows_per_step(self.stage),
             "seed": self.recipe.seed,
             "precision": self.recipe.precision,
+            "weights": list(self.stage.weights.values()),
             "data": store.content_hash(data),
-            "starts_from": store.content_hash(self.before.files) if self.before else "nothing",
+            "starts_from": store.content_hash(cards.without_card(self.before.files))
+            if self.before
+            else "nothing",
         }
 
     @cached_property
@@ -124,41 +153,69 @@ class StageTraining:
         done = store.fresh(self.folder / KIND, KIND, self.key, self.reporter.notice)
         if done:
             self.reporter.say(f"train {self.stage.name}: finished before, {done.folder} is used as it is")
+            if self.profile:
+                self.reporter.notice(
+                    f"stage {self.stage.name}: nothing was trained, so nothing was profiled; --force trains it again"
+                )
         return done
 
     def train(self) -> store.Artefact:
         """Train to the end, resuming what was begun. Raises Stopped after saving, when asked to stop."""
         known_notices = len(self.reporter.notices)
-        store.write_json(self.folder / "settings.json", self.settings)
+        if self.world.leads:
+            store.write_json(self.folder / "settings.json", self.settings)
         self.reporter.say(f"train {self.stage.name}: {self.machine.summary}")
-        torch.manual_seed(self.recipe.seed)
+        torch.manual_seed(self.recipe.seed + self.world.rank)
         decoder = self.machine.model(self.recipe.seed, self.before, self.tokenizer.special_ids)
         check(decoder)
         if self.stage.gradient_checkpointing:
             decoder.use_gradient_checkpointing()
+        sharding = Sharding(decoder, self.world, self.machine.kind)
         optimizer = Optimizer(decoder, self.stage)
         progress = self._resume(decoder, optimizer)
         if self.machine.compile:
             decoder.compile()
-        stopped_by = self._loop(decoder, optimizer, progress)
+        stopped_by = self._loop(decoder, optimizer, progress, sharding)
         if stopped_by:
             raise Stopped(
                 f"{stopped_by}: saved at step {progress.step:,} of {self.planned['steps']:,} in stage {self.stage.name}",
                 where=str(self.folder / "checkpoints"),
                 fix="the same command goes on from here",
             )
-        return self._finish(decoder, progress, known_notices)
+        weights = state.weights_of(decoder, self.world)
+        if self.world.leads:
+            if self.world.size > 1:  # they were in parts, or wrapped: the result is a plain model
+                decoder = self.machine.model(self.recipe.seed, self.before, self.tokenizer.special_ids)
+                state.load_weights(weights, decoder)
+            self._finish(decoder, progress, known_notices)
+        self.world.wait()
+        return store.open_artefact(self.folder / KIND, KIND, verify=False)
+
+    @property
+    def world(self) -> World:
+        """The processes that train together."""
+        return self.machine.world
 
     def _resume(self, decoder: Decoder, optimizer: Optimizer) -> state.Progress:
         checkpoints = self.folder / "checkpoints"
-        store.sweep(checkpoints)
-        store.sweep(self.folder)
-        progress = state.restore(checkpoints, decoder, optimizer, self.key, self.reporter)
+        if self.world.leads:
+            store.sweep(checkpoints)
+            store.sweep(self.folder)
+        self.world.wait()
+        progress = state.restore(checkpoints, decoder, optimizer, self.key, self.reporter, self.world)
+        split = [self.stage.batch_size, self.stage.accumulation, self.world.size]
         if progress is None:
-            return state.Progress()
+            scale = FIRST_SCALE if decoder.precision == "fp16" else 1.0
+            return state.Progress(split=split, loss_scale=scale)
         self.reporter.say(
             f"train {self.stage.name}: resumed at step {progress.step:,} of {self.planned['steps']:,}"
         )
+        if progress.split != split:
+            self.reporter.notice(
+                f"stage {self.stage.name}: resumed at step {progress.step:,} with {_times(split)} rows a step instead of "
+                f"{_times(progress.split)} (batch_size x accumulation x processes): the same rows, sums rounded differently"
+            )
+            progress.split = split
         return progress
 
     def _data(self) -> dict[str, TrainingData]:
@@ -174,12 +231,16 @@ class StageTraining:
                 pad_id=self.tokenizer.special_ids["pad"],
                 seed=self.recipe.seed,
                 arranger=arranger if side == "train" else None,
+                launch=self.world.launch,
+                held_out=side != "train",
             )
             for side in ("train", "validation")
             if self.prepared.files[f"{self.stage.name}/{side}/tokens.bin"]["bytes"]
         }
 
-    def _loop(self, decoder: Decoder, optimizer: Optimizer, progress: state.Progress) -> str | None:
+    def _loop(
+        self, decoder: Decoder, optimizer: Optimizer, progress: state.Progress, sharding: Sharding
+    ) -> str | None:
         """Run the loop; what asked it to stop early, if anything did."""
         data, checkpoints = self._data(), self.folder / "checkpoints"
         if "validation" not in data:
@@ -188,14 +249,18 @@ class StageTraining:
             )
 
         def save() -> None:
-            state.save(checkpoints, decoder, optimizer, progress, self.key)
-            state.prune(checkpoints, self.stage.keep)
+            state.save(checkpoints, decoder, optimizer, progress, self.key, self.world)
+            if self.world.leads:
+                state.prune(checkpoints, self.stage.keep)
 
         task = self.reporter.task(f"train {self.stage.name}", self.planned["steps"], initial=progress.step)
-        with StageLog(self.folder, progress.step) as log, StopRequest() as stop, task as shown:
+        log = StageLog(self.folder, progress.step) if self.world.leads else nullcontext()
+        watching = self._watch(decoder, optimizer, progress)
+        with log as written, StopRequest() as stop, task as shown, watching as watch:
 
             def record(line: dict[str, Any]) -> None:
-                log.write(line)
+                if written is not None:
+                    written.write(line)
                 self.reporter.event("train", stage=self.stage.name, **line)
 
             loop = Loop(
@@ -207,11 +272,14 @@ class StageTraining:
                 training=data["train"],
                 validation=data.get("validation"),
                 progress=progress,
+                sharding=sharding,
                 log=record,
+                notice=self.reporter.notice,
                 save=save,
-                save_best=lambda: state.save_best(self.folder, decoder, progress, self.key),
+                save_best=lambda: state.save_best(self.folder, decoder, progress, self.key, self.world),
+                watch=watch,
             )
-            return None if loop.run(shown, stop) else stop.asked
+            return None if loop.run(shown, stop) else stop.asked or "another process"
 
     def _outcomes(self, steps: int) -> dict[str, Any] | None:
         """Said and for the record: what fill-in-the-middle did to the pieces trained on."""
@@ -223,7 +291,36 @@ class StageTraining:
         )
         return found.as_dict()
 
-    def _finish(self, decoder: Decoder, progress: state.Progress, known_notices: int) -> store.Artefact:
+    def _watch(self, decoder: Decoder, optimizer: Optimizer, progress: state.Progress) -> Watch:
+        """What looks on while the loop runs: the profiler, if it was asked for."""
+        if not (self.profile and self.world.leads):
+            return Watch()
+        return Profiler(
+            folder=self.folder / profiling.KIND,
+            key=self.key,
+            steps_left=self.planned["steps"] - progress.step,
+            decoder=decoder,
+            optimizer=optimizer,
+            setting=profiling.Setting(
+                stage=self.stage.name,
+                summary=self.machine.summary,
+                flops_per_token=self.planned["flops"] / self.planned["tokens"],
+                head_flops_per_token=6.0 * sum(weight.numel() for weight in decoder.head.parameters()),
+                peak_flops=lambda: self.machine.peak_flops,
+            ),
+            done=self._profiled,
+        )
+
+    def _profiled(self, record: dict[str, Any]) -> None:
+        folder, first, last = self.folder / profiling.KIND, record["first_step"], record["last_step"]
+        steps = f"steps {first} to {last} were" if first < last else f"step {first} was"
+        self.reporter.say(f"train {self.stage.name}: {steps} profiled, see {folder}/profile.html")
+        self.reporter.notice(
+            f"stage {self.stage.name}: {steps} profiled, which slows them; the tokens per second include them"
+        )
+        self.reporter.event("profiled", folder=str(folder), **record)
+
+    def _finish(self, decoder: Decoder, progress: state.Progress, known_notices: int) -> None:
         """Write the stage's result as a model folder."""
         best = state.load_best(self.folder, decoder, self.key) if self.stage.result == "best" else None
         speed = progress.tokens / max(1e-9, progress.seconds)
@@ -238,24 +335,54 @@ class StageTraining:
             "best_validation_loss": progress.best_loss,
             "result_step": best.step if best else progress.step,
             "peak_flops_per_s": self.machine.peak_flops,
-            "peak_share": speed * flops_per_token / self.machine.peak_flops,
+            "peak_share": speed * flops_per_token / (self.machine.peak_flops * self.world.size),
+            "skipped_steps": [step + 1 for step in progress.skipped],
+            "loss_scale_overflows": progress.overflows,
             "memory_peak_bytes": hardware.memory_peak_bytes(self.machine.device),
             "environment": self.machine.environment(),
+            "machine": hardware.describe(self.machine.device),
             "compile": self.machine.compile_reason,
             "fill_in_the_middle": self._outcomes(progress.step),
+            "mix": realised_mix(self.stage.weights, progress.tokens_by_source),
             "notices": self.reporter.notices[known_notices:],
         }
         with store.staged(self.folder / KIND, kind=KIND, key=self.key, record=record) as work:
             save_model(decoder, work)
             for file in (self.prepared.folder / "tokenizer").iterdir():
                 shutil.copy2(file, work / file.name)
+            facts = cards.gather(self.recipe, self.folder.parents[1], until=record)
+            store.write_text(work / cards.README, model_card(facts))
         self.reporter.say(
             f"train {self.stage.name}: {amount(progress.tokens)} tokens in {duration(progress.seconds)}, "
             f"{amount(speed, 'tok/s')}, {record['peak_share']:.0%} of the measured matmul peak; "
             f"model in {self.folder / KIND}"
         )
+        if record["mix"]:
+            self.reporter.say(f"train {self.stage.name}: learned tokens were {_mix_told(record['mix'])}")
         self.reporter.event("trained", **record)
-        return store.open_artefact(self.folder / KIND, KIND, verify=False)
+
+
+def _times(split: list[int]) -> str:
+    return " x ".join(map(str, split))
+
+
+def realised_mix(weights: dict[str, float], tokens: list[int]) -> list[dict[str, Any]]:
+    """Of each source, its wanted share and what was learned of it; empty without weights."""
+    return [
+        {
+            "source": name,
+            "weight_share": weight / sum(weights.values()),
+            "tokens": own,
+            "share": own / sum(tokens),
+        }
+        for (name, weight), own in zip(weights.items(), tokens, strict=True)
+    ]
+
+
+def _mix_told(mix: list[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{part['share']:.1%} from {part['source']} (wanted {part['weight_share']:.1%})" for part in mix
+    )
 
 
 def _require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:

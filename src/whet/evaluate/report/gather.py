@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from whet import __version__, hardware, store
+from whet.cards.gather import without_card
 from whet.errors import ArtefactError
 from whet.evaluate.report import render
 from whet.recipe.schema import Recipe, Stage
@@ -65,7 +66,7 @@ def _open(folder: Path, kind: str) -> store.Artefact | None:
 def _listed(item: store.Artefact, folder: Path) -> dict[str, Any]:
     return {
         "path": item.folder.relative_to(folder).as_posix(),
-        "sha256": store.content_hash(item.files),
+        "sha256": store.content_hash(without_card(item.files)),
         "bytes": item.size_bytes,
     }
 
@@ -96,11 +97,13 @@ def _stage(stage: Stage, planned: dict[str, Any], model: store.Artefact, folder:
         "optimizer": stage.optimizer,
         "schedule": stage.schedule,
         "learning_rate": stage.learning_rate,
-        "batch_rows": stage.batch_size * stage.accumulation,
+        "batch_rows": planned["rows_per_step"],
         "sequence_length": stage.sequence_length,
         "best_step": record["best_step"],
         "fill_in_the_middle": record.get("fill_in_the_middle"),
         "epochs": planned["epochs"],
+        "mix": record.get("mix", []),
+        "curriculum": stage.curriculum.model_dump() if stage.curriculum else None,
         "log": [line for line in lines if "loss" in line],
         "validation": [
             {"step": line["step"], "tokens": line["tokens"], "loss": line["validation_loss"]}

@@ -69,10 +69,17 @@ def training(data: Mapping[str, Any]) -> Training | None:
     peak = number(data, "train", "peak_flops_per_s")
     return Training(
         stages=[_stage(stage) for stage in stages],
-        facts=[(label, [write(stage) for stage in stages]) for label, write in FACTS],
+        facts=_facts(stages),
         model=_model(part(data, "plan")),
         peak=flops(peak) if peak is not None else "",
     )
+
+
+def _facts(stages: list[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Every fact; those that few runs have only where a stage has one."""
+    always = [(label, [write(stage) for stage in stages]) for label, write in FACTS]
+    rare = [(label, [write(stage) for stage in stages]) for label, write in RARE_FACTS]
+    return [*always, *((label, values) for label, values in rare if set(values) != {ABSENT})]
 
 
 def _model(plan: Mapping[str, Any]) -> str:
@@ -196,6 +203,24 @@ def _batch(stage: Mapping[str, Any]) -> str:
     return ABSENT if rows is None or length is None else f"{whole(rows)} × {whole(length)} tokens"
 
 
+def _mix(stage: Mapping[str, Any]) -> str:
+    """What was learned of each source, beside what was wanted."""
+    sources = [
+        f"{share(number(one, 'share'))} {text(one, 'source')} (wanted {share(number(one, 'weight_share'))})"
+        for one in parts(stage, "mix")
+    ]
+    return ", ".join(sources) or ABSENT
+
+
+def _curriculum(stage: Mapping[str, Any]) -> str:
+    about = part(stage, "curriculum")
+    if not about:
+        return ABSENT
+    return (
+        f"by {text(about, 'by')}, {_whole(about, 'bands')} bands, for {_whole(about, 'epochs')} of the epochs"
+    )
+
+
 FACTS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("Optimiser", lambda stage: text(stage, "optimizer") or ABSENT),
     ("Schedule", lambda stage: text(stage, "schedule") or ABSENT),
@@ -210,4 +235,9 @@ FACTS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("Peak memory", lambda stage: memory(number(stage, "peak_memory_bytes"))),
     ("Compiled", lambda stage: text(stage, "compile") or ABSENT),
     ("Best validation loss", lambda stage: decimal(number(_best(stage), "loss"), 3)),
+)
+
+RARE_FACTS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("Tokens by source", _mix),
+    ("Easy rows first", _curriculum),
 )

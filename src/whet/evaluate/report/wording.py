@@ -6,32 +6,14 @@ Escaping is not done here: the template engine does that to everything.
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import datetime
 
 from whet.evaluate.report.fields import Estimate
+from whet.text.visible import visible as visible
 
 ABSENT = "–"
 MINUS = "−"
 SPACE = "\N{NO-BREAK SPACE}"
-JOINERS = "\u200c\u200d"
-"""Persian, Indic scripts and emoji need them and they move nothing, so they alone stay as they are."""
-
-
-def visible(raw: str, keep: str = "") -> str:
-    """The text with every character that hides or reorders something spelled out; `keep` stays as it is."""
-    return "".join(char if char in keep else _spelled(char) for char in raw)
-
-
-def _spelled(char: str) -> str:
-    code = ord(char)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\N{SYMBOL FOR DELETE}"
-    if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and char not in JOINERS:
-        return f"⟨U+{code:04X}⟩"
-    return char
 
 
 def count(value: float | None) -> str:
