@@ -200,11 +200,11 @@ def _opened(folder: Path, files: ExitStack) -> dict[str, WeightsFile]:
     names = sorted(set(index.values()))
     if len(names) > limits.WEIGHTS_FILES:
         raise ArtefactError(f"names {len(names):,} files; the most is {limits.WEIGHTS_FILES:,}", where=where)
-    found: dict[str, WeightsFile] = {}
     for name in names:
         if not name.endswith(".safetensors"):
             raise ArtefactError(f"names {name[:80]!r}, which is no .safetensors file", where=where)
-        file = files.enter_context(WeightsFile(folder, name))
+    found: dict[str, WeightsFile] = {}
+    for name, file in {name: files.enter_context(WeightsFile(folder, name)) for name in names}.items():
         listed = {tensor for tensor, at in index.items() if at == name}
         if listed != file.tensors.keys():
             wrong = sorted(listed ^ file.tensors.keys())

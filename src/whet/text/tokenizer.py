@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from whet import limits, untrusted
 from whet.errors import DataError
 from whet.store import file_hash, write_json
-from whet.text.tokenizer_bounds import panics_said, require_bounded
+from whet.text.tokenizer_bounds import data_errors, require_bounded
 
 if TYPE_CHECKING:
     import tokenizers
@@ -76,18 +76,18 @@ class Tokenizer:
     def encode_documents(self, texts: Sequence[str]) -> list[list[int]]:
         """`<bos>` text `<eos>` for every text; special strings inside a text stay ordinary text."""
         bos, eos = self.special_ids["bos"], self.special_ids["eos"]
-        with panics_said("tokenizer.json"):
+        with data_errors("tokenizer.json"):
             encoded = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [[bos, *item.ids, eos] for item in encoded]
 
     def encode_prompt(self, text: str) -> list[int]:
         """`<bos>` text: the same ids that a document beginning with this text is trained on."""
-        with panics_said("tokenizer.json"):
+        with data_errors("tokenizer.json"):
             return [self.special_ids["bos"], *self.backend.encode(text, add_special_tokens=False).ids]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids, special tokens left out; bytes that are not UTF-8 become U+FFFD."""
-        with panics_said("tokenizer.json"):
+        with data_errors("tokenizer.json"):
             return self.backend.decode(list(ids), skip_special_tokens=True)
 
     def token_contents(self) -> list[bytes]:
@@ -243,10 +243,11 @@ def _backend(file: Path) -> tokenizers.Tokenizer:
             where=str(file),
             fix="point tokenizer.path at a saved tokenizer's folder",
         )
-    raw = untrusted.read_inside(file.parent, file.name, limits.TOKENIZER_BYTES)
+    with data_errors(str(file)):
+        raw = untrusted.read_inside(file.parent, file.name, limits.TOKENIZER_BYTES)
     if raw.count(b",") > limits.TOKENIZER_VALUES:
         raise DataError(f"more than {limits.TOKENIZER_VALUES:,} values", where=str(file))
-    with panics_said(str(file)):
+    with data_errors(str(file)):
         try:
             backend = Backend.from_buffer(raw)
         except Exception as error:  # the Rust side raises bare ones
@@ -289,7 +290,8 @@ def _roles(backend: tokenizers.Tokenizer, config: Path) -> dict[str, int]:
 def _settings(config: Path) -> dict[str, Any]:
     if not config.exists():
         return {}
-    values = untrusted.settings_inside(config.parent, config.name)
+    with data_errors(str(config)):
+        values = untrusted.settings_inside(config.parent, config.name)
     if values.get("auto_map"):
         raise DataError("auto_map names code of the tokenizer's own, which is never run", where=str(config))
     return values

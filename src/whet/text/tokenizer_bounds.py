@@ -13,17 +13,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from whet import limits
-from whet.errors import DataError
+from whet.errors import ArtefactError, DataError
 
 if TYPE_CHECKING:
     import tokenizers
 
 
 @contextmanager
-def panics_said(where: str) -> Iterator[None]:
-    """The library's panics, which are not even an `Exception`, as a DataError."""
+def data_errors(where: str) -> Iterator[None]:
+    """Refused files, and the library's panics (which are not even an `Exception`), as a DataError."""
     try:
         yield
+    except ArtefactError as error:
+        raise DataError(error.what, where=error.where, fix=error.fix) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
