@@ -39,7 +39,6 @@ CALLS = {
     "transformers.pipeline", "huggingface_hub.snapshot_download", "huggingface_hub.hf_hub_download",
 }  # fmt: skip
 METHODS = {"extractall", "unpack_archive"}
-LOADERS = {"load", "open_memmap"}
 WEIGHTS = ("Model", "ForCausalLM", "LMHeadModel")
 
 ALLOWED = {
@@ -87,12 +86,7 @@ class Finder(ast.NodeVisitor):
         name, given = self._name(node.func), {word.arg: word.value for word in node.keywords if word.arg}
         last = name.rpartition(".")[2]
         self._keywords(given)
-        if (
-            name.startswith("numpy.")
-            and last in LOADERS
-            and not _is(given.get("allow_pickle"), False)
-            and last == "load"
-        ):
+        if name == "numpy.load" and not _is(given.get("allow_pickle"), False):
             self.found.append("numpy.load without allow_pickle=False")
         if last == "from_pretrained":
             self._from_pretrained(name, given)
