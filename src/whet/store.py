@@ -132,6 +132,8 @@ def read_json(path: Path) -> Any:
 
 def _read(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise ArtefactError("is no regular file", where=str(path))
         if path.stat().st_size > limits.MANIFEST_BYTES:
             raise ArtefactError("larger than any file of this kind", where=str(path))
         return path.read_bytes().decode("utf-8")
@@ -306,7 +308,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 def _is_manifest(body: dict[str, Any]) -> bool:
     """Whether it has the shape of a manifest, and names files below its folder only."""
-    kinds = {"kind": str, "key": str, "record": dict, "files": dict}
+    kinds = {"schema": int, "kind": str, "key": str, "record": dict, "files": dict}
     if not all(isinstance(body.get(name), kind) for name, kind in kinds.items()):
         return False
     return all(

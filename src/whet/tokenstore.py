@@ -43,6 +43,15 @@ def _index(path: Path) -> Int64:
         raise ArtefactError(f"not a row of int64 numbers: {error}", where=str(path), fix=_AGAIN) from error
 
 
+def _largest(path: Path, dtype: np.dtype[Any]) -> int:
+    """The largest id in a file; -1 if it is empty. Read in parts, so that no map of it counts as memory."""
+    largest = -1
+    with path.open("rb") as file:
+        while len(part := np.fromfile(file, dtype, 2**20)):
+            largest = max(largest, int(part.max()))
+    return largest
+
+
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
     """The smallest of uint16 and uint32 that holds every id."""
     return np.dtype("<u2") if vocab_size <= 2**16 else np.dtype("<u4")
@@ -61,15 +70,18 @@ class TokenStore:
     def open(cls, folder: Path, vocab_size: int) -> TokenStore:
         """Map the files of a split; the artefact's hashes have been checked by `store.open_artefact`.
 
-        Raises ArtefactError if their sizes do not agree (another vocabulary, or never finished).
+        Raises ArtefactError if their sizes do not agree (another vocabulary, or never finished), and for ids
+        beyond the vocabulary.
         """
         offsets, text_bytes = (_index(folder / f"{name}.npy") for name in ("offsets", "text_bytes"))
         path, dtype = folder / "tokens.bin", token_dtype(vocab_size)
-        size_bytes = path.stat().st_size
-        tokens = np.memmap(path, dtype, "r") if size_bytes // dtype.itemsize else np.zeros(0, dtype)
-        fits = size_bytes == offsets[-1] * dtype.itemsize if len(offsets) else False
-        if not fits or offsets[0] or len(text_bytes) != len(offsets) - 1 or np.any(np.diff(offsets) < 0):
+        claimed = offsets[-1] * dtype.itemsize if len(offsets) else -1
+        ordered = len(offsets) == len(text_bytes) + 1 and not offsets[0] and np.all(np.diff(offsets) >= 0)
+        if not ordered or path.stat().st_size != claimed:
             raise ArtefactError("the files of this split do not fit together", where=str(folder), fix=_AGAIN)
+        tokens = np.memmap(path, dtype, "r") if claimed else np.zeros(0, dtype)
+        if _largest(path, dtype) >= vocab_size:
+            raise ArtefactError(f"an id beyond the vocabulary of {vocab_size:,}", where=str(path), fix=_AGAIN)
         return cls(tokens, offsets, text_bytes, folder)
 
     def __len__(self) -> int:
