@@ -66,6 +66,7 @@ def run(
         if force:
             training.forget()
         models.append(training.finished_before() or training.train())
+        training.require_not_asked_late()
     return models
 
 
@@ -81,6 +82,7 @@ class StageTraining:
     before: store.Artefact | None
     machine: Machine
     reporter: Reporter
+    asked_late: str | None = None
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -148,6 +150,15 @@ class StageTraining:
             )
         return self._finish(decoder, progress, known_notices)
 
+    def require_not_asked_late(self) -> None:
+        """Raise Stopped if the request came in the last step: the stage is finished, what follows is not begun."""
+        if self.asked_late:
+            raise Stopped(
+                f"{self.asked_late}: stage {self.stage.name} is finished",
+                where=str(self.folder / KIND),
+                fix="the same command goes on from here",
+            )
+
     def _resume(self, decoder: Decoder, optimizer: Optimizer) -> state.Progress:
         checkpoints = self.folder / "checkpoints"
         store.sweep(checkpoints)
@@ -206,7 +217,9 @@ class StageTraining:
                 save=save,
                 save_best=lambda: state.save_best(self.folder, decoder, progress, self.key),
             )
-            return None if loop.run(shown, stop) else stop.asked
+            ended = loop.run(shown, stop)
+            self.asked_late = stop.asked if ended else None
+            return None if ended else stop.asked
 
     def _finish(self, decoder: Decoder, progress: state.Progress, known_notices: int) -> store.Artefact:
         """Write the stage's result as a model folder."""
