@@ -72,9 +72,19 @@ INTERRUPTIONS = {
     "first step of stage two": ("train", "second", 1),
     "stage two": ("train", "second", 5),
 }
-CASES = [(where, how) for where in INTERRUPTIONS for how in ("signal", "abandon")]
-# Between stages nothing waits for signals: one ends the process there, which is to abandon it.
-CASES.remove(("between the stages", "signal"))
+FAST = {
+    ("stage one", "signal"),
+    ("last step of stage one", "signal"),
+    ("between the stages", "abandon"),
+    ("stage two", "abandon"),
+}
+CASES = [
+    pytest.param(where, how, marks=() if (where, how) in FAST else pytest.mark.slow)
+    for where in INTERRUPTIONS
+    for how in ("signal", "abandon")
+    # Between stages nothing waits for signals: one ends the process there, which is to abandon it.
+    if (where, how) != ("between the stages", "signal")
+]
 
 
 @pytest.mark.parametrize(("where", "how"), CASES)
