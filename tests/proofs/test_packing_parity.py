@@ -281,9 +281,9 @@ def test_validation_packed_is_validation_alone(family: str) -> None:
     model.model.train()
     batch = row()
     apart = alone(batch)
-    alone = Sharding(model, ALONE, "ddp")
-    packed = validation_loss(model, Pretrain(), [batch], alone)
-    assert packed == pytest.approx(validation_loss(model, Pretrain(), apart, alone), abs=1e-5)
+    one = Sharding(model, ALONE, "ddp")
+    packed = validation_loss(model, Pretrain(), [batch], one)
+    assert packed == pytest.approx(validation_loss(model, Pretrain(), apart, one), abs=1e-5)
     assert model.model.training
 
 
