@@ -12,6 +12,7 @@ import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def training_figures(stage: Path, record: dict[str, Any], everything_s: float) -
     """Steady seconds per step, what the first steps took beyond it, and where all seconds went."""
     lines = store.read_json_lines(stage / "log.jsonl")
     clock = [0.0, *(line["seconds"] for line in lines if "loss" in line)]
-    steps = [after - before for before, after in zip(clock, clock[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(clock)]
     steady = statistics.median(steps[WARM_UP_STEPS:] or steps)
     first = steps[:WARM_UP_STEPS]
     warm_up_s = max(0.0, sum(first) - steady * len(first))
