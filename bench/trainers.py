@@ -178,12 +178,14 @@ def _figures(
     }
 
 
-def _named(live: list[Contender], name: str) -> Contender:
-    return next((contender for contender in live if contender.job.name == name), live[0])
+def _named(live: list[Contender], name: str) -> Contender | None:
+    return next((contender for contender in live if contender.job.name == name), None)
 
 
-def _ratios(mine: Contender, theirs: Contender) -> list[float]:
-    """Speed over speed, round by round; disturbed rounds are left out unless all are."""
+def _ratios(mine: Contender | None, theirs: Contender | None) -> list[float]:
+    """Speed over speed, round by round; disturbed rounds are left out unless all are. None without the other."""
+    if mine is None or theirs is None:
+        return []
     pairs = list(zip(mine.turns[1:], theirs.turns[1:], strict=True))
     quiet = [pair for pair in pairs if max(turn["others_share"] for turn in pair) < LIMIT]
     return [(a["labels"] / a["seconds"]) / (b["labels"] / b["seconds"]) for a, b in quiet or pairs]
