@@ -10,7 +10,6 @@ import pytest
 
 from whet.prepare.duplicates import (
     MIN_SHINGLES,
-    SHINGLE_WORDS,
     DuplicateIndex,
     Twin,
     band_length,

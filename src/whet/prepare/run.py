@@ -100,7 +100,7 @@ def prepared_key(recipe: Recipe) -> str:
             "data": data,
             "plugins": _plugins(recipe),
             "code": store.code_hash("prepare", "sources", "cleaning", "text", "tokenstore", "records"),
-            "libraries": store.versions("tokenizers", "datasketch", "numpy"),
+            "libraries": store.versions("tokenizers", "numpy"),
         }
     )
 
