@@ -68,10 +68,8 @@ def signature(shingles: Hashes) -> Signature:
 def band_keys(entries: Signature, length: int) -> list[int]:
     """One 64-bit number (signed, as SQLite has them) for every `length` entries."""
     bands = entries[: ENTRIES // length * length].reshape(-1, length).astype(np.uint64)
-    keys = np.arange(1, len(bands) + 1, dtype=np.uint64)
-    for column in bands.T:
-        keys = _mixed((keys ^ column) * np.uint64(_BASE))
-    numbers: list[int] = keys.view(np.int64).tolist()
+    number = np.arange(1, len(bands) + 1, dtype=np.uint64) * _MIX
+    numbers: list[int] = _mixed(bands @ _powers()[0][1 : length + 1] + number).view(np.int64).tolist()
     return numbers
 
 
