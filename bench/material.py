@@ -26,7 +26,7 @@ REPLACED, NEW, EDITS = 1 / 10, 1 / 300, 1 / 150
 MEDIAN_WORDS, SIGMA, MOST_WORDS = 700, 1.0, 20_000
 STRETCH_WORDS = 400
 """About how many words stand together as they do in the library."""
-FILE_BYTES = 200_000_000
+FILE_BYTES = 50_000_000
 _WORDS = re.compile(r"\s*(?:\w+|[^\w\s])")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from whet.prepare import signatures
 from whet.prepare.duplicates import (
     FOUND_SHARE,
     MIN_SHINGLES,
@@ -16,7 +17,6 @@ from whet.prepare.duplicates import (
     Twin,
     band_length,
 )
-from whet.prepare import signatures
 from whet.prepare.signatures import ENTRIES, SHINGLE_WORDS, band_keys, shingle_hashes, signature
 from whet.records import Document
 

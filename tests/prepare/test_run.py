@@ -304,7 +304,7 @@ class TestDuplicates:
         apart = {
             seed
             for seed in range(60)
-            if split.side(f"a/{seed}.txt", 42, 0.2, 0.2) != split.side(f"b/twin{seed}.txt", 42, 0.2, 0.2)
+            if split.Sides(42, 0.2, 0.2)[f"a/{seed}.txt"] != split.Sides(42, 0.2, 0.2)[f"b/twin{seed}.txt"]
         }
         assert {f"b/twin{seed}.txt" for seed in range(60) if seed not in apart} == set(two)
         for origin, (name, _) in two.items():
@@ -486,14 +486,16 @@ def test_a_stage_whose_held_out_documents_all_have_twins_elsewhere_says_so(tmp_p
     held_out = [
         f"b/{seed}.txt"
         for seed in range(40)
-        if split.side(f"b/{seed}.txt", 42, 0.0, 0.15) == "test" != split.side(f"a/{seed}.txt", 42, 0.0, 0.15)
+        if split.Sides(42, 0.0, 0.15)[f"b/{seed}.txt"]
+        == "test"
+        != split.Sides(42, 0.0, 0.15)[f"a/{seed}.txt"]
     ]
     plant(tmp_path, {name: prose(int(name[2:-4])) for name in held_out})
     plant(tmp_path, {f"b/own{seed}.txt": prose(1000 + seed) for seed in range(9)})
     own = [f"b/own{seed}.txt" for seed in range(9)]
     assert held_out
     for name in own:
-        if split.side(name, 42, 0.0, 0.15) == "test":
+        if split.Sides(42, 0.0, 0.15)[name] == "test":
             (tmp_path / name).unlink()
     shares = {"validation_share": 0.0, "test_share": 0.15}
     artefact = prepare(recipe(tmp_path, {"one": text("a"), "two": text("b")}, prepare=shares), tmp_path)

@@ -23,7 +23,9 @@ _BLANKS = "".join(filter(str.isspace, map(chr, range(128))))
 _IN_NUMBERS = (b"0123456789eEuUlLfF_.+-,;" + _BLANKS.encode(), b"abcdABCDxX")
 """ASCII characters that numbers are written in, and those for which it takes a 0x."""
 _ENCODED_CHARACTERS = 60
-_ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{60,}|(?:\\x[0-9a-fA-F]{2}){15,}")  # both at least _ENCODED_CHARACTERS
+_ENCODED = re.compile(
+    r"[A-Za-z0-9+/=_-]{60,}|(?:\\x[0-9a-fA-F]{2}){15,}"
+)  # both at least _ENCODED_CHARACTERS
 
 
 class Minified(Filter):

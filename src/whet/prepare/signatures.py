@@ -48,7 +48,7 @@ def shingle_hashes(text: str) -> Hashes:
         combined ^= combined >> np.uint64(29)
     combined = _mixed(combined)
     combined.sort()
-    return combined[np.concatenate([[True], combined[1:] != combined[:-1]])]
+    return np.asarray(combined[np.append(True, combined[1:] != combined[:-1])])
 
 
 def signature(shingles: Hashes) -> Signature:
