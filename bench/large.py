@@ -5,7 +5,8 @@
 
 The text is `material.py`'s, written to .jsonl.zst files of 50 MB. whet runs in a process of its own, first on an
 eighth of the text and then on all of it; the highest resident size of each is the kernel's (VmHWM), the growth
-between them is a slope. Disk is looked at every second. Default settings, cleaning and near-duplicates on.
+between them is a slope, if an eighth of the text is more than the tokenizer's sample. Disk is looked at every
+second. Default settings, cleaning and near-duplicates on.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from whet import store
 LIMIT_BYTES = 10**9
 
 
-def prepare(data: list[str], work: Path, vocab_size: int) -> dict[str, Any]:
+def prepare(data: list[str], work: Path, tokenizer: dict[str, int]) -> dict[str, Any]:
     """Run `whet prepare` on these files and watch it; what it took and what it found."""
     work.mkdir()
     values = {
         "name": "large",
         "output": str(work / "out"),
         "model": {"size": "tiny", "context": 1024},
-        "tokenizer": {"vocab_size": vocab_size},
+        "tokenizer": tokenizer,
         "stages": [{"name": "s", "data": [{"source": "text", "path": data}]}],
     }
     (work / "recipe.yaml").write_text(json.dumps(values))
@@ -114,7 +115,9 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=5.0)
     parser.add_argument("--folder", default=None, help="where to write (removed afterwards)")
     parser.add_argument("--vocab-size", type=int, default=32_000)
+    parser.add_argument("--sample-bytes", type=int, default=100_000_000, help="for the tokenizer")
     asked = parser.parse_args()
+    tokenizer = {"vocab_size": asked.vocab_size, "sample_bytes": asked.sample_bytes}
     with tempfile.TemporaryDirectory(prefix="whet-large-", dir=asked.folder) as name:
         data = Path(name, "data")
         data.mkdir()
@@ -125,7 +128,7 @@ def main() -> None:
         results = []
         for label, some in (("an eighth", files[: max(1, len(files) // 8)]), ("all", files)):
             work = Path(name, label.replace(" ", "-"))
-            results.append({"name": label, **prepare(some, work, asked.vocab_size)})
+            results.append({"name": label, **prepare(some, work, tokenizer)})
             shutil.rmtree(work)
     found = summary(results[0], results[1])
     columns = ["text", "MB", "documents", "dropped", "peak MB", "disk MB", "s", "CPU s", "MB per CPU s"]
@@ -147,7 +150,7 @@ def main() -> None:
     print(f"growth: {found['growth_bytes_per_text_mb'] / 1e3:,.0f} kB per MB of text; ", end="")
     print(f"{found['peak_bytes_at_5_gb'] / 1e6:,.0f} MB at 5 GB (limit {LIMIT_BYTES / 1e6:,.0f})")
     machine = rounds.machine("tokenizers", "numpy")
-    rounds.write("large", {"machine": machine, "results": results, **found})
+    rounds.write("large", {"machine": machine, "tokenizer": tokenizer, "results": results, **found})
 
 
 if __name__ == "__main__":

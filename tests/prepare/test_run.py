@@ -529,6 +529,44 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
+PEAK_BY_DOCUMENTS = """
+import json, random, resource, sys
+from pathlib import Path
+from whet.prepare import duplicates
+from whet.prepare.run import run
+from whet.progress import Reporter
+from whet.recipe.load import load_recipe
+
+duplicates.CACHE_KIB = 1024  # full at once, so that it does not look like growth
+folder, count = Path(sys.argv[1]), int(sys.argv[2])
+draw = random.Random(0)
+words = ["".join(draw.choices("abcdefghijklmnop", k=draw.randint(2, 6))) for _ in range(2000)]
+with (folder / "text.jsonl").open("w") as file:
+    for _ in range(count):
+        file.write(json.dumps({"text": " ".join(draw.choices(words, k=16))}) + "\\n")
+(folder / "recipe.yaml").write_text(json.dumps({
+    "name": "t", "model": {"size": "tiny", "context": 64},
+    "tokenizer": {"vocab_size": 400, "sample_bytes": 20_000},
+    "stages": [{"name": "s", "data": [{"source": "text", "path": "text.jsonl"}]}],
+}))
+run(load_recipe(str(folder / "recipe.yaml")).recipe, folder / "out", Reporter())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="units of ru_maxrss")
+def test_a_document_leaves_little_in_memory(tmp_path: Path) -> None:
+    """At 200 bytes each, the million documents of some 5 GB stay below 200 MB."""
+    peaks, counts = [], (4_000, 24_000)
+    for count in counts:
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        command = [sys.executable, "-c", PEAK_BY_DOCUMENTS, str(folder), str(count)]
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(int(found.stdout))
+    assert (peaks[1] - peaks[0]) / (counts[1] - counts[0]) < 200, f"peak bytes: {peaks}"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="units of ru_maxrss")
 def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:

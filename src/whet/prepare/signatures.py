@@ -90,7 +90,7 @@ def _word_hashes(text: str) -> Hashes:
     The codes of a word's characters are the coefficients of a polynomial modulo 2**64 (Karp, Rabin 1987);
     running sums give the values of all words at once.
     """
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
     kinds = _kinds()[codes]
     letter, sign = kinds == _LETTER, kinds == _SIGN
     joined = letter[1:] & letter[:-1]
@@ -113,7 +113,7 @@ def _mixed(values: Hashes) -> Hashes:
 @cache
 def _kinds() -> npt.NDArray[np.uint8]:
     """For every code point: white space, part of a word, or a sign."""
-    everything = "".join(map(chr, range(0x110000)))
+    everything = np.arange(0x110000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
     kinds = np.full(0x110000, _SIGN, np.uint8)
     for pattern, kind in ((r"\s+", _SPACE), (r"\w+", _LETTER)):
         for found in re.finditer(pattern, everything):
