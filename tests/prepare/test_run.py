@@ -532,12 +532,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 PEAK_BY_DOCUMENTS = """
 import json, random, resource, sys
 from pathlib import Path
-from whet.prepare import duplicates
+from whet.prepare import duplicates, leakage
 from whet.prepare.run import run
 from whet.progress import Reporter
 from whet.recipe.load import load_recipe
 
-duplicates.CACHE_KIB = 1024  # full at once, so that it does not look like growth
+duplicates.CACHE_KIB, leakage.MAX_TOKENS = 1024, 2000  # reached at once: bounds are no growth
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 draw = random.Random(0)
 words = ["".join(draw.choices("abcdefghijklmnop", k=draw.randint(2, 6))) for _ in range(2000)]
