@@ -52,6 +52,7 @@ docs: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-deps litgpt==0.5.13  # pins an older huggingface_hub than transformers 5 needs
 	$(BIN)/python bench/trainers.py
 
 clean:

@@ -16,8 +16,12 @@ def main() -> None:
         from whet_side import train
     elif job.system == "hf":
         from hf_side import train
-    else:
+    elif job.system == "trl":
         from trl_side import train
+    elif job.system == "litgpt":
+        from litgpt_side import train
+    else:
+        from bare_side import train
     train(job, gate)
 
 

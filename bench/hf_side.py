@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
 from gate import Gate
-from job import SEED, Job
+from job import RATE, SEED, Job
 from whet import packing
 from whet.models.decoder import packed_mask
 from whet.models.families.llama import Llama
@@ -77,7 +77,7 @@ def settings_of(job: Job, folder: str) -> dict[str, Any]:
         "use_cpu": True,
         "bf16": True,
         "optim": "adamw_torch_fused",
-        "learning_rate": 1e-3,
+        "learning_rate": RATE,
         "lr_scheduler_type": "constant",
         "adam_beta1": 0.9,
         "adam_beta2": 0.95,

@@ -13,13 +13,15 @@ from whet.recipe.load import validate
 from whet.recipe.schema import Recipe, Stage
 
 SEED = 42
+RATE = 1e-3
 ROWS_PER_STEP = 16
 STAGE = "code"
 
-System = Literal["whet", "hf", "trl"]
+System = Literal["whet", "hf", "trl", "litgpt", "bare"]
 Feed = Literal["positions", "mask", "open", "bfd_split", "wrapped"]
 """How documents reach a peer. `positions`, `mask`: whet's rows, kept apart by restarting position ids or by an
-explicit mask; `open`: whet's rows, attention crosses documents; `bfd_split`, `wrapped`: TRL's own packing."""
+explicit mask; `open`: whet's rows, attention crosses documents; `bfd_split`, `wrapped`: TRL's own packing. LitGPT and the bare
+loop cut the token file into rows themselves, and attention crosses documents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class Job:
     """One contender. `micro` rows per micro-batch, accumulated to `rows` per optimiser step.
 
     `keep_memory`: the C library keeps freed memory instead of giving it back to the system after every tensor.
+    `fused`: AdamW in one kernel (`litgpt` and `bare`; everybody else always). `feed`: `hf` and `trl` only.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Job:
     optimizer: Literal["adamw", "muon"] = "adamw"
     attention: Literal["sdpa", "eager"] = "sdpa"
     feed: Feed = "positions"
+    fused: bool = True
     workers: int = 0
     keep_memory: bool = False
     prepared: str = ""
@@ -70,7 +74,7 @@ def recipe(
         "batch_size": micro,
         "accumulation": ROWS_PER_STEP // micro,
         "optimizer": optimizer,
-        "learning_rate": 1e-3,
+        "learning_rate": RATE,
         "schedule": "constant",
         "weight_decay": 0.0,
     }

@@ -1,15 +1,18 @@
 """Where a training step's time goes, as shares: data, body forward, head and loss, body backward, clip, update.
 
     python bench/stages.py
+    python bench/stages.py --only anatomy     # one profiled run per optimiser, see anatomy.py
 
 The parts of `whet.train.loop.Loop._step` timed one by one, in its order, with and without compiling, for
-AdamW and Muon, and with freed memory given back to the system (as the C library does by default) or kept.
+AdamW and Muon, and with freed memory given back to the system (as the C library does by default) or kept
+(as whet does).
 Each set-up runs in a process of its own. The chunked loss makes its gradients in the forward pass, so
 `head and loss` holds both of its directions. Left out: logging, validation, checkpoints.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -17,28 +20,21 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import rounds
+from anatomy import PARTS, Clock, anatomy, anatomy_tables, ready_loop, step
 from gate import environment
 from job import Job, recipe
 from quiet import wait_for_quiet
-from whet.models import chunked
-from whet.models.decoder import CHUNK
 from whet.prepare import run as prepare
 from whet.progress import Reporter
-from whet.train.loop import Loop
-from whet.train.optim import clip
-from whet_side import decoder_of, loop_of
 
 STEPS, WARM_UP = 10, 3
-PARTS = ("data", "body forward", "head and loss", "body backward", "clip", "update")
 JOBS = [
     Job(name="AdamW", system="whet"),
     Job(name="AdamW, memory kept", system="whet", keep_memory=True),
@@ -46,45 +42,22 @@ JOBS = [
     Job(name="AdamW, compiled, memory kept", system="whet", compile=True, keep_memory=True),
     Job(name="Muon", system="whet", optimizer="muon"),
     Job(name="Muon, compiled", system="whet", optimizer="muon", compile=True),
+    Job(name="Muon, compiled, memory kept", system="whet", optimizer="muon", compile=True, keep_memory=True),
 ]
-
-
-def step(loop: Loop, number: int) -> list[float]:
-    """Seconds per part of one optimiser step (one micro-batch)."""
-    marks = [time.perf_counter()]
-
-    def mark() -> None:
-        marks.append(time.perf_counter())
-
-    decoder = loop.decoder
-    (batch,) = loop.training.step(number)
-    mark()
-    with decoder.autocast():
-        hidden_ND, labels_N = decoder._labelled(batch)
-        mark()
-        loss = chunked.nll_sum(hidden_ND, labels_N, decoder.head, chunk=CHUNK, loss=decoder._chunk_loss)
-    mark()
-    (loss / batch.label_count).backward()  # type: ignore[no-untyped-call]
-    mark()
-    clip(loop.optimizer, loop.stage.grad_clip)
-    mark()
-    loop.optimizer.step(loop.stage.learning_rate)
-    mark()
-    return [after - before for before, after in pairwise(marks)]
+PROFILED = ("AdamW, compiled, memory kept", "Muon, compiled, memory kept")
 
 
 def measure(job: Job) -> dict[str, Any]:
     """Median seconds and share per part, and pages touched anew per step."""
-    decoder = decoder_of(job)
-    loop = loop_of(job, decoder, lambda record: None)
-    if job.compile:
-        decoder.compile()
+    loop = ready_loop(job)
     for number in range(WARM_UP):
-        step(loop, number)
+        step(loop, number, Clock().part)
     wait_for_quiet(20.0)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    times = [step(loop, number) for number in range(WARM_UP, WARM_UP + STEPS)]
-    medians = [statistics.median(part) for part in zip(*times, strict=True)]
+    clocks = [Clock() for _ in range(STEPS)]
+    for number, clock in enumerate(clocks, WARM_UP):
+        step(loop, number, clock.part)
+    medians = [statistics.median(clock.seconds[name] for clock in clocks) for name in PARTS]
     return {
         "name": job.name,
         "vocab_size": job.vocab_size,
@@ -96,27 +69,47 @@ def measure(job: Job) -> dict[str, Any]:
     }
 
 
-def measured_apart(job: Job, folder: Path) -> dict[str, Any]:
-    """`measure` in a process of its own."""
-    env = {**os.environ, **environment(job, folder / "compiled", torch.get_num_threads())}
-    command = [sys.executable, __file__, job.to_json()]
-    answer = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
-    result: dict[str, Any] = json.loads(answer.splitlines()[-1])
+def apart(kind: str, job: Job, folder: Path) -> dict[str, Any]:
+    """`measure` or `anatomy` in a process of its own."""
+    env = {**os.environ, **environment(job, folder / f"compiled-{kind}", torch.get_num_threads())}
+    command = [sys.executable, __file__, "--child", kind, job.to_json()]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{kind} of {job.name} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
 def main() -> None:
-    """Measure, print the table, write bench/results/stages.json."""
-    if len(sys.argv) > 1:
-        print(json.dumps(measure(Job(**json.loads(sys.argv[1])))))
+    """Measure, print the tables, write bench/results/stages.json and anatomy.json."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--only", choices=("stages", "anatomy"))
+    parser.add_argument("--vocabularies", nargs="+", type=int, default=[4096, 32_000])
+    parser.add_argument("--name", default="", help="put before the names of the result files")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        kind, job = options.child[0], Job(**json.loads(options.child[1]))
+        print(json.dumps(anatomy(job) if kind == "anatomy" else measure(job)))
         return
-    results = []
+    found: dict[str, list[dict[str, Any]]] = {"stages": [], "anatomy": []}
     with tempfile.TemporaryDirectory(prefix="whet-bench-") as name:
-        for vocab_size in (4096, 32_000):
+        for vocab_size in options.vocabularies:
             folder = Path(name) / str(vocab_size)
             prepared = str(prepare.run(recipe(vocab_size), folder, Reporter()).folder)
             jobs = [replace(job, vocab_size=vocab_size, prepared=prepared) for job in JOBS]
-            results += [measured_apart(job, folder) for job in jobs]
+            if options.only != "anatomy":
+                found["stages"] += [apart("stages", job, folder) for job in jobs]
+            if options.only != "stages":
+                found["anatomy"] += [apart("anatomy", job, folder) for job in jobs if job.name in PROFILED]
+    for kind, results in found.items():
+        if results:
+            print(stages_table(results) if kind == "stages" else anatomy_tables(results))
+            rounds.write(options.name + kind, {"machine": rounds.machine(), "results": results})
+
+
+def stages_table(results: list[dict[str, Any]]) -> str:
+    """One line per set-up."""
     rows = [
         [
             f"{one['vocab_size']:,}, {one['name']}",
@@ -127,9 +120,7 @@ def main() -> None:
         ]
         for one in results
     ]
-    columns = ["vocabulary, set-up", "step, ms", *PARTS, "page faults/step", "peak MiB"]
-    print(rounds.table(columns, rows))
-    rounds.write("stages", {"machine": rounds.machine(), "results": results})
+    return rounds.table(["vocabulary, set-up", "step, ms", *PARTS, "page faults/step", "peak MiB"], rows)
 
 
 if __name__ == "__main__":

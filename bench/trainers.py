@@ -1,7 +1,7 @@
-"""Training speed: whet's loop, `transformers.Trainer` and TRL's `SFTTrainer` on the same model and the same data.
+"""Training speed: whet's loop, `transformers.Trainer`, TRL's `SFTTrainer`, LitGPT and a bare loop, on one model.
 
     make bench
-    python bench/trainers.py                    # about 15 minutes on two quiet cores
+    python bench/trainers.py                    # about 25 minutes on two quiet cores
     python bench/trainers.py --settings 4096x256 --rounds 3
     python bench/trainers.py --tune             # the peers' settings side by side, to find their fastest
 
@@ -12,7 +12,8 @@ during which other processes used more than 4 % of the machine is taken again. C
 way for everybody: positions that the loss learns from. Compiling and the first steps are timed apart.
 
 Left out: GPUs, several processes, long contexts, adapters, validation, checkpoints, and what preparing the
-data costs. The peers get whet's packed rows ready-made, so their collators do less than whet's loop.
+data costs. `transformers` and TRL get whet's packed rows ready-made, so their collators do less than whet's
+loop; LitGPT and the bare loop cut the same token file into rows as they do, without keeping documents apart.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import torch
 import rounds
 from gate import Contender
 from job import ROWS_PER_STEP, SEED, Job, recipe
+from lineup import BASE, FIRST, contenders, grid, missing
 from quiet import LIMIT, wait_for_quiet
 from whet.models.families.llama import Llama
 from whet.models.shape import flops_per_token
@@ -38,49 +40,9 @@ from whet.prepare import run as prepare
 from whet.progress import Reporter
 
 SETTINGS = ("4096x256", "4096x512", "32000x256", "32000x512")
-LIBRARIES = ("numpy", "trl", "accelerate", "datasets")
-FIRST, BASE = "whet, compiled", "HF Trainer"
+LIBRARIES = ("numpy", "trl", "accelerate", "datasets", "litgpt", "lightning", "huggingface_hub")
 WARM_UP_STEPS = 3
 ATTEMPTS = 4
-PATIENCE_S = 20.0
-
-
-def contenders(vocab_size: int) -> list[Job]:
-    """Who trains against whom; the peers' settings are the fastest that `--tune` found."""
-    micro = 4 if vocab_size < 16_000 else 8
-    compiled: dict[str, Any] = {"system": "hf", "attention": "eager", "micro": micro, "compile": True}
-    return [
-        Job(name=FIRST, system="whet", compile=True),
-        Job(name="whet", system="whet"),
-        Job(name="whet, Muon, compiled", system="whet", optimizer="muon", compile=True),
-        Job(name=BASE, system="hf"),
-        Job(name="HF Trainer, tuned", system="hf", attention="eager", micro=4),
-        Job(name="HF Trainer, tuned, compiled", **compiled),
-        Job(name="HF Trainer, tuned, compiled, memory kept", **compiled, keep_memory=True),
-        Job(name="TRL, own packing, tuned", system="trl", feed="bfd_split", attention="eager", micro=2),
-        Job(name="TRL, whet's rows, tuned", system="trl", attention="eager", micro=4),
-    ]
-
-
-def grid() -> list[Job]:
-    """Settings of the peers worth trying, for `--tune`; `whet, compiled` for comparison."""
-    jobs = contenders(0)[:1]
-    for system in ("hf", "trl"):
-        for attention in ("sdpa", "eager"):
-            for micro in (16, 8, 4, 2):
-                for compiled in (False, True):
-                    name = f"{system} {attention} {micro}{' compiled' if compiled else ''}"
-                    jobs.append(
-                        Job(name=name, system=system, attention=attention, micro=micro, compile=compiled)
-                    )
-    jobs.append(Job(name="hf one worker", system="hf", workers=1))
-    jobs.append(Job(name="hf documents leak", system="hf", feed="open"))
-    for feed in ("bfd_split", "wrapped"):
-        for micro in (16, 4, 1):
-            jobs.append(
-                Job(name=f"trl {feed} {micro}", system="trl", feed=feed, attention="eager", micro=micro)
-            )
-    return jobs
 
 
 def main() -> None:
@@ -113,7 +75,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--turn", type=float, default=1.5, help="seconds per turn")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--tune", action="store_true", help="the peers' settings instead of the comparison")
-    parser.add_argument("--only", default="", metavar="TEXT", help="contenders whose name contains it")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="TEXT", help="contenders whose name contains one of these"
+    )
+    parser.add_argument("--patience", type=float, default=20.0, help="seconds to wait for a quiet machine")
     parser.add_argument("--name", help="of the result file")
     return parser.parse_args()
 
@@ -128,10 +93,10 @@ def _setting(text: str, options: argparse.Namespace, scratch: Path) -> dict[str,
     jobs = [
         replace(job, vocab_size=vocab_size, length=length, prepared=str(prepared))
         for job in jobs
-        if options.only in job.name
+        if any(text in job.name for text in options.only)
     ]
-    live = _start(jobs, logs, options.threads)
-    peaks = [_round(live, options.turn) for _ in range(options.rounds)]
+    live = _start(jobs, logs, options)
+    peaks = [_round(live, options) for _ in range(options.rounds)]
     for contender in live:
         contender.close()
     result = _result(text, live, peaks)
@@ -139,13 +104,16 @@ def _setting(text: str, options: argparse.Namespace, scratch: Path) -> dict[str,
     return result
 
 
-def _start(jobs: list[Job], logs: Path, threads: int) -> list[Contender]:
+def _start(jobs: list[Job], logs: Path, options: argparse.Namespace) -> list[Contender]:
     """Processes that are warm; a contender that does not run is named and left out."""
     live = []
     for job in jobs:
+        if why := missing(job):
+            print(f"left out: {job.name}: {why}", file=sys.stderr)
+            continue
         try:
-            contender = Contender(job, logs, threads)
-            wait_for_quiet(PATIENCE_S)
+            contender = Contender(job, logs, options.threads)
+            wait_for_quiet(options.patience)
             contender.turns.append(contender.turn(0.0, WARM_UP_STEPS))
         except RuntimeError as error:
             print(f"left out: {error}", file=sys.stderr)
@@ -155,21 +123,21 @@ def _start(jobs: list[Job], logs: Path, threads: int) -> list[Contender]:
     return live
 
 
-def _round(live: list[Contender], seconds: float) -> float:
+def _round(live: list[Contender], options: argparse.Namespace) -> float:
     """One turn of everybody; the machine's matmul peak in this round, GFLOP/s."""
-    wait_for_quiet(PATIENCE_S)
+    wait_for_quiet(options.patience)
     peak = rounds.peak_gflops()
     for contender in live:
-        contender.turns.append(_quiet_turn(contender, seconds))
+        contender.turns.append(_quiet_turn(contender, options))
     return peak
 
 
-def _quiet_turn(contender: Contender, seconds: float) -> dict[str, Any]:
+def _quiet_turn(contender: Contender, options: argparse.Namespace) -> dict[str, Any]:
     """The first turn that nobody disturbed, or else the least disturbed of a few."""
     taken = []
     for _ in range(ATTEMPTS):
-        wait_for_quiet(PATIENCE_S)
-        taken.append(contender.turn(seconds, 2))
+        wait_for_quiet(options.patience)
+        taken.append(contender.turn(options.turn, 2))
         if taken[-1]["others_share"] < LIMIT:
             break
     return min(taken, key=lambda turn: turn["others_share"])
@@ -210,12 +178,14 @@ def _figures(
     }
 
 
-def _named(live: list[Contender], name: str) -> Contender:
-    return next((contender for contender in live if contender.job.name == name), live[0])
+def _named(live: list[Contender], name: str) -> Contender | None:
+    return next((contender for contender in live if contender.job.name == name), None)
 
 
-def _ratios(mine: Contender, theirs: Contender) -> list[float]:
-    """Speed over speed, round by round; disturbed rounds are left out unless all are."""
+def _ratios(mine: Contender | None, theirs: Contender | None) -> list[float]:
+    """Speed over speed, round by round; disturbed rounds are left out unless all are. None without the other."""
+    if mine is None or theirs is None:
+        return []
     pairs = list(zip(mine.turns[1:], theirs.turns[1:], strict=True))
     quiet = [pair for pair in pairs if max(turn["others_share"] for turn in pair) < LIMIT]
     return [(a["labels"] / a["seconds"]) / (b["labels"] / b["seconds"]) for a, b in quiet or pairs]

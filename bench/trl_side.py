@@ -47,7 +47,7 @@ def train(job: Job, gate: Gate) -> None:
     model = model_of(job)
     settings, data = _data(job)
     config = SFTConfig(**{**settings_of(job, str(job.folder.parent / "trl")), **settings})
-    tokenizer = AutoTokenizer.from_pretrained(job.folder / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(job.folder / "tokenizer", trust_remote_code=False)
     trainer = CountedSFTTrainer(
         model=model, args=config, processing_class=tokenizer, callbacks=[turns], **data
     )

@@ -126,5 +126,5 @@ def test_a_folder_that_was_not_finished_cannot_be_opened(tmp_path: Path) -> None
     writer = TokenWriter(tmp_path / "s", 500)
     writer.add([1], text_bytes=1, about={})
     writer.close()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ArtefactError, match=r"offsets\.npy"):
         TokenStore.open(tmp_path / "s", 500)

@@ -26,6 +26,33 @@ JSONL_LINE_BYTES = 64 * 2**20
 MANIFEST_BYTES = 256 * 2**20
 """A manifest larger than this is refused unread."""
 
+SETTINGS_BYTES = 4 * 2**20
+"""A model's or tokenizer's file of settings (config.json, an index of shards) larger than this is refused."""
+
+SETTINGS_DEPTH = 16
+"""Nesting beyond this in such a file, or in the header of weights, is refused."""
+
+TOKENIZER_BYTES = 64 * 2**20
+"""A tokenizer.json larger than this is refused unread (those of 262,000 tokens have 34 MB)."""
+
+TOKENIZER_VALUES = 4_000_000
+"""A tokenizer.json with more values (counted by commas) is refused: each takes more memory than its text."""
+
+TOKENIZER_IDS = 1_000_000
+"""A tokenizer with a larger id is refused, as a recipe with a larger vocabulary is."""
+
+TOKENIZER_GROWTH = 10_000
+"""A tokenizer whose replacement rules could make a text this many times longer is refused."""
+
+WEIGHTS_HEADER_BYTES = 4 * 2**20
+"""A safetensors header larger than this is refused (1,000 layers have about 2 MB)."""
+
+WEIGHTS_TENSORS = 100_000
+"""A safetensors file with more tensors is refused."""
+
+WEIGHTS_FILES = 500
+"""A model in more files of weights is refused."""
+
 FLOOR_TOKENS = 20_000_000
 """The n-gram floors count at most this many training tokens (about 2 GB of working memory)."""
 

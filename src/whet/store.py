@@ -132,6 +132,8 @@ def read_json(path: Path) -> Any:
 
 def _read(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise ArtefactError("is no regular file", where=str(path))
         if path.stat().st_size > limits.MANIFEST_BYTES:
             raise ArtefactError("larger than any file of this kind", where=str(path))
         return path.read_bytes().decode("utf-8")
@@ -299,9 +301,26 @@ def _manifest(folder: Path) -> dict[str, Any]:
     schema = body.get("schema") if isinstance(body, dict) else None
     if isinstance(schema, int) and schema > SCHEMA_VERSION:
         raise NewerSchema(f"written by a newer whet (schema {schema})", where=str(folder), fix="upgrade whet")
-    if not isinstance(body, dict) or not _as_written(body, text):
+    if not isinstance(body, dict) or not _as_written(body, text) or not _is_manifest(body):
         raise ArtefactError("the manifest is damaged", where=str(path), fix=_REMOVE)
     return body
+
+
+def _is_manifest(body: dict[str, Any]) -> bool:
+    """Whether it has the shape of a manifest, and names files below its folder only."""
+    kinds = {"schema": int, "kind": str, "key": str, "record": dict, "files": dict}
+    if not all(isinstance(body.get(name), kind) for name, kind in kinds.items()):
+        return False
+    return all(
+        isinstance(entry, dict)
+        and type(entry.get("bytes")) is int
+        and isinstance(entry.get("sha256"), str)
+        and name
+        and not PurePath(name).is_absolute()
+        and ".." not in PurePath(name).parts
+        and "\0" not in name
+        for name, entry in body["files"].items()
+    )
 
 
 def _as_written(body: dict[str, Any], text: str) -> bool:

@@ -28,6 +28,31 @@ Int64 = npt.NDArray[np.int64]
 _AGAIN = "run prepare with --force to make it again"
 
 
+def _index(path: Path) -> Int64:
+    """One of the two arrays of numbers per document. Raises ArtefactError for any other file.
+
+    The header is compared with the file before numpy makes room for what it claims.
+    """
+    try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            if dtype != np.int64 or len(shape) != 1 or shape[0] * 8 != path.stat().st_size - file.tell():
+                raise ValueError(f"it says {shape} of {dtype}")
+            return np.fromfile(file, np.int64)
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"not a row of int64 numbers: {error}", where=str(path), fix=_AGAIN) from error
+
+
+def _largest(path: Path, dtype: np.dtype[Any]) -> int:
+    """The largest id in a file; -1 if it is empty. Read in parts, so that no map of it counts as memory."""
+    largest = -1
+    with path.open("rb") as file:
+        while len(part := np.fromfile(file, dtype, 2**20)):
+            largest = max(largest, int(part.max()))
+    return largest
+
+
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
     """The smallest of uint16 and uint32 that holds every id."""
     return np.dtype("<u2") if vocab_size <= 2**16 else np.dtype("<u4")
@@ -46,14 +71,18 @@ class TokenStore:
     def open(cls, folder: Path, vocab_size: int) -> TokenStore:
         """Map the files of a split; the artefact's hashes have been checked by `store.open_artefact`.
 
-        Raises ArtefactError if their sizes do not agree (another vocabulary, or never finished).
+        Raises ArtefactError if their sizes do not agree (another vocabulary, or never finished), and for ids
+        beyond the vocabulary.
         """
-        offsets = np.load(folder / "offsets.npy", allow_pickle=False)
-        text_bytes = np.load(folder / "text_bytes.npy", allow_pickle=False)
+        offsets, text_bytes = (_index(folder / f"{name}.npy") for name in ("offsets", "text_bytes"))
         path, dtype = folder / "tokens.bin", token_dtype(vocab_size)
-        tokens = np.memmap(path, dtype, "r") if path.stat().st_size else np.zeros(0, dtype)
-        if len(tokens) != offsets[-1] or len(text_bytes) != len(offsets) - 1:
+        claimed = offsets[-1] * dtype.itemsize if len(offsets) else -1
+        ordered = len(offsets) == len(text_bytes) + 1 and not offsets[0] and np.all(np.diff(offsets) >= 0)
+        if not ordered or path.stat().st_size != claimed:
             raise ArtefactError("the files of this split do not fit together", where=str(folder), fix=_AGAIN)
+        tokens = np.memmap(path, dtype, "r") if claimed else np.zeros(0, dtype)
+        if _largest(path, dtype) >= vocab_size:
+            raise ArtefactError(f"an id beyond the vocabulary of {vocab_size:,}", where=str(path), fix=_AGAIN)
         return cls(tokens, offsets, text_bytes, folder)
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whet.cleaning import control_characters
 from whet.cleaning.control_characters import ControlCharacters
 from whet.records import Document, Dropped
 
@@ -55,3 +56,8 @@ def test_hostile_runs_take_linear_time(text: str) -> None:
     start = time.perf_counter()
     outcome(text)
     assert time.perf_counter() - start < 5
+
+
+@given(st.text("a\t\n\r\x0c\x0b\x00\x1b\x1f\x7f\x80\x85\x9f\xa0Â😀\ud800"))
+def test_control_characters_are_counted_as_they_are_removed(text: str) -> None:
+    assert control_characters._controls(text) == len(text) - len(control_characters._CONTROLS.sub("", text))

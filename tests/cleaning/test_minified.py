@@ -7,7 +7,10 @@ import random
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from whet.cleaning import minified
 from whet.cleaning.minified import Minified
 from whet.records import Document, Dropped
 
@@ -55,3 +58,14 @@ def test_hostile_numbers_take_linear_time(unit: str) -> None:
     start = time.perf_counter()
     outcome(unit * (1_000_000 // len(unit)))
     assert time.perf_counter() - start < 5
+
+
+TEXTS = st.text("0123456789abcdefxXuLE_.+-,; \n\t\x1c\u2003é٣/=\\\\", max_size=80).map(lambda part: part * 3)
+
+
+@given(TEXTS, st.sampled_from([0.0, 0.3, 0.6, 1.0]))
+@settings(deadline=None)
+def test_the_cheap_look_decides_as_the_close_one(text: str, threshold: float) -> None:
+    numbers, encoded = (minified._share(pattern, text) for pattern in (minified._NUMBER, minified._ENCODED))
+    assert (minified._number_share(text, threshold) > threshold) == (numbers > threshold)
+    assert (minified._encoded_share(text, threshold) > threshold) == (encoded > threshold)

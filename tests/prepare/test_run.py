@@ -305,7 +305,7 @@ class TestDuplicates:
         apart = {
             seed
             for seed in range(60)
-            if split.side(f"a/{seed}.txt", 42, 0.2, 0.2) != split.side(f"b/twin{seed}.txt", 42, 0.2, 0.2)
+            if split.Sides(42, 0.2, 0.2)[f"a/{seed}.txt"] != split.Sides(42, 0.2, 0.2)[f"b/twin{seed}.txt"]
         }
         assert {f"b/twin{seed}.txt" for seed in range(60) if seed not in apart} == set(two)
         for origin, (name, _) in two.items():
@@ -489,14 +489,16 @@ def test_a_stage_whose_held_out_documents_all_have_twins_elsewhere_says_so(tmp_p
     held_out = [
         f"b/{seed}.txt"
         for seed in range(40)
-        if split.side(f"b/{seed}.txt", 42, 0.0, 0.15) == "test" != split.side(f"a/{seed}.txt", 42, 0.0, 0.15)
+        if split.Sides(42, 0.0, 0.15)[f"b/{seed}.txt"]
+        == "test"
+        != split.Sides(42, 0.0, 0.15)[f"a/{seed}.txt"]
     ]
     plant(tmp_path, {name: prose(int(name[2:-4])) for name in held_out})
     plant(tmp_path, {f"b/own{seed}.txt": prose(1000 + seed) for seed in range(9)})
     own = [f"b/own{seed}.txt" for seed in range(9)]
     assert held_out
     for name in own:
-        if split.side(name, 42, 0.0, 0.15) == "test":
+        if split.Sides(42, 0.0, 0.15)[name] == "test":
             (tmp_path / name).unlink()
     shares = {"validation_share": 0.0, "test_share": 0.15}
     artefact = prepare(recipe(tmp_path, {"one": text("a"), "two": text("b")}, prepare=shares), tmp_path)
@@ -528,6 +530,44 @@ with (folder / "text.jsonl").open("w") as file:
 run(load_recipe(str(folder / "recipe.yaml")).recipe, folder / "out", Reporter())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
+
+
+PEAK_BY_DOCUMENTS = """
+import json, random, resource, sys
+from pathlib import Path
+from whet.prepare import duplicates, leakage
+from whet.prepare.run import run
+from whet.progress import Reporter
+from whet.recipe.load import load_recipe
+
+duplicates.CACHE_KIB, leakage.MAX_TOKENS = 1024, 2000  # reached at once: bounds are no growth
+folder, count = Path(sys.argv[1]), int(sys.argv[2])
+draw = random.Random(0)
+words = ["".join(draw.choices("abcdefghijklmnop", k=draw.randint(2, 6))) for _ in range(2000)]
+with (folder / "text.jsonl").open("w") as file:
+    for _ in range(count):
+        file.write(json.dumps({"text": " ".join(draw.choices(words, k=16))}) + "\\n")
+(folder / "recipe.yaml").write_text(json.dumps({
+    "name": "t", "model": {"size": "tiny", "context": 64},
+    "tokenizer": {"vocab_size": 400, "sample_bytes": 20_000},
+    "stages": [{"name": "s", "data": [{"source": "text", "path": "text.jsonl"}]}],
+}))
+run(load_recipe(str(folder / "recipe.yaml")).recipe, folder / "out", Reporter())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="units of ru_maxrss")
+def test_a_document_leaves_little_in_memory(tmp_path: Path) -> None:
+    """At 200 bytes each, the million documents of some 5 GB stay below 200 MB."""
+    peaks, counts = [], (4_000, 24_000)
+    for count in counts:
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        command = [sys.executable, "-c", PEAK_BY_DOCUMENTS, str(folder), str(count)]
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(int(found.stdout))
+    assert (peaks[1] - peaks[0]) / (counts[1] - counts[0]) < 200, f"peak bytes: {peaks}"
 
 
 @pytest.mark.slow

@@ -4,14 +4,36 @@ from __future__ import annotations
 
 from itertools import islice
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whet.prepare.split import assign, position, side
+from whet.prepare import split
+from whet.prepare.split import Side, Sides, number
 from whet.records import Document
 from whet.sources.stdlib import StdlibSource
 from whet.sources.stdlib_english import StdlibEnglishSource
+
+
+def side(group: str, seed: int, validation_share: float, test_share: float) -> Side:
+    return Sides(seed, validation_share, test_share)[group]
+
+
+def assign(
+    groups: dict[str, list[str]], seed: int, validation_share: float, test_share: float
+) -> tuple[dict[str, Side], list[str]]:
+    """The side of every group by name; asked for one by one and together, the answers agree."""
+    numbers = {
+        stage: np.array([number(group, seed) for group in names], np.uint64)
+        for stage, names in groups.items()
+    }
+    sides, notices = split.assign(numbers, seed, validation_share, test_share)
+    for stage, names in groups.items():
+        for name in split.SIDES:
+            assert sides.on(name, numbers[stage]).tolist() == [sides[group] == name for group in names]
+    return {group: sides[group] for names in groups.values() for group in names}, notices
+
 
 GROUPS = [f"folder/file{number}.py" for number in range(10_000)]
 
@@ -53,8 +75,8 @@ def test_seeds_are_independent() -> None:
 
 @given(st.text(), st.integers(0, 2**63 - 1))
 @settings(deadline=None)
-def test_every_name_has_a_position(group: str, seed: int) -> None:
-    assert 0 <= position(group, seed) < 1
+def test_every_name_has_a_number(group: str, seed: int) -> None:
+    assert 0 <= number(group, seed) < 2**64
     assert side(group, seed, 0.0, 0.0) == "train"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.train.test_loop import Bench, settings
+from tests.proofs.bench import Bench, settings
 from whet import store
 from whet.errors import LossNotFinite
 from whet.train import guards

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.proofs.bench import Bench, settings
 from tests.test_fill_in_the_middle import write
-from tests.train.test_loop import Bench, settings
 from whet import packing, store
 from whet.errors import DataError, RecipeError
 from whet.fill_in_the_middle import BY_DRAW, OUTCOMES, PSM, RESERVE, SENTINELS, SPM, Arranger, arranger_for

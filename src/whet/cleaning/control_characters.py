@@ -25,6 +25,8 @@ HIDDEN = "hidden characters removed"
 
 _NEWLINES = re.compile(r"\r\n?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]+")
+_ASCII_CONTROLS = bytes({*range(32), 0x7F} - set(b"\t\n\x0c\r"))
+_C1_CONTROLS = re.compile(rb"\xc2[\x80-\x9f]")
 _INVISIBLE = (
     "\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 )
@@ -47,10 +49,17 @@ class ControlCharacters(Filter):
         """Keep, change, or drop."""
         if "\r" in document.text:
             document = self.change(document, _NEWLINES.sub("\n", document.text), NEWLINES)
-        count = sum(map(len, _CONTROLS.findall(document.text)))
+        count = _controls(document.text)
         if count > self.max_share * len(document.text):
             return self.drop(document, FULL_OF_THEM, f"{count:,} of {len(document.text):,}")
         if count:
             document = self.change(document, _CONTROLS.sub("", document.text), REMOVED)
         visible = document.text if document.text.isascii() else _HIDDEN.sub("", document.text)
         return document if visible == document.text else self.change(document, visible, HIDDEN)
+
+
+def _controls(text: str) -> int:
+    """How many characters `_CONTROLS` would find."""
+    raw = text.encode("utf-8", "surrogatepass")
+    below_space = len(raw) - len(raw.translate(None, _ASCII_CONTROLS))
+    return below_space if text.isascii() else below_space + len(_C1_CONTROLS.findall(raw))

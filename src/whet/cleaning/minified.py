@@ -19,7 +19,13 @@ MINIFIED = "minified or data"
 _NUMBER = re.compile(
     r"(?<![\w.])[-+]?(?:0[xX][0-9a-fA-F]++|\d[\d_]*+(?:\.\d*+)?+(?:[eE][-+]?\d++)?+)[uUlLfF]*+(?!\w)[\s,;]*+"
 )
-_ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{60,}|(?:\\x[0-9a-fA-F]{2}){15,}")
+_BLANKS = "".join(filter(str.isspace, map(chr, range(128))))
+_IN_NUMBERS = (b"0123456789eEuUlLfF_.+-,;" + _BLANKS.encode(), b"abcdABCDxX")
+"""ASCII characters that numbers are written in, and those for which it takes a 0x."""
+_ENCODED_CHARACTERS = 60
+_ENCODED = re.compile(
+    r"[A-Za-z0-9+/=_-]{60,}|(?:\\x[0-9a-fA-F]{2}){15,}"
+)  # both at least _ENCODED_CHARACTERS
 
 
 class Minified(Filter):
@@ -48,11 +54,25 @@ class Minified(Filter):
         mean = len(text) / len(lines)
         if mean > self.max_mean_line and _is_squeezed(text):
             return f"lines of {mean:,.0f} characters, hardly a space"
-        numbers = _share(_NUMBER, text)
+        numbers = _number_share(text, self.max_numbers)
         if numbers > self.max_numbers:
             return f"{numbers:.0%} numbers"
-        encoded = _share(_ENCODED, text)
+        encoded = _encoded_share(text, self.max_encoded)
         return f"{encoded:.0%} encoded data" if encoded > self.max_encoded else ""
+
+
+def _number_share(text: str, threshold: float) -> float:
+    """The share of numbers; 0 where their characters alone show that it cannot exceed the threshold."""
+    allowed = _IN_NUMBERS[0] + (_IN_NUMBERS[1] if "0x" in text or "0X" in text else b"")
+    raw = text.encode("utf-8", "surrogatepass")
+    others = len(raw.translate(None, bytes(range(128, 256)) + allowed))
+    return 0.0 if others >= (1 - threshold) * len(text) else _share(_NUMBER, text)
+
+
+def _encoded_share(text: str, threshold: float) -> float:
+    """The share of encoded data; 0 where words are too short for it to exceed the threshold."""
+    long = sum(length for length in map(len, text.split()) if length >= _ENCODED_CHARACTERS)
+    return 0.0 if long <= threshold * len(text) else _share(_ENCODED, text)
 
 
 def _is_squeezed(text: str) -> bool:

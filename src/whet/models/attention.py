@@ -18,8 +18,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from whet.errors import TrainingError
+
 NAME = "whet_packed"
 LONGEST = 1024
+UNKNOWN = ("softcap", "s_aux", "position_bias")
+"""What some architectures hand to their attention and neither kernel here does: soft caps, sinks, biases."""
 
 
 def packed_attention(
@@ -35,7 +39,15 @@ def packed_attention(
     """transformers' attention interface: returns (B, L, H, W) and no weights.
 
     `attention_mask` is boolean (B, 1, L, L), True where a query may see a key; every query sees itself.
+    Raises TrainingError for what it does not do and would otherwise leave out unseen.
     """
+    wanted = [name for name in UNKNOWN if unused.get(name) is not None]
+    if wanted:
+        raise TrainingError(
+            f"this architecture's attention uses {', '.join(wanted)}, which whet's does not",
+            where=type(module).__name__,
+            fix="a configuration without it, or another family",
+        )
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     length = query_BHLW.shape[2]

@@ -1,16 +1,23 @@
-"""A new model from a shape, and saving and loading one as plain transformers does. Safetensors only."""
+"""A new model from a shape; saving one as plain transformers does, and loading such a folder, whoever wrote it."""
 
 from __future__ import annotations
 
+import os
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from whet.errors import ArtefactError
-from whet.models import attention
+from whet.models import attention, saved
 from whet.models.decoder import Decoder
-from whet.models.families.base import FAMILIES, Family, family_for
+from whet.models.families.base import family_for
 from whet.models.shape import Shape
+from whet.progress import amount
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def new_model(
@@ -47,30 +54,60 @@ def _quiet() -> None:
 
 
 def load_model(folder: Path, *, device: torch.device, precision: str) -> Decoder:
-    """A saved model of a known family. Raises ArtefactError if the folder holds none, or only pickled weights."""
+    """A saved model of a known family, whoever saved it; weights become fp32.
+
+    Raises ArtefactError naming file and reason if the folder holds none, or anything else than it should
+    (`whet.models.saved`). Memory: the model, and one tensor as it is stored.
+    """
+    found = saved.inspect(folder)
+    with saved.Weights(found) as weights:
+        with torch.device("meta"):
+            outline = _from_settings(found)
+        weights.match(outline)
+        _require_memory(outline, folder)
+        with _no_drawing():
+            model = _from_settings(found)
+        model.tie_weights()
+        weights.copy_into(model)
+    for name, buffer in model.named_buffers():
+        if not buffer.isfinite().all():
+            raise ArtefactError(
+                f"the configuration makes {name} not finite", where=str(folder / saved.CONFIG)
+            )
+    return Decoder(model.to(device), found.family, precision=precision)
+
+
+def _from_settings(found: saved.Saved) -> PreTrainedModel:
+    """A model of the saved configuration. Raises ArtefactError if transformers refuses it."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    if not list(folder.glob("*.safetensors")) or not (folder / "config.json").is_file():
-        raise ArtefactError(
-            "no config.json with safetensors weights here",
-            where=str(folder),
-            fix="give the folder of a saved model",
+    where = str(found.folder / saved.CONFIG)
+    try:
+        config = AutoConfig.for_model(found.family.NAME, **found.settings)
+        return AutoModelForCausalLM.from_config(
+            config, attn_implementation=attention.register(), dtype=torch.float32, trust_remote_code=False
         )
-    _quiet()
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        config=config,
-        attn_implementation=attention.register(),
-        dtype=torch.float32,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
-    return Decoder(model.to(device), _family_of(config.model_type, folder), precision=precision)
+    except Exception as error:  # whatever transformers makes of values that do not fit together
+        raise ArtefactError(
+            f"makes no model: {type(error).__name__}: {str(error)[:200]}", where=where
+        ) from error
 
 
-def _family_of(model_type: str, folder: Path) -> Family:
-    for kind in FAMILIES:
-        if model_type == kind.NAME:
-            return kind()
-    raise ArtefactError(f"a model of type {model_type!r}, which whet has no family for", where=str(folder))
+def _no_drawing() -> AbstractContextManager[Any]:
+    """Weights that are about to be read need no random numbers first."""
+    try:
+        from transformers.initialization import no_init_weights
+    except ImportError:
+        return torch.random.fork_rng(devices=[])
+    context: AbstractContextManager[Any] = no_init_weights()
+    return context
+
+
+def _require_memory(outline: PreTrainedModel, folder: Path) -> None:
+    needed = 4 * sum(weight.numel() for weight in outline.parameters())
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise ArtefactError(
+            f"the weights take {amount(needed, 'B')} in fp32, this machine has {amount(there, 'B')}",
+            where=str(folder),
+        )

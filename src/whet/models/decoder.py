@@ -83,7 +83,7 @@ class Decoder:
         output = self.body(
             input_ids=self._tensor(batch.inputs),
             position_ids=self._tensor(batch.positions),
-            attention_mask=packed_mask(segments_BL),
+            attention_mask=self._mask(segments_BL),
             use_cache=False,
         )
         hidden_BLD: torch.Tensor = output.last_hidden_state
@@ -111,6 +111,16 @@ class Decoder:
             return hidden_ND, labels_N
         learned = labels_N != IGNORED
         return hidden_ND[learned], labels_N[learned]
+
+    def _mask(self, segments_BL: torch.Tensor) -> torch.Tensor:
+        """The packed mask as the model's attention reads it: "eager" adds it to the scores, the others select by it."""
+        mask_B1LL = packed_mask(segments_BL)
+        if self.model.config._attn_implementation != "eager":
+            return mask_B1LL
+        dtype = self.model.dtype
+        return torch.zeros((), dtype=dtype, device=mask_B1LL.device).masked_fill(
+            ~mask_B1LL, torch.finfo(dtype).min
+        )
 
     def _tensor(self, array: Any) -> torch.Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)

@@ -7,6 +7,7 @@ be expressed. Sampling is seeded and leaves the global random state alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -48,6 +49,12 @@ def generate(
             where="generate",
             fix=f"ask for at most {max(0, context - len(prompt))} new tokens, or shorten the prompt",
         )
+    if max(prompt) >= decoder.model.config.vocab_size:
+        raise WhetError(
+            f"the tokenizer gave the id {max(prompt):,}, the model has {decoder.model.config.vocab_size:,}",
+            where="generate",
+            fix="use the tokenizer that the model was trained with",
+        )
     ids = torch.tensor([list(prompt)], device=decoder.device)
     decoder.model.eval()
     cuda = [decoder.device] if decoder.device.type == "cuda" else []
@@ -61,7 +68,8 @@ def generate(
         )
     new = output[0, len(prompt) :].tolist()
     end = decoder.model.config.eos_token_id
-    result: list[int] = new[: new.index(end)] if end in new else new
+    ends = end if isinstance(end, list) else [end]
+    result: list[int] = list(takewhile(lambda index: index not in ends, new))
     if on_tokens and decoding.kind == "beam":
         on_tokens(result)
     return result

@@ -1,11 +1,17 @@
-"""Two proofs on the very model that is about to be trained; on failure training does not start.
+"""Three proofs on the very model that is about to be trained; on failure training does not start.
 
-Isolation: changing one document of a packed row leaves the hidden states of the other unchanged.
+Isolation: changing one document of a packed row leaves the hidden states of the other unchanged, both ways.
+Forward: body and head, as the loss uses them, give the logits of the model's own forward under transformers'
+plain attention; also with the hidden states so large that a forgotten soft cap shows.
 Chunked loss: loss and gradients of the hidden states equal the plain ones through the family's own head.
 A few thousand token positions, in fp32, before compilation.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,41 +23,118 @@ from whet.models.decoder import Decoder
 from whet.packing import IGNORED, Batch
 
 TOLERANCE = 1e-5
+FORWARD_TOLERANCE = 1e-3
+"""Of logits from two different attention kernels, relative; a GPU may multiply in TF32."""
+LARGE_LOGIT = 200.0
+"""Beyond every soft cap in use (30 in Gemma 2), and small enough that differences keep their digits."""
 HALF = 16
 """Tokens per document in the check, two documents a row; fewer where the context is shorter."""
 
 
 def check(decoder: Decoder) -> None:
-    """Run both. Raises IsolationError with the difference found."""
+    """Run all. Raises IsolationError with the difference found."""
     precision, training = decoder.precision, decoder.model.training
     decoder.precision = "fp32"
     decoder.model.eval()
     try:
         leak = isolation_difference(decoder)
-        if leak > TOLERANCE:
-            raise IsolationError(
-                f"attention crosses documents: changing one changed another by {leak:.2g}",
-                where=decoder.family.NAME,
-            )
+        _require(
+            leak <= TOLERANCE,
+            f"attention crosses documents: changing one changed another by {leak:.2g}",
+            decoder,
+        )
+        _require_whole_context(decoder)
+        difference = forward_difference(decoder)
+        _require(
+            difference <= FORWARD_TOLERANCE,
+            f"the logits of its body and head differ from those of the model's own forward by {difference:.2g} "
+            "(relative); does the family's head() lack a scaling or a soft cap?",
+            decoder,
+        )
         difference = chunked_difference(decoder)
-        if difference > TOLERANCE:
-            raise IsolationError(
-                f"the chunked loss differs from the plain one by {difference:.2g} (relative)",
-                where=decoder.family.NAME,
-            )
+        _require(
+            difference <= TOLERANCE,
+            f"the chunked loss differs from the plain one by {difference:.2g} (relative)",
+            decoder,
+        )
     finally:
         decoder.precision = precision
         decoder.model.train(training)
 
 
+def _require(good: bool, what: str, decoder: Decoder) -> None:
+    if not good:
+        raise IsolationError(what, where=decoder.family.NAME)
+
+
+def _require_whole_context(decoder: Decoder) -> None:
+    """A window of attention is part of transformers' own masks, and whet's mask replaces them."""
+    config = decoder.model.config
+    window, context = getattr(config, "sliding_window", None), int(config.max_position_embeddings)
+    _require(
+        window is None or window >= context,
+        f"its attention looks back {window} positions, fewer than the context of {context}; whet's looks at all",
+        decoder,
+    )
+
+
 @torch.no_grad()
 def isolation_difference(decoder: Decoder) -> float:
-    """Largest change of document B's hidden states when document A, packed before it, is replaced."""
-    first, second = _packed(decoder, seed=1), _packed(decoder, seed=2)
-    half = first.inputs.shape[1] // 2
-    second.inputs[:, half:] = first.inputs[:, half:]
-    hidden = [decoder.hidden(batch)[:, half:] for batch in (first, second)]
-    return float((hidden[0] - hidden[1]).abs().max())
+    """Largest change of a document's hidden states when the one packed before or after it is replaced."""
+    one, other = _packed(decoder, seed=1), _packed(decoder, seed=2)
+    half = one.inputs.shape[1] // 2
+    found = []
+    for kept in (slice(half, None), slice(half)):
+        inputs = other.inputs.copy()
+        inputs[:, kept] = one.inputs[:, kept]
+        changed = Batch(inputs, one.labels, one.positions, one.segments, one.documents)
+        hidden = [decoder.hidden(batch)[:, kept] for batch in (one, changed)]
+        found.append(float((hidden[0] - hidden[1]).abs().max()))
+    # Not max(): it passes over a NaN that comes second.
+    return float(np.max(found))
+
+
+@torch.no_grad()
+def forward_difference(decoder: Decoder) -> float:
+    """Relative difference of our logits from the model's own, as they are and with large hidden states."""
+    packed = _packed(decoder, seed=4)
+    ids = packed.inputs[:, : packed.inputs.shape[1] // 2]
+    positions = np.tile(np.arange(ids.shape[1]), (len(ids), 1))
+    batch = Batch(ids, ids, positions, np.ones_like(ids), (0, 1))
+    largest = float(decoder.head(decoder.hidden(batch)).abs().max())
+    found = []
+    for factor in (1.0, LARGE_LOGIT / max(largest, 1e-6)):
+        with _larger(decoder, factor):
+            ours = decoder.head(decoder.hidden(batch)).float()
+            own = _own_logits(decoder, ids).float()
+        found.append(float((ours - own).norm() / own.norm().clamp_min(1e-12)))
+    return float(np.max(found))
+
+
+@contextmanager
+def _larger(decoder: Decoder, factor: float) -> Iterator[None]:
+    """The body's last hidden states times `factor`, for us and for the model's own forward alike."""
+
+    def hook(module: Any, args: Any, output: Any) -> Any:
+        output.last_hidden_state = output.last_hidden_state * factor
+        return output
+
+    handle = decoder.body.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _own_logits(decoder: Decoder, ids: Any) -> torch.Tensor:
+    """Logits (B, L, V) of the plain model: its own mask, its own attention."""
+    model, used = decoder.model, decoder.model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        logits: torch.Tensor = model(torch.from_numpy(ids).to(decoder.device), use_cache=False).logits
+    finally:
+        model.set_attn_implementation(used)
+    return logits
 
 
 def chunked_difference(decoder: Decoder) -> float:
@@ -67,7 +150,7 @@ def chunked_difference(decoder: Decoder) -> float:
     (expected,) = torch.autograd.grad(plain, plain_ND)
     (found,) = torch.autograd.grad(parts, parts_ND)
     of_loss = float((plain - parts).detach().abs() / plain.detach().abs())
-    return max(of_loss, float((expected - found).norm() / expected.norm().clamp_min(1e-12)))
+    return float(np.max([of_loss, float((expected - found).norm() / expected.norm().clamp_min(1e-12))]))
 
 
 def _packed(decoder: Decoder, seed: int) -> Batch:

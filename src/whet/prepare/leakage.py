@@ -3,13 +3,14 @@
 13 is the length the GPT-3 report used (Brown et al. 2020, appendix C). Licence headers and common idioms
 count too, so the share is never quite zero; a large one means that the split is leaking.
 
-Cost: some 50 bytes of memory per held-out token, of which at most `MAX_TOKENS` are looked at; the training
-text is read once in blocks, about three seconds per 10 million tokens.
+Cost: some 50 bytes of memory per held-out token, of which at most `MAX_TOKENS` are looked at, and 16 MiB; the
+training text is read once in blocks, about a third of a second per 10 million tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,9 @@ from whet.tokenstore import TokenStore
 
 RUN = 13
 MAX_TOKENS = 5_000_000
-BLOCK_TOKENS = 2**18
+BLOCK_TOKENS = 2**15
+SIEVE_BITS = 24
+_BASE = 0x9E3779B97F4A7C15
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -30,7 +33,11 @@ def shared_share(train: TokenStore, held_out: TokenStore) -> float | None:
     if not len(runs):
         return None
     shared = np.zeros(len(runs), bool)
+    sieve = np.zeros(2**SIEVE_BITS, bool)
+    low_bits = np.uint64(2**SIEVE_BITS - 1)
+    sieve[runs & low_bits] = True
     for block in _hashes(train):
+        block = block[sieve[block & low_bits]]
         at = np.minimum(np.searchsorted(runs, block), len(runs) - 1)
         shared[at[runs[at] == block]] = True
     return float(times[shared].sum() / times.sum())
@@ -45,14 +52,35 @@ def _hashes(store: TokenStore) -> Iterator[Hashes]:
             count = min(BLOCK_TOKENS, starts - first)
             file.seek(first * width)
             tokens = np.frombuffer(file.read((count + RUN - 1) * width), store.tokens.dtype)
-            at = np.arange(first, first + count)
-            end_of_document = store.offsets[np.searchsorted(store.offsets, at, side="right")]
-            yield _hashed(tokens.astype(np.uint64), count)[at + RUN <= end_of_document]
+            yield _hashed(tokens.astype(np.uint64), count)[_inside(store, first, count)]
+
+
+def _inside(store: TokenStore, first: int, count: int) -> npt.NDArray[np.bool_]:
+    """Which of the runs that start at `first` and after it end in the document they start in."""
+    low, high = np.searchsorted(store.offsets, (first + 1, first + count + RUN - 1))
+    inside = np.ones(count, bool)
+    for end in range(1, RUN):
+        at = store.offsets[low:high] - end - first
+        inside[at[(at >= 0) & (at < count)]] = False
+    return inside
 
 
 def _hashed(tokens: Hashes, count: int) -> Hashes:
-    combined = np.zeros(count, np.uint64)
-    for offset in range(RUN):
-        combined = combined * np.uint64(0x9E3779B97F4A7C15) + tokens[offset : offset + count] + np.uint64(1)
-        combined ^= combined >> np.uint64(31)
-    return combined
+    """A run is a polynomial modulo 2**64 with its ids as coefficients; running sums give them all at once."""
+    powers, inverse = _powers(len(tokens))
+    sums = np.zeros(len(tokens) + 1, np.uint64)
+    np.cumsum((tokens + np.uint64(1)) * powers, out=sums[1:])
+    runs = (sums[RUN : RUN + count] - sums[:count]) * inverse[:count]
+    runs = (runs ^ (runs >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+    return runs ^ (runs >> np.uint64(29))
+
+
+@lru_cache(2)
+def _powers(count: int) -> tuple[Hashes, Hashes]:
+    """The powers of the base modulo 2**64, and of its inverse."""
+    tables = []
+    for base in (_BASE, pow(_BASE, -1, 2**64)):
+        factors = np.full(count, base, np.uint64)
+        factors[:1] = 1
+        tables.append(np.cumprod(factors, dtype=np.uint64))
+    return tables[0], tables[1]

@@ -2,8 +2,8 @@
 
     sources -> clean -> drop duplicates -> [spool] -> split by groups -> tokenizer -> token stores
 
-Everything streams: one document is in memory at a time, about a megabyte of them while encoding, and the
-names of all groups. The spool is a compressed file per stage that lives only while the room runs. Every
+Everything streams: one document is in memory at a time, about a megabyte of them while encoding, and some 40
+bytes for each document of the corpus. The spool is a compressed file per stage that lives only while the room runs. Every
 record is kept or dropped by name; the manifest counts both.
 """
 
@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from whet.cleaning.base import FILTERS, Filter, clean
 from whet.errors import DataError
 from whet.prepare import leakage, split
 from whet.prepare.duplicates import DuplicateIndex, Twin
+from whet.prepare.split import Sides
 from whet.prepare.spool import StageSpool
 from whet.progress import Reporter, duration
 from whet.recipe.schema import Prepare, Recipe
@@ -44,7 +44,6 @@ ENCODE_DOCUMENTS = 256
 SPOOL = ".spool"
 """Begins with a dot, as no stage's name can."""
 
-Sides = dict[str, split.Side]
 Writers = dict[str, TokenWriter]
 
 
@@ -71,9 +70,9 @@ def _fill(recipe: Recipe, work: Path, reporter: Reporter) -> dict[str, Any]:
     spool = work / SPOOL
     spool.mkdir()
     stages = _gather(recipe, spool, reporter)
-    groups = {item.stage.name: item.bytes_by_group.keys() for item in stages}
+    numbers = {item.stage.name: item.numbers for item in stages}
     sides, notices = split.assign(
-        groups, recipe.seed, recipe.prepare.validation_share, recipe.prepare.test_share
+        numbers, recipe.seed, recipe.prepare.validation_share, recipe.prepare.test_share
     )
     tokenizer = _tokenizer(recipe, stages, sides, reporter)
     tokenizers.save(tokenizer, work / "tokenizer", context=recipe.model.context)
@@ -99,7 +98,7 @@ def prepared_key(recipe: Recipe) -> str:
             "data": data,
             "plugins": _plugins(recipe),
             "code": store.code_hash("prepare", "sources", "cleaning", "text", "tokenstore", "records"),
-            "libraries": store.versions("tokenizers", "datasketch", "numpy"),
+            "libraries": store.versions("tokenizers", "numpy"),
         }
     )
 
@@ -123,7 +122,9 @@ def _plugins(recipe: Recipe) -> dict[str, str]:
 
 def _gather(recipe: Recipe, spool: Path, reporter: Reporter) -> list[StageSpool]:
     """Read, clean and deduplicate every stage's documents into its spool file."""
-    stages = [StageSpool(stage, spool / f"{at}.jsonl.zst") for at, stage in enumerate(recipe.stages)]
+    stages = [
+        StageSpool(stage, spool / f"{at}.jsonl.zst", recipe.seed) for at, stage in enumerate(recipe.stages)
+    ]
     with closing(DuplicateIndex(spool / "seen.sqlite", recipe.prepare.near_duplicate_similarity)) as index:
         for item in stages:
             if not item.stage.data[0].PRETOKENIZED:
@@ -137,7 +138,7 @@ def _read(item: StageSpool, index: DuplicateIndex, settings: Prepare, reporter: 
         for document, twins in _distinct(stream, index, item, settings):
             spool.add(document, sorted({twin.group for twin in twins if twin.group != document.group}))
             task.advance()
-    if not item.bytes_by_group:
+    if not len(item):
         reasons = ", ".join(f"{count} {reason}" for reason, count in item.tally.dropped.most_common(5))
         raise DataError(
             f"no document is left after cleaning ({reasons or 'the sources yielded none'})",
@@ -201,8 +202,7 @@ def _tokenizer(recipe: Recipe, stages: list[StageSpool], sides: Sides, reporter:
         for document in item.sided(sides)
         if isinstance(document, Document) and sides[document.group] == "train"
     )
-    by_group = chain.from_iterable(item.bytes_by_group.items() for item in stages)
-    total = sum(size for group, size in by_group if sides[group] == "train")
+    total = sum(item.text_bytes(sides, "train") for item in stages)
     texts = tokenizers.sampled(training, total, settings.sample_bytes)
     return tokenizers.train(texts, vocab_size=settings.vocab_size, special_tokens=settings.special_tokens)
 
@@ -232,7 +232,7 @@ def _encode(item: StageSpool, sides: Sides, tokenizer: Tokenizer, folder: Path, 
 def _encode_documents(
     item: StageSpool, sides: Sides, writers: Writers, tokenizer: Tokenizer, reporter: Reporter
 ) -> None:
-    with reporter.task(f"encode {item.stage.name}", item.text_bytes / 1e6 or None) as task:
+    with reporter.task(f"encode {item.stage.name}", item.total_bytes / 1e6 or None) as task:
         for batch in _batches(_kept(item, sides)):
             rows = tokenizer.encode_documents([document.text for document in batch])
             for document, ids in zip(batch, rows, strict=True):
@@ -333,7 +333,7 @@ def _empty(recipe: Recipe, stages: list[StageSpool], sides: Sides) -> list[str]:
     shares = {"validation": recipe.prepare.validation_share, "test": recipe.prepare.test_share}
     notices = []
     for item in stages:
-        expected: set[str] = {sides[group] for group in item.bytes_by_group} or set(shares)
+        expected: set[str] = {*item.reached(sides)} or set(shares)
         notices += [
             f"stage {item.stage.name}: the {name} split is empty; nothing is held out for it"
             for name, share in shares.items()

@@ -1,19 +1,22 @@
 """A stage's cleaned documents on disk between the two passes over them: reading and encoding.
 
 One zstandard-compressed line of JSON per document: the document, and the groups of its twins elsewhere.
-It lives only while the room runs. Memory: one document, and the name and size of every group.
+It lives only while the room runs. Memory: one document, and 16 bytes for each.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from whet.prepare.split import Side
+import numpy as np
+
+from whet.prepare.split import SIDES, Numbers, Side, Sides, number
 from whet.recipe.schema import Stage
 from whet.records import Document, Dropped, Tally
 
@@ -22,18 +25,42 @@ ACROSS = "near duplicate across the split"
 
 @dataclass(slots=True)
 class StageSpool:
-    """One stage's documents, and what is known of them."""
+    """One stage's documents, and what is known of them. `seed` is the split's."""
 
     stage: Stage
     path: Path
+    seed: int
     tally: Tally = field(default_factory=Tally)
-    bytes_by_group: dict[str, int] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
 
+    _numbers: array[int] = field(default_factory=lambda: array("Q"))
+    _sizes: array[int] = field(default_factory=lambda: array("q"))
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
     @property
-    def text_bytes(self) -> int:
+    def numbers(self) -> Numbers:
+        """The number of every document's group."""
+        return np.frombuffer(self._numbers, np.uint64) if self._numbers else np.zeros(0, np.uint64)
+
+    @property
+    def total_bytes(self) -> int:
         """UTF-8 bytes of all documents."""
-        return sum(self.bytes_by_group.values())
+        return sum(self._sizes)
+
+    def text_bytes(self, sides: Sides, name: Side) -> int:
+        """UTF-8 bytes of the documents whose groups are on a side."""
+        return int(np.asarray(self._sizes)[sides.on(name, self.numbers)].sum())
+
+    def reached(self, sides: Sides) -> set[Side]:
+        """The sides that have a group of this stage."""
+        return {name for name in SIDES if sides.on(name, self.numbers).any()}
+
+    def count(self, document: Document) -> None:
+        """Note a document's group and size."""
+        self._numbers.append(number(document.group, self.seed))
+        self._sizes.append(document.size_bytes)
 
     @contextmanager
     def writer(self) -> Iterator[SpoolWriter]:
@@ -56,11 +83,11 @@ class StageSpool:
                 values, elsewhere = json.loads(line)
                 yield Document(**{**values, "changes": tuple(values["changes"])}), elsewhere
 
-    def sided(self, sides: dict[str, Side]) -> Iterator[Document | Dropped]:
+    def sided(self, sides: Sides) -> Iterator[Document | Dropped]:
         """The documents, but those with a twin on another side of the split leave."""
         for document, elsewhere in self.documents():
             own = sides[document.group]
-            across = next((group for group in elsewhere if sides.get(group, own) != own), None)
+            across = next((group for group in elsewhere if sides[group] != own), None)
             if across is None:
                 yield document
             else:
@@ -81,6 +108,9 @@ class SpoolWriter:
 
     def add(self, document: Document, elsewhere: list[str]) -> None:
         """One document, and the groups of its twins in other groups."""
-        self.file.write(json.dumps([asdict(document), elsewhere]) + "\n")
-        known = self.spool.bytes_by_group
-        known[document.group] = known.get(document.group, 0) + document.size_bytes
+        values = {name: getattr(document, name) for name in _FIELDS}
+        self.file.write(json.dumps([values, elsewhere]) + "\n")
+        self.spool.count(document)
+
+
+_FIELDS = tuple(entry.name for entry in fields(Document))

@@ -16,9 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whet import limits
+from whet import limits, untrusted
 from whet.errors import DataError
 from whet.store import file_hash, write_json
+from whet.text.tokenizer_bounds import data_errors, require_bounded
 
 if TYPE_CHECKING:
     import tokenizers
@@ -75,7 +76,8 @@ class Tokenizer:
     def encode_documents(self, texts: Sequence[str]) -> list[list[int]]:
         """`<bos>` text `<eos>` for every text; special strings inside a text stay ordinary text."""
         bos, eos = self.special_ids["bos"], self.special_ids["eos"]
-        encoded = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        with data_errors("tokenizer.json"):
+            encoded = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [[bos, *item.ids, eos] for item in encoded]
 
     def encode_parts(self, texts: Sequence[str]) -> list[list[int]]:
@@ -84,11 +86,13 @@ class Tokenizer:
 
     def encode_prompt(self, text: str) -> list[int]:
         """`<bos>` text: the same ids that a document beginning with this text is trained on."""
-        return [self.special_ids["bos"], *self.backend.encode(text, add_special_tokens=False).ids]
+        with data_errors("tokenizer.json"):
+            return [self.special_ids["bos"], *self.backend.encode(text, add_special_tokens=False).ids]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids, special tokens left out; bytes that are not UTF-8 become U+FFFD."""
-        return self.backend.decode(list(ids), skip_special_tokens=True)
+        with data_errors("tokenizer.json"):
+            return self.backend.decode(list(ids), skip_special_tokens=True)
 
     def token_contents(self) -> list[bytes]:
         """The bytes of text each id stands for, for bits per byte and previews; none for special tokens.
@@ -237,16 +241,23 @@ def load(path: Path) -> Tokenizer:
 def _backend(file: Path) -> tokenizers.Tokenizer:
     from tokenizers import Tokenizer as Backend
 
-    if not file.is_file() or file.stat().st_size > limits.MANIFEST_BYTES:
+    if not file.is_file():
         raise DataError(
-            "no tokenizer.json here (or it is too large)",
+            "no tokenizer.json here",
             where=str(file),
             fix="point tokenizer.path at a saved tokenizer's folder",
         )
-    try:
-        return Backend.from_file(str(file))
-    except Exception as error:  # the Rust side raises bare ones
-        raise DataError(f"not a tokenizer: {error}", where=str(file)) from error
+    with data_errors(str(file)):
+        raw = untrusted.read_inside(file.parent, file.name, limits.TOKENIZER_BYTES)
+    if raw.count(b",") > limits.TOKENIZER_VALUES:
+        raise DataError(f"more than {limits.TOKENIZER_VALUES:,} values", where=str(file))
+    with data_errors(str(file)):
+        try:
+            backend = Backend.from_buffer(raw)
+        except Exception as error:  # the Rust side raises bare ones
+            raise DataError(f"not a tokenizer: {error}", where=str(file)) from error
+        require_bounded(backend, str(file))
+    return backend
 
 
 def _make_inert(backend: tokenizers.Tokenizer, ids: dict[str, int]) -> list[str]:
@@ -281,14 +292,12 @@ def _roles(backend: tokenizers.Tokenizer, config: Path) -> dict[str, int]:
 
 
 def _settings(config: Path) -> dict[str, Any]:
-    if not config.is_file():
+    if not config.exists():
         return {}
-    try:
-        values = json.loads(config.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not JSON: {error}", where=str(config)) from error
-    if not isinstance(values, dict):
-        raise DataError("holds no settings by name", where=str(config))
+    with data_errors(str(config)):
+        values = untrusted.settings_inside(config.parent, config.name)
+    if values.get("auto_map"):
+        raise DataError("auto_map names code of the tokenizer's own, which is never run", where=str(config))
     return values
 
 

@@ -91,6 +91,7 @@ def run(
             training.forget()
         world.wait()
         models.append(training.finished_before() or training.train())
+        training.require_not_asked_late()
     return models
 
 
@@ -107,6 +108,7 @@ class StageTraining:
     machine: Machine
     reporter: Reporter
     profile: bool = False
+    asked_late: str | None = None
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -196,6 +198,15 @@ class StageTraining:
         """The processes that train together."""
         return self.machine.world
 
+    def require_not_asked_late(self) -> None:
+        """Raise Stopped if the request came in the last step: the stage is finished, what follows is not begun."""
+        if self.asked_late:
+            raise Stopped(
+                f"{self.asked_late}: stage {self.stage.name} is finished",
+                where=str(self.folder / KIND),
+                fix="the same command goes on from here",
+            )
+
     def _resume(self, decoder: Decoder, optimizer: Optimizer) -> state.Progress:
         checkpoints = self.folder / "checkpoints"
         if self.world.leads:
@@ -279,7 +290,11 @@ class StageTraining:
                 save_best=lambda: state.save_best(self.folder, decoder, progress, self.key, self.world),
                 watch=watch,
             )
-            return None if loop.run(shown, stop) else stop.asked or "another process"
+            ended = loop.run(shown, stop)
+            anyone = self.world.any(bool(stop.asked))
+            asked = stop.asked or ("another process" if anyone else None)
+            self.asked_late = asked if ended else None
+            return None if ended else asked
 
     def _outcomes(self, steps: int) -> dict[str, Any] | None:
         """Said and for the record: what fill-in-the-middle did to the pieces trained on."""

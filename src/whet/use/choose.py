@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from whet import store
+from whet import limits, store, untrusted
 from whet.errors import ArtefactError, WhetError
 from whet.recipe.schema import Beam, Greedy, Sample
 from whet.recipe.yaml12 import parse
@@ -46,7 +46,17 @@ def stage_names(folder: Path) -> list[str]:
     recipe = folder / "recipe.yaml"
     if not recipe.is_file():
         return []
-    return [str(stage["name"]) for stage in parse(recipe.read_text("utf-8"), str(recipe)).values["stages"]]
+    raw = untrusted.read_inside(folder, recipe.name, limits.RECIPE_BYTES)
+    stages = parse(raw.decode("utf-8", "replace"), str(recipe)).values.get("stages")
+    named = (
+        [stage.get("name") for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
+    )
+    names = [
+        name for name in named if isinstance(name, str) and PurePath(name).parts == (name,) and name != ".."
+    ]
+    if not names or len(names) != len(named):
+        raise ArtefactError("not a recipe that whet wrote: its stages have no names", where=str(recipe))
+    return names
 
 
 def choose_decoding(

@@ -33,7 +33,7 @@ from whet.evaluate.report.wording import visible
 def render(data: Mapping[str, Any]) -> str:
     """The report as HTML text; the same data gives the same bytes.
 
-    `data` holds the run's figures as plain Python: `name`, `created`, `version`, `seed`, `notices`,
+    `data` holds the run's figures as plain Python: `name`, `description`, `created`, `version`, `seed`, `notices`,
     `machine`, `prepare`, `plan`, `train`, `evaluation`, `recipe`, `commands`, `model_path`, `artefacts`.
     Losses are nats per token; a floor's `difference` is the final model minus the floor in bits per byte.
     Any of it may be absent or None; nothing is raised for that.

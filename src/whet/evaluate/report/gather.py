@@ -36,6 +36,7 @@ def gather(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> 
     environment = models[-1].record["environment"] if models else {}
     return {
         "name": recipe.name,
+        "description": recipe.description,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "version": __version__,
         "seed": recipe.seed,

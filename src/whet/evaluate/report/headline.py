@@ -55,6 +55,7 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class Headline:
     name: str
+    description: str
     meta: list[str]
     outcomes: list[Outcome]
     tiles: list[Tile]
@@ -68,6 +69,7 @@ def headline(data: Mapping[str, Any]) -> Headline:
     domains = by_importance(evaluation)
     return Headline(
         name=text(data, "name") or "unnamed run",
+        description=text(data, "description") or "",
         meta=_meta(data),
         outcomes=[found for domain in domains if (found := _outcome(data, domain))],
         tiles=_tiles(data),

@@ -2,7 +2,7 @@
 
 A family is chosen by its normalisation and position encoding. It computes its parameter count without
 torch, and names its body (up to the last normalised hidden state) and its head (hidden state to logits);
-losses go through the head as a module, whatever scaling it contains.
+losses go through the head as a module, with whatever scaling and capping the architecture has.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class Family(ABC):
         return blocks
 
     def head(self, model: PreTrainedModel) -> Any:
-        """The module that maps hidden states (..., D) to logits (..., V)."""
+        """The module that maps hidden states (..., D) to logits (..., V).
+
+        What the architecture does to the logits after its output matrix belongs here too (`models.head.ScaledHead`).
+        """
         return model.get_output_embeddings()
 
 

@@ -1,0 +1,316 @@
+"""One probe per key of a recipe: what is looked at, the override that changes the key, and what both sides need for it.
+
+A new key needs one line here: `"section.key": probe(see, "section.key=value", given=(...))`. What can be looked at
+is below: `prepares`, `plans`, `trains`, `evaluates`, `samples`, and a few for single keys.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.proofs.every_key import Laboratory, Probe, Side, without_times
+from whet import store
+from whet.errors import WhetError
+from whet.models.build import new_model
+from whet.models.decoder import Decoder
+from whet.models.generation import generate
+from whet.models.shape import Shape
+from whet.objectives.base import OBJECTIVES
+from whet.objectives.pretrain import Pretrain
+from whet.packing import Batch
+from whet.progress import Reporter
+from whet.records import Dropped
+
+BOS, EOS = 2, 3
+
+
+def prepares(side: Side) -> Any:
+    """The prepared files, and what was counted on the way to them."""
+    record = side.prepared.record
+    stages = [{name: stage[name] for name in ("tally", "splits")} for stage in record["stages"]]
+    return {name: entry["sha256"] for name, entry in side.prepared.files.items()}, stages, record["notices"]
+
+
+def plans(side: Side) -> Any:
+    """Counts of the plan: parameters, rows, steps, operations, bytes of disk."""
+    return {
+        name: side.plan[name]
+        for name in ("family", "parameters", "memory_bytes", "stages", "disk_bytes", "notices")
+    }
+
+
+def trains(side: Side) -> Any:
+    """The log, the weights, and which files a training leaves."""
+    folder = side.run / "stages"
+    logs = {
+        str(log.relative_to(folder)): without_times(store.read_json_lines(log))
+        for log in folder.rglob("log.jsonl")
+    }
+    files = [str(file.relative_to(folder)) for file in folder.rglob("*") if "tfevents" not in file.name]
+    weights = {
+        str(file.relative_to(folder)): store.file_hash(file) for file in folder.rglob("model.safetensors")
+    }
+    return logs, sorted(files), weights
+
+
+def evaluates(side: Side) -> Any:
+    """The evaluation of the unchanged recipe's model, without the settings that it repeats."""
+    return without_times({name: value for name, value in _evaluation(side).items() if name != "samples"})
+
+
+def samples(side: Side) -> Any:
+    """Prompts and their continuations, without the names of the decodings."""
+    return [
+        (one["prompt"], one["reference"], [output["text"] for output in one["outputs"]])
+        for one in _evaluation(side)["samples"]
+    ]
+
+
+def _evaluation(side: Side) -> dict[str, Any]:
+    from whet.evaluate.run import run
+
+    def make(folder: Path) -> dict[str, Any]:
+        base = side.base()
+        return run(side.recipe, folder, base.prepared, base.plan, base.models, Reporter()).record
+
+    found: dict[str, Any] = side.laboratory.once(("evaluate", side.overrides), make)
+    return found
+
+
+def chooses(side: Side) -> Any:
+    """What a training would run on and how."""
+    from whet.train.machine import Machine
+
+    machine = Machine(side.recipe, side.base().plan)
+    return machine.device.type, machine.precision, machine.compile, machine.summary
+
+
+def compiles(side: Side) -> Any:
+    """Whether a training would be compiled, or why it cannot be."""
+    try:
+        return chooses(side)[2]
+    except WhetError as error:
+        return error.what
+
+
+def writes_to(side: Side) -> Any:
+    """The folder of the run."""
+    from whet.pipeline import open_run
+
+    return str(open_run(str(side.laboratory.folder / "probe.yaml"), side.overrides).folder)
+
+
+def reports(side: Side) -> Any:
+    """The report, without the recipe that it quotes."""
+    from whet.evaluate.report import render
+    from whet.evaluate.report.gather import gather
+
+    folder = side.laboratory.folder / "nothing"
+    return render({**gather(side.recipe, "", folder, []), "created": "", "machine": None})
+
+
+def recomputes(side: Side) -> Any:
+    """How often a block's feed-forward layer begins to run in a training."""
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    calls: list[str] = []
+    with register_module_forward_pre_hook(lambda module, given: calls.append(type(module).__name__)):
+        side.train_again()
+    return calls.count("LlamaMLP")
+
+
+def continues(side: Side) -> Any:
+    """What random models that often end a text make of a few prompts: of different lengths, so that beams differ."""
+    decoding = side.recipe.evaluate.decoding[0]
+    return [
+        generate(model, [BOS, first], decoding, new_tokens=10, seed=1)
+        for model in map(_restless, (0, 6, 7))
+        for first in range(4, 8)
+    ]
+
+
+def _restless(seed: int) -> Decoder:
+    shape = Shape(
+        norm="rmsnorm", positions="rope", d_model=16, layers=1, heads=2, d_ff=32, context=64, vocab_size=40,
+        tie_embeddings=False,
+    )  # fmt: skip
+    special = {"pad": 0, "bos": BOS, "eos": EOS}
+    model = new_model(shape, special, seed=seed, device=torch.device("cpu"), precision="fp32")
+    with torch.no_grad():
+        model.head.weight.mul_(10)
+        model.head.weight[EOS].mul_(2)
+    return model
+
+
+def first_test(side: Side) -> Any:
+    """Whether the first test of the standard library is a document."""
+    for item in side.recipe.stages[0].data[0].documents():
+        if (isinstance(item, Dropped) and item.reason == "test module") or "/test" in item.origin:
+            return type(item).__name__, item.origin
+    return None
+
+
+def reads(side: Side) -> Any:
+    """The first record of the source."""
+    return next(side.recipe.stages[0].data[0].documents()).origin
+
+
+SEES: list[Callable[[Side], Any]] = [
+    prepares,
+    plans,
+    trains,
+    evaluates,
+    samples,
+    writes_to,
+    reports,
+    continues,
+]
+
+
+class Half(Pretrain):
+    """Another objective than the one there is: half the loss."""
+
+    NAME = "half"
+    SUMMARY = "half the loss"
+
+    def loss_sum(self, model: Any, batch: Batch) -> Any:
+        return 0.5 * super().loss_sum(model, batch)
+
+
+@contextmanager
+def other_objective() -> Iterator[None]:
+    OBJECTIVES.register(Half)
+    try:
+        yield
+    finally:
+        OBJECTIVES.unregister(Half.NAME)
+
+
+def probe(see: Callable[[Side], Any], *changes: str, **more: Any) -> Probe:
+    return Probe(see, changes, **more)
+
+
+def write_arrays(laboratory: Laboratory) -> None:
+    """Token arrays and a tokenizer for them."""
+    draw = np.random.default_rng(1)
+    for name in ("rows", "others"):
+        np.save(laboratory.folder / f"{name}.npy", draw.integers(5, 300, (12, 48), dtype=np.int32))
+    shutil.copytree(laboratory.side(()).prepared.folder / "tokenizer", laboratory.folder / "tokenizer")
+
+
+FIRST, STAGE, DATA = "stages.first.", "stages[].", "stages[].data[]."
+ROWS = f"{FIRST}data=[{{source: text, path: '{{here}}/rows.jsonl'}}]"
+LARGE = f"{FIRST}data=[{{source: text, path: '{{here}}/large.txt'}}]"
+STDLIB = f"{FIRST}data=[{{source: stdlib}}]"
+ARRAYS = (f"{FIRST}data=[{{source: tokens, path: '{{here}}/rows.npy'}}]", "tokenizer.path={here}/tokenizer")
+AT = f"{FIRST}data.0."
+NO_NEAR = "prepare.near_duplicate_similarity=null"
+DECODE = "evaluate.decoding[]."
+
+
+def decoding(kind: str, key: str, value: str, see: Callable[[Side], Any] = continues) -> Probe:
+    return probe(see, f"evaluate.decoding.0.{key}={value}", given=(f"evaluate.decoding=[{{kind: {kind}}}]",))
+
+
+def cleaning(rule: str, key: str, value: str) -> Probe:
+    return probe(prepares, f"prepare.cleaning.{rule}.{key}={value}")
+
+
+PROBES: dict[str, Probe] = {
+    "name": probe(writes_to, "name=other"),
+    "description": probe(reports, "description=what it is for"),
+    "output": probe(writes_to, "output=elsewhere"),
+    "seed": probe(prepares, "seed=8"),
+    "device": probe(chooses, "device=mps", refused="is not there"),
+    "precision": probe(trains, "precision=bf16"),
+    "compile": probe(compiles, 'compile="on"'),
+    **{f"prepare.cleaning.{rule}": probe(prepares, f"prepare.cleaning.{rule}=false")
+       for rule in ("control_characters", "generated", "minified", "repetitive", "size")},
+    "prepare.cleaning.control_characters.max_share": cleaning("control_characters", "max_share", "0.9"),
+    "prepare.cleaning.minified.max_line": cleaning("minified", "max_line", "60"),
+    "prepare.cleaning.minified.max_mean_line": cleaning("minified", "max_mean_line", "90000"),
+    "prepare.cleaning.minified.max_numbers": cleaning("minified", "max_numbers", "1.0"),
+    "prepare.cleaning.minified.max_encoded": cleaning("minified", "max_encoded", "1.0"),
+    "prepare.cleaning.repetitive.max_share": cleaning("repetitive", "max_share", "1.0"),
+    "prepare.cleaning.size.min_bytes": cleaning("size", "min_bytes", "0"),
+    "prepare.cleaning.size.max_bytes": cleaning("size", "max_bytes", "1500"),
+    "prepare.exact_duplicates": probe(prepares, "prepare.exact_duplicates=keep", given=(NO_NEAR,)),
+    "prepare.near_duplicate_similarity": probe(prepares, NO_NEAR),
+    "prepare.validation_share": probe(prepares, "prepare.validation_share=0.5"),
+    "prepare.test_share": probe(prepares, "prepare.test_share=0.5"),
+    "tokenizer.path": probe(prepares, "tokenizer.path={here}/tokenizer", given=("tokenizer.vocab_size=330",)),
+    "tokenizer.vocab_size": probe(prepares, "tokenizer.vocab_size=330"),
+    "tokenizer.sample_bytes": probe(prepares, "tokenizer.sample_bytes=5000"),
+    "tokenizer.special_tokens": probe(prepares, "tokenizer.special_tokens=['<|note|>']"),
+    "model.size": probe(plans, "model.size=medium", given=("model={size: tiny}",), more=True),
+    "model.norm": probe(plans, "model.norm=layernorm"),
+    "model.positions": probe(plans, "model.positions=learned", given=("model.norm=layernorm",)),
+    "model.d_model": probe(plans, "model.d_model=24"),
+    "model.layers": probe(plans, "model.layers=2"),
+    "model.heads": probe(trains, "model.heads=4"),
+    "model.d_ff": probe(plans, "model.d_ff=48"),
+    "model.context": probe(prepares, "model.context=80"),
+    "model.dropout": probe(trains, "model.dropout=0.5"),
+    "model.tie_embeddings": probe(plans, "model.tie_embeddings=false"),
+    f"{STAGE}name": probe(prepares, f"{FIRST}name=other"),
+    f"{STAGE}objective": probe(trains, f"{FIRST}objective=half"),
+    f"{DATA}source": probe(reads, STDLIB),
+    f"{DATA}text.path": probe(prepares, f"{AT}path={{here}}/other"),
+    f"{DATA}text.field": probe(prepares, f"{AT}field=body", given=(ROWS,)),
+    f"{DATA}text.piece_bytes": probe(prepares, f"{AT}piece_bytes=600", given=(LARGE, f"{AT}piece_bytes=900")),
+    f"{DATA}text.group_by": probe(prepares, f"{AT}group_by=folder"),
+    f"{DATA}text.group_field": probe(prepares, f"{AT}group_field=repository", given=(ROWS,)),
+    f"{DATA}text.exclude": probe(prepares, f"{AT}exclude=['m1*.py']"),
+    f"{DATA}text.licence": probe(prepares, f"{AT}licence=MIT"),
+    f"{DATA}stdlib.tests": probe(first_test, f"{AT}tests=true", given=(STDLIB,)),
+    f"{DATA}tokens.path": probe(prepares, f"{AT}path={{here}}/others.npy", given=ARRAYS),
+    f"{DATA}tokens.validation": probe(prepares, f"{AT}validation={{here}}/others.npy", given=ARRAYS),
+    f"{STAGE}sequence_length": probe(plans, f"{FIRST}sequence_length=32"),
+    f"{STAGE}overflow": probe(plans, f"{FIRST}overflow=truncate_right"),
+    f"{STAGE}batch_size": probe(trains, f"{FIRST}batch_size=3"),
+    f"{STAGE}accumulation": probe(trains, f"{FIRST}accumulation=2"),
+    f"{STAGE}epochs": probe(plans, f"{FIRST}epochs=2", given=(f"{FIRST}steps=null", f"{FIRST}epochs=1")),
+    f"{STAGE}steps": probe(trains, f"{FIRST}steps=2"),
+    f"{STAGE}optimizer": probe(trains, f"{FIRST}optimizer=adamw"),
+    f"{STAGE}learning_rate": probe(trains, f"{FIRST}learning_rate=2e-2"),
+    f"{STAGE}betas": probe(trains, f"{FIRST}betas=[0.5, 0.6]"),
+    f"{STAGE}eps": probe(trains, f"{FIRST}eps=1e-2"),
+    f"{STAGE}momentum": probe(trains, f"{FIRST}momentum=0.5"),
+    f"{STAGE}weight_decay": probe(trains, f"{FIRST}weight_decay=0.9"),
+    f"{STAGE}grad_clip": probe(trains, f"{FIRST}grad_clip=1e-3", given=(f"{FIRST}eps=1e-3",)),
+    f"{STAGE}schedule": probe(trains, f"{FIRST}schedule=constant"),
+    f"{STAGE}warmup_steps": probe(trains, f"{FIRST}warmup_steps=2"),
+    f"{STAGE}decay_share": probe(trains, f"{FIRST}decay_share=1.0", given=(f"{FIRST}schedule=wsd",)),
+    f"{STAGE}final_learning_rate_share": probe(trains, f"{FIRST}final_learning_rate_share=0.9"),
+    f"{STAGE}gradient_checkpointing": probe(recomputes, f"{FIRST}gradient_checkpointing=true"),
+    f"{STAGE}evaluate_every": probe(trains, f"{FIRST}evaluate_every=3"),
+    f"{STAGE}validation_tokens": probe(trains, f"{FIRST}validation_tokens=200"),
+    f"{STAGE}save_every": probe(trains, f"{FIRST}save_every=3"),
+    f"{STAGE}keep": probe(trains, f"{FIRST}keep=1"),
+    f"{STAGE}log_every": probe(trains, f"{FIRST}log_every=5"),
+    f"{STAGE}result": probe(trains, f"{FIRST}result=last"),
+    "evaluate.metrics": probe(evaluates, "evaluate.metrics=[perplexity]"),
+    "evaluate.stride": probe(evaluates, "evaluate.stride=5"),
+    "evaluate.max_tokens": probe(evaluates, "evaluate.max_tokens=500"),
+    "evaluate.floors": probe(evaluates, "evaluate.floors=2"),
+    "evaluate.resamples": probe(evaluates, "evaluate.resamples=200"),
+    "evaluate.samples": probe(samples, "evaluate.samples=2"),
+    "evaluate.prompt_tokens": probe(samples, "evaluate.prompt_tokens=12"),
+    "evaluate.new_tokens": probe(samples, "evaluate.new_tokens=12"),
+    f"{DECODE}kind": probe(continues, "evaluate.decoding.0.kind=sample"),
+    f"{DECODE}greedy.repetition_penalty": decoding("greedy", "repetition_penalty", "9.0"),
+    f"{DECODE}sample.temperature": decoding("sample", "temperature", "5.0"),
+    f"{DECODE}sample.top_p": decoding("sample", "top_p", "0.01"),
+    f"{DECODE}sample.top_k": decoding("sample", "top_k", "1"),
+    f"{DECODE}sample.repetition_penalty": decoding("sample", "repetition_penalty", "9.0"),
+    f"{DECODE}beam.beams": decoding("beam", "beams", "2"),
+    f"{DECODE}beam.length_penalty": decoding("beam", "length_penalty", "-5.0"),
+    f"{DECODE}beam.early_stopping": decoding("beam", "early_stopping", "false"),
+}  # fmt: skip
