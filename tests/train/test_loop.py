@@ -86,7 +86,7 @@ class Bench:
     def resume(self) -> None:
         found = state.restore(self.folder, self.decoder, self.optimizer, "key", Reporter())
         assert found is not None
-        for name in ("step", "tokens", "seconds", "best_step", "best_loss"):
+        for name in ("step", "tokens", "seconds", "best_step", "best_loss", "validation_due"):
             setattr(self.progress, name, getattr(found, name))
 
     def run(self, until: int | None = None) -> bool:

@@ -49,6 +49,8 @@ class Loop:
         evaluate_every = self.stage.evaluate_every or max(1, self.steps // 20)
         save_every = self.stage.save_every or max(1, self.steps // 10)
         self.decoder.model.train()
+        saved: int | None = None
+        self._validate(stop)
         meter = _Meter(self.progress.tokens)
         while self.progress.step < self.steps and not stop.asked:
             began = time.perf_counter()
@@ -65,12 +67,14 @@ class Loop:
             )
             if step % self.stage.log_every == 0 or step in (1, self.steps):
                 self.log(figures)
-            if step % evaluate_every == 0 or step == self.steps:
-                self._validate()
-            if step % save_every == 0 and step < self.steps:
+            self.progress.validation_due = step % evaluate_every == 0 or step == self.steps
+            self._validate(stop)
+            if step % save_every == 0:
                 self.save()
-        self.save()
-        return self.progress.step >= self.steps
+                saved = step
+        if saved != self.progress.step:
+            self.save()
+        return self.progress.step >= self.steps and not self.progress.validation_due
 
     def _step(self) -> tuple[float, float, float]:
         """One optimiser step: mean loss, gradient norm before clipping, learning rate."""
@@ -105,11 +109,16 @@ class Loop:
             "seconds": round(self.progress.seconds, 3),
         }
 
-    def _validate(self) -> None:
-        if self.validation is None:
+    def _validate(self, stop: StopRequest) -> None:
+        """Validate if that is due; a request to stop leaves it due, for a validation may take minutes."""
+        if self.validation is None or not self.progress.validation_due:
+            self.progress.validation_due = False
             return
         batches = self.validation.in_order(self.stage.validation_tokens)
-        loss = validation_loss(self.decoder, self.objective, batches)
+        loss = validation_loss(self.decoder, self.objective, batches, stop)
+        if loss is None:
+            return
+        self.progress.validation_due = False
         best = self.progress.best_loss is None or loss < self.progress.best_loss
         if best:
             self.progress.best_step, self.progress.best_loss = self.progress.step, loss
@@ -126,18 +135,26 @@ class Loop:
 
 
 @torch.no_grad()
-def validation_loss(decoder: Decoder, objective: Objective, batches: list[Batch]) -> float:
+def validation_loss(
+    decoder: Decoder, objective: Objective, batches: list[Batch], stop: StopRequest | None = None
+) -> float | None:
     """Mean loss over all labels of these batches, without dropout; leaves the random state as it was.
+
+    None if asked to stop before its end.
 
     Uncompiled: compiling again for inference and for a last, smaller batch would take longer than it saves.
     """
     decoder.model.eval()
+    losses = []
     try:
         with torch.compiler.set_stance("force_eager"):
-            total = sum(float(objective.loss_sum(decoder, batch)) for batch in batches)
+            for batch in batches:
+                if stop and stop.asked:
+                    return None
+                losses.append(float(objective.loss_sum(decoder, batch)))
     finally:
         decoder.model.train()
-    return total / sum(objective.weight(batch) for batch in batches)
+    return sum(losses) / sum(objective.weight(batch) for batch in batches)
 
 
 class _Meter:

@@ -35,7 +35,7 @@ from whet.train.loop import Loop
 from whet.train.machine import Machine
 from whet.train.optim import Optimizer
 
-KIND = "model"
+KIND, SETTINGS = "model", "settings.json"
 DIFFERENCES = {
     "data": "its prepared tokens changed (material, cleaning, split or tokenizer)",
     "starts_from": "the stage before it changed",
@@ -113,22 +113,44 @@ class StageTraining:
             self.reporter.say(
                 f"train {self.stage.name}: --force, the earlier training in {self.folder} is removed"
             )
-            shutil.rmtree(self.folder)
+            store.remove(self.folder)
 
     def finished_before(self) -> store.Artefact | None:
         """The model, if this training was finished before. Raises ArtefactError if other settings lie here."""
-        settings_file = self.folder / "settings.json"
-        if settings_file.exists():
-            _require_equal(store.read_json(settings_file), self.settings, self.folder)
+        for place in (self.folder.parent, self.folder, self.folder / "checkpoints"):
+            store.sweep(place)
+        self._require_same_settings()
         done = store.fresh(self.folder / KIND, KIND, self.key, self.reporter.notice)
         if done:
             self.reporter.say(f"train {self.stage.name}: finished before, {done.folder} is used as it is")
+        elif self._key_of_model() not in (None, self.key):
+            raise ArtefactError(
+                "this model was trained with other settings", where=str(self.folder), fix=_FORCE
+            )
         return done
+
+    def _key_of_model(self) -> str | None:
+        """Of a whole model that lies here; for when `settings.json` is lost or damaged."""
+        try:
+            return store.open_artefact(self.folder / KIND, KIND, verify=False).key
+        except ArtefactError:
+            return None
+
+    def _require_same_settings(self) -> None:
+        settings_file = self.folder / SETTINGS
+        if not settings_file.exists():
+            return
+        try:
+            old = store.read_sealed(settings_file)
+        except ArtefactError as error:  # no reason to lose a training: all that is saved here has its key
+            self.reporter.notice(f"{error.where}: {error.what}; it is written again")
+        else:
+            _require_equal(old, self.settings, self.folder)
 
     def train(self) -> store.Artefact:
         """Train to the end, resuming what was begun. Raises Stopped after saving, when asked to stop."""
         known_notices = len(self.reporter.notices)
-        store.write_json(self.folder / "settings.json", self.settings)
+        store.write_sealed(self.folder / SETTINGS, self.settings)
         self.reporter.say(f"train {self.stage.name}: {self.machine.summary}")
         torch.manual_seed(self.recipe.seed)
         decoder = self.machine.model(self.recipe.seed, self.before, self.tokenizer.special_ids)
@@ -150,8 +172,6 @@ class StageTraining:
 
     def _resume(self, decoder: Decoder, optimizer: Optimizer) -> state.Progress:
         checkpoints = self.folder / "checkpoints"
-        store.sweep(checkpoints)
-        store.sweep(self.folder)
         progress = state.restore(checkpoints, decoder, optimizer, self.key, self.reporter)
         if progress is None:
             return state.Progress()
@@ -187,7 +207,11 @@ class StageTraining:
             state.prune(checkpoints, self.stage.keep)
 
         task = self.reporter.task(f"train {self.stage.name}", self.planned["steps"], initial=progress.step)
-        with StageLog(self.folder, progress.step) as log, StopRequest() as stop, task as shown:
+        with (
+            StageLog(self.folder, progress.step, self.reporter.notice) as log,
+            StopRequest() as stop,
+            task as shown,
+        ):
 
             def record(line: dict[str, Any]) -> None:
                 log.write(line)
@@ -211,6 +235,11 @@ class StageTraining:
     def _finish(self, decoder: Decoder, progress: state.Progress, known_notices: int) -> store.Artefact:
         """Write the stage's result as a model folder."""
         best = state.load_best(self.folder, decoder, self.key) if self.stage.result == "best" else None
+        if self.stage.result == "best" and progress.best_step is not None and best is None:
+            self.reporter.notice(
+                f"stage {self.stage.name}: the best weights (step {progress.best_step:,}) are gone; "
+                "the last ones are the result"
+            )
         speed = progress.tokens / max(1e-9, progress.seconds)
         flops_per_token = self.planned["flops"] / self.planned["tokens"]
         record = {
@@ -248,5 +277,8 @@ def _require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> No
         raise ArtefactError(
             f"this stage was trained with other settings: {'; '.join(changed[:6])}",
             where=str(folder),
-            fix="--force trains it again and removes the earlier training; --set name=... starts another run",
+            fix=_FORCE,
         )
+
+
+_FORCE = "--force trains it again and removes the earlier training; --set name=... starts another run"
