@@ -191,7 +191,10 @@ class TestAllOrNothing:
             assert is_whole(folder, "old") if there_before else not folder.exists()
             assert leftovers(tmp_path) == []
         assert is_whole(folder, "new")
-        assert failures == {"rename": 1 + there_before, "replace": 1, "fsync": 7 - there_before, "write": 3}[what]
+        assert (
+            failures
+            == {"rename": 1 + there_before, "replace": 1, "fsync": 7 - there_before, "write": 3}[what]
+        )
 
     @pytest.mark.parametrize("what", ["rename", "fsync"])
     def test_a_disk_that_fails_for_good_loses_nothing(

@@ -123,7 +123,8 @@ def cannot_write(error: BaseException, place: Path) -> CannotWrite | None:
 
 def _system_error(error: BaseException) -> int | None:
     if isinstance(error, OSError):
-        return error.errno
+        short = error.errno is None and " requested and " in str(error)  # numpy, of a file cut short
+        return errno.ENOSPC if short else error.errno
     if (code := getattr(error, "sqlite_errorcode", None)) is not None:
         return _SQLITE.get(code & 0xFF)
     found = re.search(r"\(os error (\d+)\)", str(error))

@@ -27,6 +27,7 @@ torch.set_num_threads(1)
 
 from whet import store  # noqa: E402
 from whet.errors import WhetError  # noqa: E402
+from whet.models.build import save_model  # noqa: E402
 from whet.plan.run import run as plan_room  # noqa: E402
 from whet.prepare.run import run as prepare_room  # noqa: E402
 from whet.progress import Reporter  # noqa: E402
@@ -71,20 +72,29 @@ class Cradle:
         self.plan = plan_room(self.recipe, Path(work), self.prepared, Reporter())
         self.machine = Machine(self.recipe, self.plan)
         self.machine.__dict__["peak_flops"] = 1e9  # measuring takes longer than the training
-        _board(Path(work) / "board", 0).close()
         stage = self.training(Path(work), Reporter())
         self.decoder = self.machine.model(1, None, stage.tokenizer.special_ids)
         self.optimizer = Optimizer(self.decoder, stage.stage)
         for _, weight in self.optimizer.parameters:
             weight.grad = torch.ones_like(weight)
         self.optimizer.step(1e-3)
+        self._warm_up(Path(work))
+
+    def _warm_up(self, work: Path) -> None:
+        """What is imported or built at first use, so that children need not; no backward pass among it."""
+        import torch._dynamo
+
+        save_model(self.decoder, work / "model")
+        _board(work / "board", 0).close()
+        training = self.training(work, Reporter())
+        with torch.no_grad():
+            data = training._data()["validation"]
+            self.decoder.nll_sum(data.in_order(100)[0])
 
     def training(self, folder: Path, reporter: Reporter, *, steps: int = 6, **changes: Any) -> StageTraining:
         stage = self.recipe.stages[0].model_copy(update={**changes, "steps": steps})
         planned = {**self.plan["stages"][0], "steps": steps}
-        return StageTraining(
-            self.recipe, stage, planned, folder, self.prepared, None, self.machine, reporter
-        )
+        return StageTraining(self.recipe, stage, planned, folder, self.prepared, None, self.machine, reporter)
 
     def train(self, teller: Telling, folder: str, **changes: Any) -> None:
         """The stage as `whet train` does it."""

@@ -7,6 +7,7 @@ kill that never hits a save proves nothing.
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import time
@@ -30,9 +31,7 @@ LONGEST_AFTER_AIM_S = 0.06
 def decided(folder: Path) -> dict[str, str]:
     """What the training decided, without the checkpoints on the way, of which a stop adds one."""
     last = f"step-{STEPS:08d}"
-    return {
-        name: value for name, value in bits(folder).items() if "checkpoints" not in name or last in name
-    }
+    return {name: value for name, value in bits(folder).items() if "checkpoints" not in name or last in name}
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +251,7 @@ class Stops:
         """The longest step and the longest save of this child."""
         told = child.told()
         longest = {"step": 0.0, "save ends": 0.0}
-        for (before, _, _), (after, what, _) in zip(told, told[1:], strict=False):
+        for (before, _, _), (after, what, _) in itertools.pairwise(told):
             if what in longest:
                 longest[what] = max(longest[what], after - before)
         return sum(longest.values())
