@@ -24,8 +24,15 @@ from whet.errors import ArtefactError
 
 STEPS = 6
 AIMS = ("random", "checkpoints/.staging-step", "random", ".staging-best", "random", ".staging-model")
-LONGEST_AFTER_AIM_S = 0.06
-"""About as long as a save takes."""
+
+
+@dataclass
+class Usual:
+    """A training that nobody disturbed: its bits, and how long it and its longest save took."""
+
+    bits: dict[str, str]
+    seconds: float
+    save_s: float
 
 
 def decided(folder: Path) -> dict[str, str]:
@@ -35,13 +42,23 @@ def decided(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def straight(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], float]:
-    """The bits of a training that nobody disturbed, and how long it took."""
+def usual(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Usual:
+    """The straight run."""
     folder = tmp_path_factory.mktemp("straight") / "first"
     child = nursery.run("train", folder=str(folder), save_every=1)
     assert child.code == 0, child.trouble()
     told = child.told()
-    return decided(folder), told[-1][0] - told[0][0]
+    return Usual(decided(folder), told[-1][0] - told[0][0], longest_s(child)["save ends"])
+
+
+def longest_s(child: Child) -> dict[str, float]:
+    """The longest step and the longest save of this child."""
+    told = child.told()
+    longest = {"step": 0.0, "save ends": 0.0}
+    for (before, _, _), (after, what, _) in itertools.pairwise(told):
+        if what in longest:
+            longest[what] = max(longest[what], after - before)
+    return longest
 
 
 def appears(folder: Path, aim: str) -> bool:
@@ -54,13 +71,13 @@ def appears(folder: Path, aim: str) -> bool:
         return False
 
 
-def wait_for(child: Child, folder: Path, aim: str, draw: random.Random, usual_s: float) -> None:
+def wait_for(child: Child, folder: Path, aim: str, draw: random.Random, usual: Usual) -> None:
     """Until the moment that was drawn: any, or some way into a save of this kind."""
     if aim == "random":
-        time.sleep(draw.uniform(0, 1.2 * usual_s))
+        time.sleep(draw.uniform(0, 1.2 * usual.seconds))
         return
     child.until(lambda: appears(folder, aim))
-    time.sleep(draw.uniform(0, LONGEST_AFTER_AIM_S))
+    time.sleep(draw.uniform(0, usual.save_s))
 
 
 def all_whole(folder: Path) -> None:
@@ -85,8 +102,7 @@ class Kills:
 
     nursery: Nursery
     work: Path
-    straight: dict[str, str]
-    usual_s: float
+    usual: Usual
     draw: random.Random
     kills: int = 0
     inside: Counter[str] = field(default_factory=Counter)
@@ -111,7 +127,7 @@ class Kills:
         killed: Child | None = None
         for _ in range(self.draw.randint(1, 3)):
             child = self.nursery.begin("train", folder=str(folder), save_every=save_every)
-            wait_for(child, folder, next(aims), self.draw, self.usual_s)
+            wait_for(child, folder, next(aims), self.draw, self.usual)
             child.send(signal.SIGKILL)
             if child.wait() != -signal.SIGKILL:
                 assert child.code == 0, child.trouble()
@@ -123,7 +139,7 @@ class Kills:
         assert last.code == 0, last.trouble()
         self._compare(last, killed, save_every)
         assert leftovers(folder) == []
-        assert decided(folder) == self.straight
+        assert decided(folder) == self.usual.bits
         self.finished += 1
 
     def _look(self, folder: Path, child: Child, before: Child | None, save_every: int) -> None:
@@ -163,22 +179,20 @@ class Kills:
 @pytest.mark.parametrize("wanted", [14, pytest.param(200, marks=pytest.mark.slow)])
 def test_sigkill_at_any_moment(
     nursery: Nursery,
-    straight: tuple[dict[str, str], float],
+    usual: Usual,
     tmp_path: Path,
     wanted: int,
     figure: Callable[[str], None],
 ) -> None:
-    kills = Kills(nursery, tmp_path, *straight, random.Random(wanted))
+    kills = Kills(nursery, tmp_path, usual, random.Random(wanted))
     kills.run(wanted)
     figure(kills.line())
-    assert kills.inside["any"] >= 0.4 * wanted, kills.line()
+    assert kills.inside["any"] >= (0.4 if wanted >= 200 else 0.2) * wanted, kills.line()
     if wanted >= 200:
         assert all(kills.inside[name] >= 10 for name in ("step", "best", "model")), kills.line()
 
 
-def test_the_proof_notices_a_torn_checkpoint(
-    nursery: Nursery, straight: tuple[dict[str, str], float], tmp_path: Path
-) -> None:
+def test_the_proof_notices_a_torn_checkpoint(nursery: Nursery, tmp_path: Path) -> None:
     """What `all_whole` would say if a save were not atomic."""
     child = nursery.run("train", folder=str(tmp_path), save_every=2, steps=2)
     assert child.code == 0
@@ -196,8 +210,7 @@ class Stops:
     """Asks trainings to stop, and counts what came of it."""
 
     nursery: Nursery
-    straight: dict[str, str]
-    usual_s: float
+    usual: Usual
     draw: random.Random
     ended: Counter[str] = field(default_factory=Counter)
     left_s: list[float] = field(default_factory=list)
@@ -213,21 +226,21 @@ class Stops:
             child.send(signal.SIGTERM)
         child.wait()
         self.left_s.append(time.monotonic() - sent)
-        self.over_s.append(self.left_s[-1] - self._step_and_save_s(child))
+        self.over_s.append(self.left_s[-1] - sum(longest_s(child).values()))
         self._look(folder, child)
         again = self.nursery.run("train", folder=str(folder), save_every=1)
         assert again.code == 0, again.trouble()
-        assert decided(folder) == self.straight
+        assert decided(folder) == self.usual.bits
         assert leftovers(folder) == []
 
     def _wait(self, child: Child, folder: Path, moment: str) -> None:
         if moment == "start":
-            time.sleep(self.draw.uniform(0, 0.2 * self.usual_s))
+            time.sleep(self.draw.uniform(0, 0.2 * self.usual.seconds))
         elif moment == "validation":
             child.until(lambda: 4 in child.values("step"))
             time.sleep(self.draw.uniform(0, 0.01))
         else:
-            wait_for(child, folder, moment, self.draw, self.usual_s)
+            wait_for(child, folder, moment, self.draw, self.usual)
 
     def _look(self, folder: Path, child: Child) -> None:
         """Stopped by the loop: all that was done is saved. Otherwise: nothing that was saved is lost."""
@@ -247,15 +260,6 @@ class Stops:
                 "finished first" if finished else "ended after the loop" if begun else "ended before the loop"
             ] += 1
 
-    def _step_and_save_s(self, child: Child) -> float:
-        """The longest step and the longest save of this child."""
-        told = child.told()
-        longest = {"step": 0.0, "save ends": 0.0}
-        for (before, _, _), (after, what, _) in itertools.pairwise(told):
-            if what in longest:
-                longest[what] = max(longest[what], after - before)
-        return sum(longest.values())
-
     def line(self) -> str:
         ended = ", ".join(f"{count} {name}" for name, count in self.ended.most_common())
         return (
@@ -267,15 +271,15 @@ class Stops:
 @pytest.mark.parametrize("wanted", [6, pytest.param(50, marks=pytest.mark.slow)])
 def test_sigterm_at_any_moment(
     nursery: Nursery,
-    straight: tuple[dict[str, str], float],
+    usual: Usual,
     tmp_path: Path,
     wanted: int,
     figure: Callable[[str], None],
 ) -> None:
-    stops = Stops(nursery, *straight, random.Random(wanted))
+    stops = Stops(nursery, usual, random.Random(wanted))
     for number in range(wanted):
         stops.one(tmp_path / str(number), MOMENTS[number % len(MOMENTS)])
     figure(stops.line())
-    assert stops.ended["saved and said so"] >= 0.4 * wanted, stops.line()
+    assert stops.ended["saved and said so"] >= 0.3 * wanted, stops.line()
     if wanted >= 50:
         assert max(stops.over_s) <= 5.0, stops.line()
