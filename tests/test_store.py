@@ -583,10 +583,14 @@ class TestCannotWrite:
             (OSError(122, "Disk quota exceeded"), "quota"),
             (OSError(30, "Read-only file system"), "read-only"),
             (OSError(27, "File too large"), "ulimit"),
+            (OSError(28, "No space left on device", "/somewhere/source", None, "here"), "disk is full"),
+            (OSError("512 requested and 0 written"), "disk is full"),  # numpy
             (Exception("Error while serializing: I/O error: x (os error 28)"), "disk is full"),
         ],
     )
     def test_it_says_what_where_and_what_to_do(self, tmp_path: Path, error: Exception, said: str) -> None:
+        if isinstance(error, OSError) and error.filename2:
+            error.filename2 = str(tmp_path / "target")
         with pytest.raises(CannotWrite, match=f"(?s){said}") as caught, store.writing(tmp_path):
             raise error
         assert (caught.value.exit_code, caught.value.where) == (6, str(tmp_path))

@@ -110,12 +110,16 @@ def cannot_write(error: BaseException, place: Path) -> CannotWrite | None:
     number = _system_error(error)
     if number is None:
         return None
-    named = getattr(error, "filename", None)
-    if isinstance(named, str | Path):
-        own, other = place.absolute(), Path(named).absolute()
-        if not (other.is_relative_to(own) or own.is_relative_to(other)):
-            return None
-    elif number not in _ANSWERS:
+    names = [getattr(error, name, None) for name in ("filename", "filename2")]  # copying has two
+    # A bare name may be relative to an open folder (rmtree), so it says nothing.
+    paths = [
+        Path(name).absolute()
+        for name in names
+        if isinstance(name, str | Path) and Path(name).name != str(name)
+    ]
+    own = place.absolute()
+    ours = any(path.is_relative_to(own) or own.is_relative_to(path) for path in paths)
+    if not (ours if paths else number in _ANSWERS):
         return None
     what, fix = _ANSWERS.get(number, ("cannot be written", f"make the folder writable; {_AGAIN}"))
     return CannotWrite(f"{what} ({error})", where=str(place), fix=fix)
