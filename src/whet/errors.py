@@ -97,8 +97,8 @@ _ANSWERS = {
     errno.EPERM: ("writing is not permitted", f"change the permissions, or set output elsewhere; {_AGAIN}"),
     errno.EIO: ("the disk fails", f"look at the disk before trusting it again; {_AGAIN}"),
 }
-_SQLITE = {8: errno.EROFS, 10: errno.EIO, 13: errno.ENOSPC}
-"""SQLite's own numbers for "read-only", "input/output error" and "full"."""
+_SQLITE = {8: errno.EROFS, 10: errno.EIO, 13: errno.ENOSPC, 14: errno.EACCES}
+"""SQLite's own numbers for "read-only", "input/output error", "full" and "unable to open"."""
 
 
 def cannot_write(error: BaseException, place: Path) -> CannotWrite | None:
