@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow check format docs bench clean help
+.PHONY: demo test slow proofs check format docs bench clean help
 
 help:
 	@echo "make demo    train a small code model from nothing (about 8 minutes on 2 CPU cores)"
 	@echo "make test    run the tests (a few minutes)"
 	@echo "make slow    run the long tests only"
+	@echo "make proofs  kill, fill, fault and corrupt many times; prints figures (about 10 minutes)"
 	@echo "make check   style, types, import directions"
 	@echo "make docs    write docs/recipe.md again"
 	@echo "make format  let ruff rewrite the style"
@@ -36,6 +37,9 @@ test: $(VENV)/.installed
 
 slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
+
+proofs: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/proofs -v
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check src tests bench

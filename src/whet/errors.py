@@ -6,6 +6,10 @@ its three parts and exits with its code. An assertion is kept for mistakes of ou
 
 from __future__ import annotations
 
+import errno
+import re
+from pathlib import Path
+
 
 class WhetError(Exception):
     """A problem the user can act on.
@@ -44,8 +48,16 @@ class ArtefactError(WhetError):
     exit_code = 4
 
 
-class NewerSchema(ArtefactError):
-    """Written by a newer whet: not to be read, and not to be replaced."""
+class NotOurs(ArtefactError):
+    """Holds what this whet did not write: not to be read, and not to be replaced."""
+
+
+class NewerSchema(NotOurs):
+    """Written by a newer whet."""
+
+
+class UnlistedFile(NotOurs):
+    """A file in an artefact's folder that its manifest does not know."""
 
 
 class TrainingError(WhetError):
@@ -62,7 +74,62 @@ class IsolationError(TrainingError):
     """The start-up check found attention crossing documents, or a chunked loss that differs."""
 
 
+class CannotWrite(WhetError):
+    """The system would not let us write: disk full, read-only, no permission, a failing disk."""
+
+    exit_code = 6
+
+
 class Stopped(WhetError):
     """The user (Ctrl-C) or the system (SIGTERM) asked to stop; everything needed to go on is saved."""
 
     exit_code = 130
+
+
+_AGAIN = "the same command goes on from what is saved"
+_SPACE = f"free some space, or set output elsewhere; {_AGAIN}"
+_ANSWERS = {
+    errno.ENOSPC: ("the disk is full", _SPACE),
+    errno.EDQUOT: ("your share of the disk (quota) is full", _SPACE),
+    errno.EFBIG: ("a file would be larger than is allowed", f"look at `ulimit -f`; {_AGAIN}"),
+    errno.EROFS: ("the disk is read-only", f"make it writable, or set output elsewhere; {_AGAIN}"),
+    errno.EACCES: ("no permission to write", f"change the permissions, or set output elsewhere; {_AGAIN}"),
+    errno.EPERM: ("writing is not permitted", f"change the permissions, or set output elsewhere; {_AGAIN}"),
+    errno.EIO: ("the disk fails", f"look at the disk before trusting it again; {_AGAIN}"),
+}
+_SQLITE = {8: errno.EROFS, 10: errno.EIO, 13: errno.ENOSPC, 14: errno.EACCES}
+"""SQLite's own numbers for "read-only", "input/output error", "full" and "unable to open"."""
+
+
+def cannot_write(error: BaseException, place: Path) -> CannotWrite | None:
+    """What the system said against writing in `place`, for the reader; None if `error` is about something else.
+
+    An OSError tells by its number and file name. The Rust libraries (safetensors, tokenizers) put the
+    number into the text, "(os error 28)"; SQLite has numbers of its own.
+    """
+    number = _system_error(error)
+    if number is None:
+        return None
+    names = [getattr(error, name, None) for name in ("filename", "filename2")]  # copying has two
+    # A bare name may be relative to an open folder (rmtree), so it says nothing.
+    paths = [
+        Path(name).absolute()
+        for name in names
+        if isinstance(name, str | Path) and Path(name).name != str(name)
+    ]
+    own = place.absolute()
+    ours = any(path.is_relative_to(own) or own.is_relative_to(path) for path in paths)
+    if not (ours if paths else number in _ANSWERS):
+        return None
+    what, fix = _ANSWERS.get(number, ("cannot be written", f"make the folder writable; {_AGAIN}"))
+    return CannotWrite(f"{what} ({error})", where=str(place), fix=fix)
+
+
+def _system_error(error: BaseException) -> int | None:
+    if isinstance(error, OSError):
+        short = error.errno is None and " requested and " in str(error)  # numpy, of a file cut short
+        return errno.ENOSPC if short else error.errno
+    if (code := getattr(error, "sqlite_errorcode", None)) is not None:
+        return _SQLITE.get(code & 0xFF)
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None

@@ -62,6 +62,7 @@ def open_run(target: str, overrides: Sequence[str] = (), reporter: Reporter | No
 def begin(run: Run, *, force: bool = False) -> None:
     """Write the resolved recipe into the folder; refuse first if what is trained there has another recipe."""
     launch.require_alone("prepare and evaluate")
+    store.sweep(run.folder)
     if not force:
         require_same_training(run)
     store.write_text(run.folder / RECIPE, run.loaded.resolved)

@@ -3,9 +3,9 @@
 An artefact is a folder with a `MANIFEST.json`: the schema version, the kind, the key (hash of everything
 it was made from), a record, and size and SHA-256 of every file. The manifest is written last and the
 folder appears under its name in one rename, so an artefact either exists whole or not at all. What a
-crash leaves behind is named `.staging-*` or `.replaced-*` and the number of the process; the next write
-beside it tidies up. Two machines must not write beside one another on a shared disk: neither sees whether
-the other's processes live.
+crash leaves behind is named `.staging-*` or `.replaced-*` and the number of the process; the next start
+tidies up. Two machines must not write beside one another on a shared disk: neither sees whether the
+other's processes live. What the system says against writing leaves as a CannotWrite.
 """
 
 from __future__ import annotations
@@ -13,23 +13,40 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 from whet import limits
-from whet.errors import ArtefactError, NewerSchema
+from whet.errors import ArtefactError, NewerSchema, NotOurs, UnlistedFile
 from whet.records import SCHEMA_VERSION
+from whet.staging import REPLACED, STAGING, remove, replace, staging, sweep, sync_folder, write_file, writing
+
+__all__ = [
+    "REPLACED",
+    "STAGING",
+    "Artefact",
+    "code_hash",
+    "content_hash",
+    "file_hash",
+    "fresh",
+    "open_artefact",
+    "read_json",
+    "read_json_lines",
+    "read_sealed",
+    "remove",
+    "staged",
+    "sweep",
+    "versions",
+    "write_json",
+    "write_sealed",
+    "write_text",
+    "writing",
+]
 
 MANIFEST = "MANIFEST.json"
-STAGING = ".staging-"
-REPLACED = ".replaced-"
-
-_in_progress: set[Path] = set()
-"""What this process is staging now. Others may carry our number too: containers count from 1 each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +114,8 @@ def versions(*libraries: str) -> dict[str, str]:
 
 def write_text(path: Path, text: str) -> None:
     """Replace one file atomically; parents are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_name(f"{STAGING}{path.name}-{os.getpid()}").absolute()
-    _in_progress.add(work)
-    try:
-        with work.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        work.replace(path)
-    except BaseException:
-        _remove(work)
-        raise
-    finally:
-        _in_progress.discard(work)
-    _sync_folder(path.parent)
+    with writing(path.parent):
+        write_file(path, text)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -119,15 +123,28 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, _json_text(value))
 
 
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """Replace one JSON file that carries its own hash as `sha256`."""
+    plain = json.loads(_json_text(value))
+    write_json(path, {**plain, "sha256": content_hash(plain)})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` wrote, without the hash. Raises ArtefactError if a single byte differs."""
+    text = _read(path)
+    body = _parsed(path, text)
+    if not isinstance(body, dict) or not _as_written(body, text):
+        raise ArtefactError("damaged, or written by an earlier whet", where=str(path), fix=_ANEW)
+    return {name: value for name, value in body.items() if name != "sha256"}
+
+
+_ANEW = "remove the file; the room that wrote it makes it again"
+
+
 def _json_text(value: Any) -> str:
     """Readable JSON; what UTF-8 cannot hold (lone surrogates, from odd file names) stands as an escape."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of ours. Raises ArtefactError if it is missing, too large or damaged."""
-    return _parsed(path, _read(path))
 
 
 def _read(path: Path) -> str:
@@ -138,30 +155,38 @@ def _read(path: Path) -> str:
             raise ArtefactError("larger than any file of this kind", where=str(path))
         return path.read_bytes().decode("utf-8")
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"cannot be read: {error}", where=str(path), fix=_AGAIN) from error
+        raise ArtefactError(f"cannot be read: {error}", where=str(path), fix=_ANEW) from error
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of ours. Raises ArtefactError if it is missing, too large or damaged."""
+    return _parsed(path, _read(path))
 
 
 def _parsed(path: Path, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ArtefactError(f"cannot be read: {error}", where=str(path), fix=_AGAIN) from error
+        raise ArtefactError(f"cannot be read: {error}", where=str(path), fix=_ANEW) from error
 
 
-_AGAIN = "run with --force to make it again"
+def read_json_lines(path: Path, notice: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Every whole object of a JSON-lines file of ours that has a `step`; none if there is no file.
 
-
-def read_json_lines(path: Path) -> list[Any]:
-    """Every whole line of a JSON-lines file of ours; a line torn by a crash ends it.
-
-    Empty if there is no file.
+    `notice` is told of lines that are torn (by a crash) or damaged and therefore left out.
     """
-    records = []
-    for line in path.read_text("utf-8").split("\n") if path.exists() else ():
+    records, damaged = [], []
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), 1):
         try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
+            record = json.loads(line)
+            if not isinstance(record["step"], int):
+                raise TypeError
+            records.append(record)
+        except (ValueError, TypeError, LookupError, RecursionError):
+            damaged.append(number)
+    if damaged:
+        shown = ", ".join(map(str, damaged[:5])) + (" ..." if len(damaged) > 5 else "")
+        notice(f"{path}: {len(damaged)} torn or damaged lines are left out (line {shown})")
     return records
 
 
@@ -172,18 +197,10 @@ def staged(folder: Path, *, kind: str, key: str, record: dict[str, Any]) -> Iter
     `record` (plain JSON values) may be filled until the block ends. On an exception nothing changes and
     nothing is left behind.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep(folder.parent)
-    work = (folder.parent / f"{STAGING}{folder.name}-{os.getpid()}").absolute()
-    work.mkdir()
-    _in_progress.add(work)
-    try:
+    with writing(folder.parent), staging(folder) as work:
         yield work
         _seal(work, kind, key, record)
-        _replace(work, folder)
-    finally:
-        _in_progress.discard(work)
-        _remove(work)
+        replace(work, folder)
 
 
 def _seal(work: Path, kind: str, key: str, record: dict[str, Any]) -> None:
@@ -194,112 +211,57 @@ def _seal(work: Path, kind: str, key: str, record: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         files[path.relative_to(work).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
     for inner in (item for item in work.rglob("*") if item.is_dir()):
-        _sync_folder(inner)
+        sync_folder(inner)
     body = {"schema": SCHEMA_VERSION, "kind": kind, "key": key, "record": record, "files": files}
     body = json.loads(_json_text(body))  # as a reader will see it: tuples are lists, keys are strings
     write_json(work / MANIFEST, {**body, "sha256": content_hash(body)})
 
 
-def _replace(work: Path, folder: Path) -> None:
-    """Rename `work` to `folder`; an older one stands aside until the new one is in place."""
-    aside = folder.parent / f"{REPLACED}{folder.name}-{os.getpid()}"
-    try:
-        if folder.exists():
-            folder.rename(aside)
-        work.rename(folder)
-        _sync_folder(folder.parent)
-    except BaseException:
-        _put_back(work, folder, aside)
-        raise
-    _remove(aside)
-
-
-def _put_back(work: Path, folder: Path, aside: Path) -> None:
-    """Undo a replacement at whatever point it stopped; what cannot be undone now, the next sweep does."""
-    with suppress(OSError):
-        if not work.exists():
-            folder.rename(work)
-    with suppress(OSError):
-        if aside.exists() and not folder.exists():
-            aside.rename(folder)
-
-
-def sweep(parent: Path) -> None:
-    """Tidy up after a crash in `parent`: finish replacements, remove what dead processes were staging."""
-    for item in sorted(parent.iterdir()) if parent.is_dir() else ():
-        name, _, process = item.name.rpartition("-")
-        if (
-            not name.startswith((STAGING, REPLACED))
-            or not process.isdecimal()
-            or _at_work(item, int(process))
-        ):
-            continue
-        original = parent / name.removeprefix(REPLACED)
-        if name.startswith(REPLACED) and not original.exists():
-            with suppress(FileNotFoundError):  # another process sweeps here too
-                item.rename(original)
-        else:
-            _remove(item)
-
-
-def _at_work(item: Path, process: int) -> bool:
-    """Whether the process that made `item` still lives (and, where that is ourselves, still needs it)."""
-    if process == os.getpid():
-        own = item.name.replace(REPLACED, STAGING, 1)
-        return item.with_name(own).absolute() in _in_progress
-    import psutil
-
-    return process < 2**31 and psutil.pid_exists(process)
-
-
-def _remove(item: Path) -> None:
-    """Remove a file, a link or a folder, as far as the system lets us."""
-    if item.is_dir() and not item.is_symlink():
-        shutil.rmtree(item, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            item.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def open_artefact(folder: Path, kind: str, *, verify: bool = True) -> Artefact:
     """Read an artefact's manifest and (with `verify`) compare every file's size and hash.
 
-    Raises ArtefactError that names the damaged or missing file.
+    Raises ArtefactError that names the damaged or missing file, UnlistedFile for one that whet did not
+    write: transformers reads a model's folder by what lies there. Hidden files (.DS_Store) do not count.
     """
     body = _manifest(folder)
     if body["kind"] != kind:
         raise ArtefactError(f"this is a {body['kind']}, not a {kind}", where=str(folder))
     for name, entry in body["files"].items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != entry["bytes"]:
-            raise ArtefactError("a file is missing or cut short", where=str(path), fix=_REMOVE)
-        if verify and file_hash(path) != entry["sha256"]:
-            raise ArtefactError(
-                "the contents have changed since they were written", where=str(path), fix=_REMOVE
-            )
+        _check_file(folder / name, entry, verify=verify)
+    _check_nothing_else(folder, {MANIFEST, *body["files"]})
     return Artefact(folder, kind, body["key"], body["record"], body["files"])
 
 
+def _check_file(path: Path, entry: dict[str, Any], *, verify: bool) -> None:
+    if path.is_symlink():  # what it points to may change, and is not ours
+        raise ArtefactError(_LINK, where=str(path), fix=_REMOVE)
+    if not path.is_file() or path.stat().st_size != entry["bytes"]:
+        raise ArtefactError("a file is missing or cut short", where=str(path), fix=_REMOVE)
+    if verify and file_hash(path) != entry["sha256"]:
+        raise ArtefactError("the contents have changed since they were written", where=str(path), fix=_REMOVE)
+
+
+def _check_nothing_else(folder: Path, known: set[str]) -> None:
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        inner = path.is_dir() and not path.is_symlink()
+        if not inner and name.as_posix() not in known and not any(part[0] == "." for part in name.parts):
+            raise UnlistedFile("whet did not write this file", where=str(path), fix="move it elsewhere")
+
+
 _REMOVE = "remove the folder and make it again"
+_LINK = "a link stands where a file was written"
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a folder, if it is byte for byte what was written."""
     path = folder / MANIFEST
+    if path.is_symlink():
+        raise ArtefactError(_LINK, where=str(path), fix=_REMOVE)
     text = _read(path)
     body = _parsed(path, text)
-    schema = body.get("schema") if isinstance(body, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA_VERSION:
+    if isinstance(body, dict) and _is_newer(body):
+        schema = body["schema"]
         raise NewerSchema(f"written by a newer whet (schema {schema})", where=str(folder), fix="upgrade whet")
     if not isinstance(body, dict) or not _as_written(body, text) or not _is_manifest(body):
         raise ArtefactError("the manifest is damaged", where=str(path), fix=_REMOVE)
@@ -323,6 +285,18 @@ def _is_manifest(body: dict[str, Any]) -> bool:
     )
 
 
+def _is_newer(body: dict[str, Any]) -> bool:
+    """Whether a newer whet wrote this. If our own number makes the hash right, it is our digit, damaged."""
+    schema = body.get("schema")
+    if not isinstance(schema, int) or schema <= SCHEMA_VERSION:
+        return False
+    content = {name: value for name, value in body.items() if name != "sha256"}
+    try:
+        return body.get("sha256") != content_hash({**content, "schema": SCHEMA_VERSION})
+    except ValueError:  # a damaged number can read as infinity
+        return False
+
+
 def _as_written(body: dict[str, Any], text: str) -> bool:
     content = {key: value for key, value in body.items() if key != "sha256"}
     try:
@@ -334,13 +308,13 @@ def _as_written(body: dict[str, Any], text: str) -> bool:
 def fresh(folder: Path, kind: str, key: str, notice: Callable[[str], None]) -> Artefact | None:
     """The artefact if it is there, whole, and made from exactly this key; otherwise None.
 
-    `notice` is told of a damaged one. Raises NewerSchema if a newer whet wrote it.
+    `notice` is told of a damaged one. Raises NotOurs for what must not be replaced.
     """
     if not folder.exists():
         return None
     try:
         artefact = open_artefact(folder, kind)
-    except NewerSchema:
+    except NotOurs:
         raise
     except ArtefactError as error:
         notice(f"{error.where}: {error.what}; it is made again")

@@ -6,6 +6,7 @@ is below: `prepares`, `plans`, `trains`, `evaluates`, `samples`, and a few for s
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,12 +109,13 @@ def writes_to(side: Side) -> Any:
 
 
 def reports(side: Side) -> Any:
-    """The report, without the recipe that it quotes."""
+    """The words of the report, without the recipe that it quotes."""
     from whet.evaluate.report import render
     from whet.evaluate.report.gather import gather
 
     folder = side.laboratory.folder / "nothing"
-    return render({**gather(side.recipe, "", folder, []), "created": "", "machine": None})
+    html = render({**gather(side.recipe, "", folder, []), "created": "", "machine": None})
+    return re.sub(r"<[^>]*>", " ", html).split()
 
 
 def recomputes(side: Side) -> Any:

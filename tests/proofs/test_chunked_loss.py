@@ -199,7 +199,7 @@ def test_scaled_and_capped_heads_are_those_of_transformers(kind: type[Foreign], 
     labels = torch.from_numpy(np.concatenate([[[IGNORED]], alone.labels[:, :-1]], 1))  # it shifts them itself
     own = model.model(input_ids=torch.from_numpy(alone.inputs), labels=labels, use_cache=False).loss
     alone.labels[:, -1] = IGNORED
-    assert float(model.nll_sum(alone)) / alone.label_count == pytest.approx(own.item(), rel=1e-5)
+    assert model.nll_sum(alone).item() / alone.label_count == pytest.approx(own.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", SCALED, ids=lambda kind: kind.NAME)

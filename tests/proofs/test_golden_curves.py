@@ -45,6 +45,7 @@ def test_the_curve_is_the_golden_one(family: str, optimizer: str) -> None:
     assert off < bar
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bits() -> None:
     """Otherwise a comparison of bits would prove nothing."""
     family, optimizer = "gpt2", "muon"

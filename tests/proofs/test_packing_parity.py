@@ -200,7 +200,9 @@ compilers = pytest.mark.parametrize(
 
 
 @compilers
-@every_family
+@pytest.mark.parametrize(
+    "family", [name if name == "llama" else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES]
+)
 def test_compiled(family: str, backend: str) -> None:
     model = made(family)
     model.model.train()

@@ -73,7 +73,6 @@ INTERRUPTIONS = {
     "stage two": ("train", "second", 5),
 }
 FAST = {
-    ("stage one", "signal"),
     ("last step of stage one", "signal"),
     ("between the stages", "abandon"),
     ("stage two", "abandon"),

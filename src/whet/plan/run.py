@@ -68,7 +68,7 @@ def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Report
     plan["notices"] = [notice for stage in stages for notice in _notices(stage)]
     plan["disk_bytes"] = _disk_bytes(recipe, plan)
     _check_disk(folder, plan["disk_bytes"])
-    store.write_json(folder / PLAN, plan)
+    store.write_sealed(folder / PLAN, plan)
     _say(plan, reporter)
     return plan
 

@@ -59,6 +59,8 @@ class Loop:
         evaluate_every = self.stage.evaluate_every or max(1, self.steps // 20)
         save_every = self.stage.save_every or max(1, self.steps // 10)
         self.decoder.model.train()
+        saved: int | None = None
+        self._validate(stop)
         meter = _Meter(self.progress.tokens)
         while self.progress.step < self.steps and not self.sharding.world.any(bool(stop.asked)):
             self.watch.before_step(self.progress)
@@ -77,12 +79,14 @@ class Loop:
             )
             if step % self.stage.log_every == 0 or step in (1, self.steps) or "skipped" in taken:
                 self.log(figures)
-            if step % evaluate_every == 0 or step == self.steps:
-                self._validate()
-            if step % save_every == 0 and step < self.steps:
+            self.progress.validation_due = step % evaluate_every == 0 or step == self.steps
+            self._validate(stop)
+            if step % save_every == 0:
                 self.save()
-        self.save()
-        return self.progress.step >= self.steps
+                saved = step
+        if saved != self.progress.step:
+            self.save()
+        return self.progress.step >= self.steps and not self.progress.validation_due
 
     def _step(self) -> dict[str, Any]:
         """One optimiser step: mean loss, learning rate, gradient norm before clipping; or why it was passed over."""
@@ -144,11 +148,16 @@ class Loop:
             "seconds": round(self.progress.seconds, 3),
         }
 
-    def _validate(self) -> None:
-        if self.validation is None:
+    def _validate(self, stop: StopRequest) -> None:
+        """Validate if that is due; a request to stop leaves it due, for a validation may take minutes."""
+        if self.validation is None or not self.progress.validation_due:
+            self.progress.validation_due = False
             return
         batches = self.validation.in_order(self.stage.validation_tokens)
-        loss = validation_loss(self.decoder, self.objective, batches, self.sharding)
+        loss = validation_loss(self.decoder, self.objective, batches, self.sharding, stop)
+        if loss is None:
+            return
+        self.progress.validation_due = False
         if not math.isfinite(loss):
             self.notice(
                 f"stage {self.stage.name}: validation loss {loss} at step {self.progress.step}, not counted"
@@ -171,13 +180,17 @@ class Loop:
 
 @torch.no_grad()
 def validation_loss(
-    decoder: Decoder, objective: Objective, batches: list[Batch], sharding: Sharding
-) -> float:
+    decoder: Decoder,
+    objective: Objective,
+    batches: list[Batch],
+    sharding: Sharding,
+    stop: StopRequest | None = None,
+) -> float | None:
     """Mean loss over all labels of these batches, without dropout; leaves the random state as it was.
 
-    The processes share the batches. A process that has none left runs the first again, uncounted, since
-    sharded weights are only gathered by all together. Uncompiled: compiling again for inference and for a
-    last, smaller batch would take longer than it saves.
+    None if asked to stop before its end. The processes share the batches. A process that has none left runs
+    the first again, uncounted, since sharded weights are only gathered by all together. Uncompiled: compiling
+    again for inference and for a last, smaller batch would take longer than it saves.
     """
     world = sharding.world
     decoder.model.eval()
@@ -185,6 +198,8 @@ def validation_loss(
     try:
         with torch.compiler.set_stance("force_eager"):
             for at in range(world.rank, -(-len(batches) // world.size) * world.size, world.size):
+                if world.any(bool(stop and stop.asked)):
+                    return None
                 batch = batches[at] if at < len(batches) else batches[0]
                 value = float(sharding.call(partial(objective.loss_sum, decoder, batch)))
                 total += value if at < len(batches) else 0.0

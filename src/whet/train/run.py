@@ -43,7 +43,7 @@ from whet.train.profiling.recorder import Profiler, Watch
 from whet.train.sharding import Sharding
 from whet.train.world import ALONE, World
 
-KIND = "model"
+KIND, SETTINGS = "model", "settings.json"
 WITHOUT_EFFECT = {
     "data", "name", "keep", "log_every", "save_every", "batch_size", "accumulation"
 }  # fmt: skip
@@ -145,13 +145,15 @@ class StageTraining:
             self.reporter.say(
                 f"train {self.stage.name}: --force, the earlier training in {self.folder} is removed"
             )
-            shutil.rmtree(self.folder)
+            store.remove(self.folder)
 
     def finished_before(self) -> store.Artefact | None:
         """The model, if this training was finished before. Raises ArtefactError if other settings lie here."""
-        settings_file = self.folder / "settings.json"
-        if settings_file.exists():
-            _require_equal(store.read_json(settings_file), self.settings, self.folder)
+        if self.world.leads:
+            for place in (self.folder.parent, self.folder, self.folder / "checkpoints"):
+                store.sweep(place)
+        self.world.wait()
+        self._require_same_settings()
         done = store.fresh(self.folder / KIND, KIND, self.key, self.reporter.notice)
         if done:
             self.reporter.say(f"train {self.stage.name}: finished before, {done.folder} is used as it is")
@@ -159,13 +161,35 @@ class StageTraining:
                 self.reporter.notice(
                     f"stage {self.stage.name}: nothing was trained, so nothing was profiled; --force trains it again"
                 )
+        elif self._key_of_model() not in (None, self.key):
+            raise ArtefactError(
+                "this model was trained with other settings", where=str(self.folder), fix=_FORCE
+            )
         return done
+
+    def _key_of_model(self) -> str | None:
+        """Of a whole model that lies here; for when `settings.json` is lost or damaged."""
+        try:
+            return store.open_artefact(self.folder / KIND, KIND, verify=False).key
+        except ArtefactError:
+            return None
+
+    def _require_same_settings(self) -> None:
+        settings_file = self.folder / SETTINGS
+        if not settings_file.exists():
+            return
+        try:
+            old = store.read_sealed(settings_file)
+        except ArtefactError as error:  # no reason to lose a training: all that is saved here has its key
+            self.reporter.notice(f"{error.where}: {error.what}; it is written again")
+        else:
+            _require_equal(old, self.settings, self.folder)
 
     def train(self) -> store.Artefact:
         """Train to the end, resuming what was begun. Raises Stopped after saving, when asked to stop."""
         known_notices = len(self.reporter.notices)
         if self.world.leads:
-            store.write_json(self.folder / "settings.json", self.settings)
+            store.write_sealed(self.folder / SETTINGS, self.settings)
         self.reporter.say(f"train {self.stage.name}: {self.machine.summary}")
         torch.manual_seed(self.recipe.seed + self.world.rank)
         decoder = self.machine.model(self.recipe.seed, self.before, self.tokenizer.special_ids)
@@ -209,10 +233,6 @@ class StageTraining:
 
     def _resume(self, decoder: Decoder, optimizer: Optimizer) -> state.Progress:
         checkpoints = self.folder / "checkpoints"
-        if self.world.leads:
-            store.sweep(checkpoints)
-            store.sweep(self.folder)
-        self.world.wait()
         progress = state.restore(checkpoints, decoder, optimizer, self.key, self.reporter, self.world)
         split = [self.stage.batch_size, self.stage.accumulation, self.world.size]
         if progress is None:
@@ -265,7 +285,9 @@ class StageTraining:
                 state.prune(checkpoints, self.stage.keep)
 
         task = self.reporter.task(f"train {self.stage.name}", self.planned["steps"], initial=progress.step)
-        log = StageLog(self.folder, progress.step) if self.world.leads else nullcontext()
+        log = (
+            StageLog(self.folder, progress.step, self.reporter.notice) if self.world.leads else nullcontext()
+        )
         watching = self._watch(decoder, optimizer, progress)
         with log as written, StopRequest() as stop, task as shown, watching as watch:
 
@@ -338,6 +360,11 @@ class StageTraining:
     def _finish(self, decoder: Decoder, progress: state.Progress, known_notices: int) -> None:
         """Write the stage's result as a model folder."""
         best = state.load_best(self.folder, decoder, self.key) if self.stage.result == "best" else None
+        if self.stage.result == "best" and progress.best_step is not None and best is None:
+            self.reporter.notice(
+                f"stage {self.stage.name}: the best weights (step {progress.best_step:,}) are gone; "
+                "the last ones are the result"
+            )
         speed = progress.tokens / max(1e-9, progress.seconds)
         flops_per_token = self.planned["flops"] / self.planned["tokens"]
         record = {
@@ -406,5 +433,8 @@ def _require_equal(old: dict[str, Any], new: dict[str, Any], folder: Path) -> No
         raise ArtefactError(
             f"this stage was trained with other settings: {'; '.join(changed[:6])}",
             where=str(folder),
-            fix="--force trains it again and removes the earlier training; --set name=... starts another run",
+            fix=_FORCE,
         )
+
+
+_FORCE = "--force trains it again and removes the earlier training; --set name=... starts another run"

@@ -9,7 +9,6 @@ older one is used.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import distributed
 
 from whet import store
-from whet.errors import ArtefactError
+from whet.errors import ArtefactError, NotOurs
 from whet.models.decoder import Decoder
 from whet.progress import Reporter
 from whet.train.optim import Optimizer
@@ -44,6 +43,8 @@ class Progress:
     seconds: float = 0.0
     best_step: int | None = None
     best_loss: float | None = None
+    validation_due: bool = False
+    """A stop came before this step was validated; the resumed training does that first."""
     skipped: list[int] = field(default_factory=list)
     norm_mean: float | None = None
     loss_scale: float = 1.0
@@ -115,12 +116,14 @@ def restore(
 ) -> Progress | None:
     """Load the newest whole checkpoint; damaged ones are named and passed over. None where there is none.
 
-    Raises ArtefactError if the checkpoints belong to other settings.
+    Raises ArtefactError if the checkpoints belong to other settings or hold what this whet did not write.
     """
     damaged = []
     for found in sorted(folder.glob("step-*"), reverse=True):
         try:
             artefact = store.open_artefact(found, KIND)
+        except NotOurs:
+            raise
         except ArtefactError as error:
             damaged.append(found.name)
             reporter.notice(f"checkpoint passed over, {error}")
@@ -143,10 +146,16 @@ def restore(
 
 
 def load_best(folder: Path, decoder: Decoder, key: str) -> Progress | None:
-    """Load the best weights of this training; None where none were kept."""
+    """Load the best weights of this training; None where none were kept. Raises ArtefactError for damaged ones."""
     if not (folder / BEST).exists():
         return None
-    artefact = store.open_artefact(folder / BEST, BEST)
+    try:
+        artefact = store.open_artefact(folder / BEST, BEST)
+    except NotOurs:
+        raise
+    except ArtefactError as error:
+        fix = f"remove {folder / BEST}: the last weights become the result; or train again with --force"
+        raise ArtefactError(error.what, where=error.where, fix=fix) from error
     if artefact.key != key:
         return None
     load_weights(load_file(artefact.folder / "model.safetensors"), decoder)
@@ -156,7 +165,7 @@ def load_best(folder: Path, decoder: Decoder, key: str) -> Progress | None:
 def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints."""
     for old in sorted(folder.glob("step-*"))[:-keep]:
-        shutil.rmtree(old)
+        store.remove(old)
 
 
 def load_weights(saved: dict[str, torch.Tensor], decoder: Decoder) -> None:

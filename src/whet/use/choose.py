@@ -23,7 +23,7 @@ def choose_model(folder: Path, stage: str | None) -> Path:
         if (folder / "stages" / name / "model").exists()
     }
     if stage is not None and stage in finished:
-        return _unchanged(finished[stage])
+        return store.open_artefact(finished[stage], "model").folder
     if stage is not None or not finished:
         known = f"finished stages: {', '.join(sorted(finished))}" if finished else "no stage is finished"
         raise ArtefactError(
@@ -31,7 +31,7 @@ def choose_model(folder: Path, stage: str | None) -> Path:
             where=str(folder),
             fix="whet runs lists runs; whet train RECIPE trains one",
         )
-    return _unchanged(list(finished.values())[-1])
+    return store.open_artefact(list(finished.values())[-1], "model").folder
 
 
 def _unchanged(model: Path) -> Path:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from whet import __version__, hardware, store
 from whet.cards.gather import without_card
-from whet.errors import ArtefactError
 from whet.evaluate.report import render
 from whet.recipe.schema import Recipe, Stage
 
@@ -30,9 +30,11 @@ def gather(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> 
         for stage in recipe.stages
         if (found := _open(folder / "stages" / stage.name / "model", "model"))
     ]
-    plan = store.read_json(folder / "plan.json") if (folder / "plan.json").exists() else None
+    plan = store.read_sealed(folder / "plan.json") if (folder / "plan.json").exists() else None
     artefacts = [item for item in (prepared, *models, evaluation) if item]
     records = [*(item.record for item in artefacts), plan or {}]
+    notices = [notice for record in records for notice in record.get("notices", [])]
+    train = _train(recipe, plan, models, folder, notices.append) if models and plan else None
     environment = models[-1].record["environment"] if models else {}
     return {
         "name": recipe.name,
@@ -40,7 +42,7 @@ def gather(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> 
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "version": __version__,
         "seed": recipe.seed,
-        "notices": [notice for record in records for notice in record.get("notices", [])],
+        "notices": notices,
         "machine": {
             **hardware.describe(),
             "device": environment.get("device"),
@@ -48,7 +50,7 @@ def gather(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> 
         },
         "prepare": {**prepared.record, "hash": store.content_hash(prepared.files)} if prepared else None,
         "plan": plan,
-        "train": _train(recipe, plan, models, folder) if models and plan else None,
+        "train": train,
         "evaluation": evaluation.record if evaluation else None,
         "recipe": resolved,
         "commands": commands,
@@ -58,10 +60,8 @@ def gather(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> 
 
 
 def _open(folder: Path, kind: str) -> store.Artefact | None:
-    try:
-        return store.open_artefact(folder, kind, verify=False)
-    except ArtefactError:
-        return None
+    """None if it is not there yet; damage is an error, never a gap in the report."""
+    return store.open_artefact(folder, kind, verify=False) if folder.exists() else None
 
 
 def _listed(item: store.Artefact, folder: Path) -> dict[str, Any]:
@@ -73,21 +73,31 @@ def _listed(item: store.Artefact, folder: Path) -> dict[str, Any]:
 
 
 def _train(
-    recipe: Recipe, plan: dict[str, Any], models: list[store.Artefact], folder: Path
+    recipe: Recipe,
+    plan: dict[str, Any],
+    models: list[store.Artefact],
+    folder: Path,
+    notice: Callable[[str], None],
 ) -> dict[str, Any]:
     planned = {stage["name"]: stage for stage in plan["stages"]}
     stages = {stage.name: stage for stage in recipe.stages}
     return {
         "peak_flops_per_s": models[-1].record["peak_flops_per_s"],
         "stages": [
-            _stage(stages[model.record["name"]], planned[model.record["name"]], model, folder)
+            _stage(stages[model.record["name"]], planned[model.record["name"]], model, folder, notice)
             for model in models
         ],
     }
 
 
-def _stage(stage: Stage, planned: dict[str, Any], model: store.Artefact, folder: Path) -> dict[str, Any]:
-    lines = store.read_json_lines(folder / "stages" / stage.name / "log.jsonl")
+def _stage(
+    stage: Stage,
+    planned: dict[str, Any],
+    model: store.Artefact,
+    folder: Path,
+    notice: Callable[[str], None],
+) -> dict[str, Any]:
+    lines = store.read_json_lines(folder / "stages" / stage.name / "log.jsonl", notice)
     record = model.record
     return {
         **{
