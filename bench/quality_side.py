@@ -113,7 +113,7 @@ def carry_out(order: Order) -> dict[str, Any]:
 
 def training_figures(stage: Path, record: dict[str, Any], everything_s: float) -> dict[str, Any]:
     """Steady seconds per step, what the first steps took beyond it, and where all seconds went."""
-    lines = store.read_json_lines(stage / "log.jsonl")
+    lines = store.read_json_lines(stage / "log.jsonl", print)
     clock = [0.0, *(line["seconds"] for line in lines if "loss" in line)]
     steps = [after - before for before, after in pairwise(clock)]
     steady = statistics.median(steps[WARM_UP_STEPS:] or steps)

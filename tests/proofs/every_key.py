@@ -171,6 +171,7 @@ class Laboratory:
 
     folder: Path
     made: dict[Any, Any] = field(default_factory=dict)
+    begun: int = 0
 
     def side(self, overrides: tuple[str, ...]) -> Side:
         """One recipe of a pair. `{here}` in an override is the folder."""
@@ -180,7 +181,8 @@ class Laboratory:
     def once(self, key: Any, make: Callable[[Path], Any]) -> Any:
         """What `make` gives for a fresh folder, or what it gave before."""
         if key not in self.made:
-            self.made[key] = make(self.folder / f"made{len(self.made)}")
+            self.begun += 1
+            self.made[key] = make(self.folder / f"made{self.begun}")
         return self.made[key]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from tests.proofs.every_key import Laboratory, Probe, Side, without_times
-from whet import store
+from whet import launch, store
 from whet.errors import WhetError
 from whet.models.build import new_model
 from whet.models.decoder import Decoder
@@ -51,7 +51,7 @@ def trains(side: Side) -> Any:
     """The log, the weights, and which files a training leaves."""
     folder = side.run / "stages"
     logs = {
-        str(log.relative_to(folder)): without_times(store.read_json_lines(log))
+        str(log.relative_to(folder)): without_times(store.read_json_lines(log, print))
         for log in folder.rglob("log.jsonl")
     }
     files = [str(file.relative_to(folder)) for file in folder.rglob("*") if "tfevents" not in file.name]
@@ -91,6 +91,20 @@ def chooses(side: Side) -> Any:
 
     machine = Machine(side.recipe, side.base().plan)
     return machine.device.type, machine.precision, machine.compile, machine.summary
+
+
+def starts(side: Side) -> Any:
+    """What a training finds itself to be: one process of how many."""
+    return launch.required(side.recipe.processes)
+
+
+def shares(side: Side) -> Any:
+    """How two processes would share the model."""
+    from whet.train.machine import Machine
+    from whet.train.world import World
+
+    machine = Machine(side.recipe, side.base().plan, World(launch.Launch(size=2)))
+    return machine.summary, machine.environment()["sharding"]
 
 
 def compiles(side: Side) -> Any:
@@ -186,13 +200,30 @@ class Half(Pretrain):
         return 0.5 * super().loss_sum(model, batch)
 
 
+class Stumbling(Pretrain):
+    """Not a number at its second batch, a spike at its twenty-fifth."""
+
+    NAME = "stumbling"
+    SUMMARY = "stumbles twice"
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def loss_sum(self, model: Any, batch: Batch) -> Any:
+        self.batches += model.model.training
+        factor = {2: float("nan"), 25: 1e4}.get(self.batches, 1.0) if model.model.training else 1.0
+        return factor * super().loss_sum(model, batch)
+
+
 @contextmanager
 def other_objective() -> Iterator[None]:
-    OBJECTIVES.register(Half)
+    for kind in (Half, Stumbling):
+        OBJECTIVES.register(kind)
     try:
         yield
     finally:
-        OBJECTIVES.unregister(Half.NAME)
+        for kind in (Half, Stumbling):
+            OBJECTIVES.unregister(kind.NAME)
 
 
 def probe(see: Callable[[Side], Any], *changes: str, **more: Any) -> Probe:
@@ -215,10 +246,20 @@ ARRAYS = (f"{FIRST}data=[{{source: tokens, path: '{{here}}/rows.npy'}}]", "token
 AT = f"{FIRST}data.0."
 NO_NEAR = "prepare.near_duplicate_similarity=null"
 DECODE = "evaluate.decoding[]."
+TWO_ARRAYS = ("tokens, path: '{here}/rows.npy'", "tokens, path: '{here}/others.npy'")
+CURRICULUM = f"{FIRST}curriculum={{by: length}}"
+ONE_AND_A_HALF = (f"{FIRST}steps=null", f"{FIRST}epochs=1.5")
+MIDDLES = f"{FIRST}fill_in_the_middle={{share: 0.9}}"
+STUMBLES = f"{FIRST}objective=stumbling"
 
 
 def decoding(kind: str, key: str, value: str, see: Callable[[Side], Any] = continues) -> Probe:
     return probe(see, f"evaluate.decoding.0.{key}={value}", given=(f"evaluate.decoding=[{{kind: {kind}}}]",))
+
+
+def weight(first: str, second: str, *given: str, **more: Any) -> Probe:
+    data = f"{FIRST}data=[{{source: {first}, weight: 1.0}}, {{source: {second}, weight: 1.0}}]"
+    return probe(plans, f"{AT}weight=3.0", given=(data, *given), **more)
 
 
 def cleaning(rule: str, key: str, value: str) -> Probe:
@@ -233,6 +274,8 @@ PROBES: dict[str, Probe] = {
     "device": probe(chooses, "device=mps", refused="is not there"),
     "precision": probe(trains, "precision=bf16"),
     "compile": probe(compiles, 'compile="on"'),
+    "processes": probe(starts, "processes=2", refused="asks for 2 training processes"),
+    "sharding": probe(shares, "sharding=fsdp2", given=("processes=2",)),
     **{f"prepare.cleaning.{rule}": probe(prepares, f"prepare.cleaning.{rule}=false")
        for rule in ("control_characters", "generated", "minified", "repetitive", "size")},
     "prepare.cleaning.control_characters.max_share": cleaning("control_characters", "max_share", "0.9"),
@@ -272,6 +315,10 @@ PROBES: dict[str, Probe] = {
     f"{DATA}text.exclude": probe(prepares, f"{AT}exclude=['m1*.py']"),
     f"{DATA}text.licence": probe(prepares, f"{AT}licence=MIT"),
     f"{DATA}stdlib.tests": probe(first_test, f"{AT}tests=true", given=(STDLIB,)),
+    f"{DATA}text.weight": weight("text, path: '{here}/other'", "text, path: '{here}/code'"),
+    f"{DATA}tokens.weight": weight(*TWO_ARRAYS, "tokenizer.path={here}/tokenizer"),
+    f"{DATA}stdlib.weight": weight("stdlib", "text, path: '{here}/code'", slow=True),
+    f"{DATA}stdlib_english.weight": weight("stdlib_english", "text, path: '{here}/code'", slow=True),
     f"{DATA}tokens.path": probe(prepares, f"{AT}path={{here}}/others.npy", given=ARRAYS),
     f"{DATA}tokens.validation": probe(prepares, f"{AT}validation={{here}}/others.npy", given=ARRAYS),
     f"{STAGE}sequence_length": probe(plans, f"{FIRST}sequence_length=32"),
@@ -291,6 +338,13 @@ PROBES: dict[str, Probe] = {
     f"{STAGE}warmup_steps": probe(trains, f"{FIRST}warmup_steps=2"),
     f"{STAGE}decay_share": probe(trains, f"{FIRST}decay_share=1.0", given=(f"{FIRST}schedule=wsd",)),
     f"{STAGE}final_learning_rate_share": probe(trains, f"{FIRST}final_learning_rate_share=0.9"),
+    f"{STAGE}skip_steps": probe(trains, f"{FIRST}skip_steps=0", given=(STUMBLES,), refused="loss nan at step 2"),
+    f"{STAGE}spike_factor": probe(trains, f"{FIRST}spike_factor=5.0", given=(STUMBLES, f"{FIRST}steps=26")),
+    f"{STAGE}curriculum.by": probe(trains, f"{FIRST}curriculum.by=difficulty", given=(CURRICULUM,)),
+    f"{STAGE}curriculum.bands": probe(trains, f"{FIRST}curriculum.bands=3", given=(CURRICULUM,)),
+    f"{STAGE}curriculum.epochs": probe(plans, f"{FIRST}curriculum.epochs=2", given=(CURRICULUM, *ONE_AND_A_HALF)),
+    f"{STAGE}fill_in_the_middle.share": probe(trains, f"{FIRST}fill_in_the_middle.share=0.2", given=(MIDDLES,)),
+    f"{STAGE}fill_in_the_middle.spm_share": probe(trains, f"{FIRST}fill_in_the_middle.spm_share=0.9", given=(MIDDLES,)),
     f"{STAGE}gradient_checkpointing": probe(recomputes, f"{FIRST}gradient_checkpointing=true"),
     f"{STAGE}evaluate_every": probe(trains, f"{FIRST}evaluate_every=3"),
     f"{STAGE}validation_tokens": probe(trains, f"{FIRST}validation_tokens=200"),
@@ -304,6 +358,7 @@ PROBES: dict[str, Probe] = {
     "evaluate.floors": probe(evaluates, "evaluate.floors=2"),
     "evaluate.resamples": probe(evaluates, "evaluate.resamples=200"),
     "evaluate.samples": probe(samples, "evaluate.samples=2"),
+    "evaluate.middles": probe(evaluates, "evaluate.middles=2", given=(MIDDLES,)),
     "evaluate.prompt_tokens": probe(samples, "evaluate.prompt_tokens=12"),
     "evaluate.new_tokens": probe(samples, "evaluate.new_tokens=12"),
     f"{DECODE}kind": probe(continues, "evaluate.decoding.0.kind=sample"),

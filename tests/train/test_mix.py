@@ -69,7 +69,9 @@ def test_each_document_knows_its_source(trained: tuple[Run, Any, Any]) -> None:
     prepared = trained[0].folder / "prepared/first"
     for side in ("train", "validation", "test"):
         sources = np.load(prepared / side / "sources.npy")
-        origins = [line["origin"] for line in store.read_json_lines(prepared / side / "documents.jsonl")]
+        origins = [
+            line["origin"] for line in store.read_json_lines(prepared / side / "documents.jsonl", print)
+        ]
         assert sources.dtype == np.int16
         assert sources.tolist() == [int(Path(origin).stem[1:]) >= 100 for origin in origins]
         assert len(set(sources.tolist())) == 2

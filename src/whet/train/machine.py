@@ -13,7 +13,7 @@ from whet.models.build import load_model, new_model
 from whet.models.decoder import Decoder
 from whet.models.shape import Shape
 from whet.recipe.schema import Recipe
-from whet.train.world import World
+from whet.train.world import ALONE, World
 
 COMPILE_FROM_FLOPS = 3e13
 """Compiling takes about 20 s and saves about a quarter of the time: shorter training does not pay for it."""
@@ -22,7 +22,7 @@ COMPILE_FROM_FLOPS = 3e13
 class Machine:
     """The device and how it is used. Raises WhetError if the recipe asks for what is not there."""
 
-    def __init__(self, recipe: Recipe, plan: dict[str, Any], world: World) -> None:
+    def __init__(self, recipe: Recipe, plan: dict[str, Any], world: World = ALONE) -> None:
         self.world, self.kind = world, recipe.sharding or "ddp"
         self.device = hardware.choose_device(recipe.device, world.launch.local_rank)
         self.precision, why = hardware.choose_precision(recipe.precision, self.device)
