@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import PackageLoader, StrictUndefined
+from jinja2.sandbox import SandboxedEnvironment
 
 from whet.models.decoder import BODY_FORWARD, HEAD_AND_LOSS
 from whet.progress import amount
@@ -201,8 +202,8 @@ def html(shown: Shown) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def _environment() -> SandboxedEnvironment:
+    environment = SandboxedEnvironment(
         loader=PackageLoader("whet.train.profiling", ""),
         autoescape=True,
         undefined=StrictUndefined,
