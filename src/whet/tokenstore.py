@@ -40,7 +40,9 @@ def _index(path: Path) -> Int64:
             if dtype != np.int64 or len(shape) != 1 or shape[0] * 8 != path.stat().st_size - file.tell():
                 raise ValueError(f"it says {shape} of {dtype}")
             return np.fromfile(file, np.int64)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ArtefactError(f"cannot be read: {error}", where=str(path), fix=_AGAIN) from error
+    except ValueError as error:
         raise ArtefactError(f"not a row of int64 numbers: {error}", where=str(path), fix=_AGAIN) from error
 
 

@@ -33,6 +33,7 @@ from whet.recipe.schema import Prepare, Recipe
 from whet.records import Document, Dropped
 from whet.sources.base import Source
 from whet.text import tokenizer as tokenizers
+from whet.text.encoder import Encoder
 from whet.text.tokenizer import Tokenizer
 from whet.tokenstore import TokenStore, TokenWriter
 
@@ -76,8 +77,11 @@ def _fill(recipe: Recipe, work: Path, reporter: Reporter) -> dict[str, Any]:
     )
     tokenizer = _tokenizer(recipe, stages, sides, reporter)
     tokenizers.save(tokenizer, work / "tokenizer", context=recipe.model.context)
+    encoder = Encoder(tokenizer)
     for item in stages:
-        _encode(item, sides, tokenizer, work / item.stage.name, reporter)
+        _encode(item, sides, encoder, work / item.stage.name, reporter)
+    for reason, count in encoder.slower.items():
+        reporter.say(f"encode: {count:,} documents the slower way, without tiktoken: {reason}")
     record = _record(recipe, stages, tokenizer, work)
     shutil.rmtree(spool)
     notices += [*tokenizer.notes, *_leaks(record), *_empty(recipe, stages, sides)]
@@ -207,14 +211,15 @@ def _tokenizer(recipe: Recipe, stages: list[StageSpool], sides: Sides, reporter:
     return tokenizers.train(texts, vocab_size=settings.vocab_size, special_tokens=settings.special_tokens)
 
 
-def _encode(item: StageSpool, sides: Sides, tokenizer: Tokenizer, folder: Path, reporter: Reporter) -> None:
+def _encode(item: StageSpool, sides: Sides, encoder: Encoder, folder: Path, reporter: Reporter) -> None:
     """Write the stage's three token stores."""
+    tokenizer = encoder.tokenizer
     writers: Writers = {name: TokenWriter(folder / name, tokenizer.vocab_size) for name in split.SIDES}
     try:
         if item.stage.data[0].PRETOKENIZED:
             _copy_arrays(item, writers, tokenizer)
         else:
-            _encode_documents(item, sides, writers, tokenizer, reporter)
+            _encode_documents(item, sides, writers, encoder, reporter)
         for writer in writers.values():
             writer.finish()
         item.counts = {name: writer.counts() for name, writer in writers.items()}
@@ -230,11 +235,11 @@ def _encode(item: StageSpool, sides: Sides, tokenizer: Tokenizer, folder: Path, 
 
 
 def _encode_documents(
-    item: StageSpool, sides: Sides, writers: Writers, tokenizer: Tokenizer, reporter: Reporter
+    item: StageSpool, sides: Sides, writers: Writers, encoder: Encoder, reporter: Reporter
 ) -> None:
     with reporter.task(f"encode {item.stage.name}", item.total_bytes / 1e6 or None) as task:
         for batch in _batches(_kept(item, sides)):
-            rows = tokenizer.encode_documents([document.text for document in batch])
+            rows = encoder.encode_documents([document.text for document in batch])
             for document, ids in zip(batch, rows, strict=True):
                 about = {name: getattr(document, name) for name in ("origin", "group", "language", "licence")}
                 writers[sides[document.group]].add(

@@ -99,7 +99,7 @@ class Tokenizer:
 
         Exact for byte-level tokenizers; in others the word mark stands for a space.
         """
-        alphabet = _byte_alphabet() if self._byte_level else {}
+        alphabet = byte_alphabet() if self._byte_level else {}
         contents = [
             _content(self.backend.id_to_token(index) or "", alphabet) for index in range(self.vocab_size)
         ]
@@ -138,7 +138,7 @@ def train(texts: Iterable[str], *, vocab_size: int, special_tokens: Sequence[str
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[AddedToken(name, special=True, normalized=False) for name in names],
-        initial_alphabet=sorted(_byte_alphabet()),
+        initial_alphabet=sorted(byte_alphabet()),
         show_progress=False,
     )
     backend.train_from_iterator(texts, trainer)
@@ -179,7 +179,7 @@ def _check_trained(backend: tokenizers.Tokenizer, vocab_size: int, names: list[s
     merged = {"".join(pair) for pair in json.loads(backend.to_str())["model"]["merges"]}
     for name in names:
         # BPE would give the ordinary word and the control token one id
-        if name in merged or name in _byte_alphabet():
+        if name in merged or name in byte_alphabet():
             raise DataError(
                 f"the special token {name!r} is ordinary text here: every such word would become it",
                 where="tokenizer.special_tokens",
@@ -329,7 +329,7 @@ def sampled(texts: Iterable[tuple[str, int]], total_bytes: int, budget_bytes: in
 
 
 @cache
-def _byte_alphabet() -> dict[str, int]:
+def byte_alphabet() -> dict[str, int]:
     """Character -> byte of GPT-2's alphabet: printable Latin-1 stands for itself, the rest from U+0100 on."""
     kept = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in kept]
