@@ -27,9 +27,9 @@ def contenders(vocab_size: int) -> list[Job]:
     """Everybody; the peers' settings are the fastest that `--tune` found."""
     micro = 4 if vocab_size < 16_000 else 8
     compiled: dict[str, Any] = {"system": "hf", "attention": "eager", "micro": micro, "compile": True}
-    litgpt: dict[str, Any] = {"system": "litgpt", "micro": micro, "compile": True}
+    litgpt: dict[str, Any] = {"system": "litgpt", "micro": 8, "compile": True}
     bare: dict[str, Any] = {"system": "bare", "compile": True}
-    tuned: dict[str, Any] = {**bare, "attention": "eager", "micro": micro}
+    tuned: dict[str, Any] = {**bare, "attention": "eager", "micro": 8 if vocab_size < 16_000 else 16}
     return [
         Job(name=FIRST, system="whet", compile=True),
         Job(name="whet", system="whet"),
@@ -52,6 +52,7 @@ def contenders(vocab_size: int) -> list[Job]:
 def grid() -> list[Job]:
     """Settings of the peers worth trying, for `--tune`; `whet, compiled` for comparison."""
     jobs = contenders(0)[:1]
+    jobs += [Job(name=f"whet {micro} compiled", system="whet", micro=micro, compile=True) for micro in (8, 4)]
     kinds = [(system, attention) for system in ("hf", "trl", "bare") for attention in ("sdpa", "eager")]
     for (system, attention), micro, compiled in product(
         [*kinds, ("litgpt", "sdpa")], (16, 8, 4, 2), (False, True)
