@@ -178,6 +178,9 @@ def generate(
     prompt: Annotated[
         str | None, typer.Option("--prompt", "-p", help="Text to continue (default: standard input).")
     ] = None,
+    suffix: Annotated[
+        str | None, typer.Option("--suffix", "-s", help="What follows: the model writes what stands between.")
+    ] = None,
     stage: Annotated[
         str | None, typer.Option(help="Which stage's model (default: the last finished one).")
     ] = None,
@@ -195,10 +198,12 @@ def generate(
     json: Json = False,
 ) -> None:
     """Continue a prompt with a trained model."""
-    from whet.use.choose import choose_decoding, choose_model
+    from whet.use.choose import choose_decoding, choose_model, taught_to_fill_in
 
     decoding = choose_decoding(temperature=temperature, top_p=top_p, top_k=top_k, beams=beams)
     folder = choose_model(Path(target), stage)
+    if suffix is not None and taught_to_fill_in(folder) is False:
+        print("note: this stage was not trained to fill in middles (fill_in_the_middle)", file=sys.stderr)
     text = prompt if prompt is not None else sys.stdin.read()
     from whet.use.run import run as room
 
@@ -213,11 +218,14 @@ def generate(
         text,
         decoding,
         new_tokens=new_tokens,
+        suffix=suffix,
         seed=seed,
         device=device,
         on_text=None if json else on_text,
     )
-    print(_json(result) if json else "")
+    if not json and not started:  # not a token was written
+        on_text("")
+    print(_json(result) if json else suffix or "")
 
 
 @app.command()

@@ -191,6 +191,13 @@ def sentinel_ids(tokenizer: Tokenizer, where: str) -> tuple[int, int, int]:
     return known[PREFIX], known[MIDDLE], known[SUFFIX]
 
 
+def prompt_ids(tokenizer: Tokenizer, prefix: str, suffix: str, where: str) -> list[int]:
+    """What a model is given to write what stands between two texts, as psm. Raises DataError as `sentinel_ids` does."""
+    before, middle, after = sentinel_ids(tokenizer, where)
+    p, s = tokenizer.encode_parts([prefix, suffix])
+    return [tokenizer.special_ids["bos"], before, *p, after, *s, middle]
+
+
 def _require_faithful(tokenizer: Tokenizer, contents: list[bytes], where: str) -> None:
     for text, ids in zip(_PROBES, tokenizer.encode_parts(_PROBES), strict=True):
         found = b"".join([contents[token] for token in ids])

@@ -93,6 +93,26 @@ def test_the_saved_model_is_plain_transformers(project: Path) -> None:
     assert shown == f"def read_{ours['text']}\n", "the streamed text is the text"
 
 
+def test_a_middle_is_written_between(project: Path) -> None:
+    arguments = (
+        "generate",
+        "runs/small",
+        "-p",
+        "def a",
+        "-s",
+        "\n    return x",
+        "-n",
+        "6",
+        "--device",
+        "cpu",
+    )
+    shown = whet(*arguments, folder=project)
+    result = json.loads(whet(*arguments, "--json", folder=project).stdout)
+    assert shown.stdout == f"def a{result['text']}\n    return x\n"
+    assert "not trained to fill in" in shown.stderr
+    assert result["prompt_tokens"] > 4 + len("ax")
+
+
 def test_running_again_does_nothing(project: Path) -> None:
     model = project / "runs/small/stages/second/model/model.safetensors"
     before = model.stat().st_mtime_ns

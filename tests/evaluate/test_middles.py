@@ -15,6 +15,7 @@ from whet import pipeline
 from whet.evaluate import middles
 from whet.evaluate.middles import choose, filled, judged, wilson
 from whet.evaluate.run import run as evaluate
+from whet.fill_in_the_middle import prompt_ids, sentinel_ids
 from whet.models.build import new_model
 from whet.models.shape import Shape
 from whet.progress import Reporter
@@ -50,6 +51,14 @@ def test_middles_are_ends_of_lines(held_out: TokenStore) -> None:
     assert again == chosen[:10]
     other, _ = choose(held_out, TOKENIZER, count=10, new_tokens=12, seed=6)
     assert other != again
+
+
+def test_generating_asks_as_evaluating_does(held_out: TokenStore) -> None:
+    sentinels = sentinel_ids(TOKENIZER, "here")
+    for middle in choose(held_out, TOKENIZER, count=100, new_tokens=12, seed=5)[0]:
+        evaluated, whole = middles._prompt(middle, TOKENIZER, sentinels, room=100_000)
+        assert whole == (True, True)
+        assert prompt_ids(TOKENIZER, middle.prefix, middle.suffix, "here") == evaluated
 
 
 @pytest.mark.parametrize("room", [11, 40, 100, 5000])

@@ -34,6 +34,13 @@ def choose_model(folder: Path, stage: str | None) -> Path:
     return store.open_artefact(list(finished.values())[-1], "model").folder
 
 
+def taught_to_fill_in(model: Path) -> bool | None:
+    """Whether the stage that made this model rearranged pieces; None for a model from elsewhere."""
+    if not (model / store.MANIFEST).exists():
+        return None
+    return bool(store.open_artefact(model, "model", verify=False).record.get("fill_in_the_middle"))
+
+
 def _unchanged(model: Path) -> Path:
     """The folder, if it is as whet wrote it; a model from elsewhere has no manifest to compare with."""
     if (model / store.MANIFEST).exists():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from whet import hardware
+from whet.fill_in_the_middle import prompt_ids
 from whet.models.build import load_model
 from whet.models.generation import DecodingSettings, generate
 from whet.text import tokenizer as tokenizers
@@ -20,19 +21,24 @@ def run(
     decoding: DecodingSettings,
     *,
     new_tokens: int,
+    suffix: str | None = None,
     seed: int = 42,
     device: str = "auto",
     on_text: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Continue `prompt` with the model in `model_folder`; `on_text` receives the text piece by piece.
 
-    Returns prompt, text, counts and seconds. Raises WhetError if the folder holds no model, or if prompt
-    and new tokens exceed its context.
+    With a `suffix` the model writes what stands between both. Returns prompt, suffix, text, counts and seconds.
+    Raises WhetError if the folder holds no model, if its tokenizer cannot mark a middle, or if what it is given
+    and the new tokens exceed its context.
     """
     tokenizer = tokenizers.load(model_folder)
     chosen = hardware.choose_device(device)
     decoder = load_model(model_folder, device=chosen, precision=hardware.choose_precision("auto", chosen)[0])
-    ids = tokenizer.encode_prompt(prompt)
+    if suffix is None:
+        ids = tokenizer.encode_prompt(prompt)
+    else:
+        ids = prompt_ids(tokenizer, prompt, suffix, str(model_folder))
     began = time.perf_counter()
     stream = _Stream(tokenizer, on_text) if on_text else None
     new = generate(
@@ -41,6 +47,7 @@ def run(
     seconds = time.perf_counter() - began
     return {
         "prompt": prompt,
+        "suffix": suffix,
         "text": tokenizer.decode(new),
         "prompt_tokens": len(ids),
         "new_tokens": len(new),
