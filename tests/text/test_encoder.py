@@ -184,6 +184,52 @@ class TestOthersKeepTheirOwnWay:
         assert encoder.encode_documents(CODE) == tokenizer.encode_documents(CODE)
         assert encoder.slower == {encoder.unlike: 2}
 
+    @pytest.mark.parametrize(
+        ("tokens", "merges"),
+        [
+            ({" ": 900, " a": 901}, [[" ", "a"]]),
+            ({"\u65e5": 900, "\u65e5a": 901}, [["\u65e5", "a"]]),
+            ({"<0x62>": 900, "<0x62>a": 901}, [["<0x62>", "a"]]),
+            ({"zz": 65, "zzb": 900}, [["zz", "b"]]),
+            ({"\u0120zqj": 1000, "\u0120zqjx": 2000}, []),
+        ],
+    )
+    def test_tokens_beside_the_byte_alphabet(
+        self, trained: Tokenizer, tokens: dict[str, int], merges: list[list[str]]
+    ) -> None:
+        def change(state: Any) -> None:
+            state["model"]["vocab"] |= tokens
+            state["model"]["merges"] += merges
+
+        tokenizer = changed(trained, change)
+        encoder = Encoder(tokenizer)
+        texts = ["x a ab ba zzb zzbb", "\u65e5a", *CODE]
+        assert bool(encoder.unlike) == bool(merges)
+        assert encoder.encode_documents(texts) == tokenizer.encode_documents(texts)
+        assert tokenizer.vocab_size == max([*tokens.values(), 899]) + 1
+
+    @pytest.mark.parametrize("sequences", [[], ["A", "A"]])
+    def test_a_template_that_doubles_or_empties(self, trained: Tokenizer, sequences: list[str]) -> None:
+        def change(state: Any) -> None:
+            single = state["post_processor"]["single"]
+            single[1:] = [{"Sequence": {"id": name, "type_id": 0}} for name in sequences]
+
+        tokenizer = changed(trained, change)
+        encoder = Encoder(tokenizer)
+        assert encoder.unlike == "a tokenizer of another kind"
+        assert encoder.encode_documents(CODE) == tokenizer.encode_documents(CODE)
+
+    def test_special_strings_that_mean_something(self, trained: Tokenizer) -> None:
+        tokenizer = changed(trained, lambda state: None)
+        tokenizer.backend.encode_special_tokens = False
+        assert Encoder(tokenizer).unlike == "a tokenizer of another kind"
+
+    def test_a_vocabulary_that_collides(self, trained: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(room, "SAMPLED_TOKENS", 100)
+        assert Encoder(trained).unlike is None
+        monkeypatch.setattr(room, "LONGEST_READING_S", 0.0)
+        assert Encoder(trained).unlike == "a vocabulary that tiktoken takes too long to read"
+
     def test_a_pattern_from_elsewhere(self, trained: Tokenizer) -> None:
         def change(state: Any) -> None:
             state["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(a+)+b|."

@@ -20,13 +20,16 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
+import time
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from whet.text.tokenizer import SPLIT_PATTERN, Tokenizer, byte_alphabet
+from whet.text.tokenizer_bounds import data_errors
 
 if TYPE_CHECKING:
     import tiktoken
@@ -44,6 +47,9 @@ _BLANKS = frozenset("\t\n\v\f\r\x85")
 
 LONGEST_TOKEN = 256
 """Bytes; a vocabulary with longer tokens is not looked at."""
+
+SAMPLED_TOKENS, LONGEST_READING_S = 20_000, 10.0
+"""tiktoken's hash table can be made to collide; a sample of the vocabulary tells, as the time grows with its square."""
 
 
 class Encoder:
@@ -73,7 +79,8 @@ class Encoder:
         if not self._fast or not texts:
             return []
         bos, eos = self.tokenizer.special_ids["bos"], self.tokenizer.special_ids["eos"]
-        rows = self._fast.encode_ordinary_batch(texts, num_threads=os.cpu_count() or 1)
+        with data_errors("tokenizer.json"):
+            rows = self._fast.encode_ordinary_batch(texts, num_threads=os.cpu_count() or 1)
         return [[bos, *row, eos] for row in rows]
 
     def _reason(self, text: str) -> str | None:
@@ -108,33 +115,49 @@ def _tiktoken(tokenizer: Tokenizer) -> tiktoken.Encoding | str:
     state: dict[str, Any] = json.loads(tokenizer.backend.to_str())
     model = state["model"]
     pattern = _pattern(state)
-    if pattern not in PATTERNS or model["type"] != "BPE" or not _plain(state):
+    unescaped = tokenizer.backend.encode_special_tokens  # special strings in a text are text
+    if pattern not in PATTERNS or model["type"] != "BPE" or not _plain(state) or not unescaped:
         return "a tokenizer of another kind"
     try:
         import tiktoken
     except ImportError:
         return "tiktoken is not installed"
-    ranks = _ranks(model, tokenizer.token_contents())
-    if not ranks:
+    ranks = _ranks(model)
+    if not ranks or len(vocab := tokenizer.backend.get_vocab(with_added_tokens=False)) > len(
+        set(vocab.values())
+    ):
         return "merges that tiktoken may read differently"
-    return tiktoken.Encoding("whet", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+
+    def built(chosen: Iterable[tuple[bytes, int]]) -> tiktoken.Encoding:
+        return tiktoken.Encoding("whet", pat_str=pattern, mergeable_ranks=dict(chosen), special_tokens={})
+
+    if len(ranks) > SAMPLED_TOKENS:
+        began = time.process_time()
+        built(random.Random(0).sample(sorted(ranks.items()), SAMPLED_TOKENS))
+        if (time.process_time() - began) * (len(ranks) / SAMPLED_TOKENS) ** 2 > LONGEST_READING_S:
+            return "a vocabulary that tiktoken takes too long to read"
+    return built(ranks.items())
 
 
-def _ranks(model: dict[str, Any], contents: list[bytes]) -> dict[bytes, int] | None:
+def _ranks(model: dict[str, Any]) -> dict[bytes, int] | None:
     """Token -> its id, which is its rank in tiktoken; None unless the ids follow the merges and `_arrives` at all."""
     vocab: dict[str, int] = model["vocab"]
     alphabet = byte_alphabet()
     ranks = {bytes([alphabet[token]]): index for token, index in vocab.items() if token in alphabet}
+    if len(ranks) < len(alphabet):
+        return None
     merges = dict[bytes, tuple[bytes, bytes]]()
     last = -1
     for left, right in model["merges"]:
-        pair = contents[vocab[left]], contents[vocab[right]]
-        token, index = pair[0] + pair[1], vocab[left + right]
-        if not ranks.keys() >= set(pair) or token in ranks or index <= last or len(token) > LONGEST_TOKEN:
+        index = vocab.get(left + right, -1)
+        if index <= last or not alphabet.keys() >= set(left + right):
+            return None
+        pair = bytes(alphabet[one] for one in left), bytes(alphabet[one] for one in right)
+        token = pair[0] + pair[1]
+        if not ranks.keys() >= set(pair) or token in ranks or len(token) > LONGEST_TOKEN:
             return None
         ranks[token], merges[token], last = index, pair, index
-    known = len(alphabet) == len(ranks) - len(merges)
-    return ranks if known and all(_arrives(token, merges, ranks) for token in merges) else None
+    return ranks if all(_arrives(token, merges, ranks) for token in merges) else None
 
 
 def _arrives(token: bytes, merges: dict[bytes, tuple[bytes, bytes]], ranks: dict[bytes, int]) -> bool:
@@ -163,14 +186,27 @@ def _arrives(token: bytes, merges: dict[bytes, tuple[bytes, bytes]], ranks: dict
 
 
 def _plain(state: dict[str, Any]) -> bool:
-    """Nothing but splitting and merging: no rewritten text, no marks inside words, no words past the merges."""
+    """Nothing but splitting and merging: no rewritten text, no marks inside words, no words past the merges, no cut."""
     model = state["model"]
     others = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")
     return (
-        state["normalizer"] is None
+        state["normalizer"] is state["truncation"] is state["padding"] is None
+        and _once(state["post_processor"])
         and not any(model.get(name) for name in others)
         and all(token["special"] for token in state["added_tokens"])
     )
+
+
+def _once(processor: dict[str, Any] | None) -> bool:
+    """Whether a text comes out of this post-processor once and as it was, apart from special tokens."""
+    match processor:
+        case None | {"type": "ByteLevel" | "BertProcessing" | "RobertaProcessing"}:
+            return True
+        case {"type": "TemplateProcessing", "single": [*parts]}:
+            return [part["Sequence"]["id"] for part in parts if "Sequence" in part] == ["A"]
+        case {"type": "Sequence", "processors": [*inner]}:
+            return all(_once(one) for one in inner)
+    return False
 
 
 def _pattern(state: dict[str, Any]) -> str | None:

@@ -64,8 +64,7 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """Number of ids, special tokens included: one more than the largest (some tokenizers have gaps)."""
-        added = self.backend.get_added_tokens_decoder()
-        return max(self.backend.get_vocab_size(with_added_tokens=True), max(added, default=-1) + 1)
+        return max(self.backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     @property
     def special_tokens(self) -> dict[int, str]:
