@@ -11,7 +11,7 @@ import typer
 
 from whet import __version__
 from whet.errors import WhetError
-from whet.launch import started
+from whet.launch import leave, started
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -323,26 +323,31 @@ def _options(
 
 
 def main() -> None:
-    """Entry point: prints a user's mistake in a few lines and exits with its code."""
+    """Entry point: runs a command and exits with its code."""
+    leave(_run())
+
+
+def _run() -> int:
+    """Run a command; prints a user's mistake in a few lines. The exit code."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        return int(app(standalone_mode=False) or 0)
     except CommandLineError as error:
         error.show()
-        sys.exit(error.exit_code)
+        return int(error.exit_code)
     except WhetError as error:
         rank = os.environ.get("RANK", "0")
         if rank == "0" or error.exit_code != 130:
             print(f"whet{'' if rank == '0' else f' (process {rank})'}: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print(
             "whet: interrupted; finished rooms and saved checkpoints are kept, the same command goes on",
             file=sys.stderr,
         )
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
         sys.stderr.close()
-        sys.exit(0)
+        return 0
 
 
 if __name__ == "__main__":

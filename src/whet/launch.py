@@ -7,7 +7,10 @@ two disagree training is refused, since a launcher that silently starts one proc
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 from whet.errors import WhetError
 
@@ -62,3 +65,17 @@ def require_alone(doing: str) -> None:
     """Raise WhetError in all but the first of several processes: only training is shared among them."""
     if not started().leads:
         raise WhetError(f"{doing} take one process", where="torchrun", fix="start without torchrun")
+
+
+def leave(code: int) -> NoReturn:
+    """End this process; one of several without the interpreter's own end.
+
+    gloo's threads may still hold tensors then, and letting go of one while Python ends aborts the process
+    after all its work is done and saved.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        sys.exit(code)
+    with suppress(OSError, ValueError):  # nobody listens any more
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)

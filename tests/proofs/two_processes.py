@@ -139,3 +139,4 @@ def held(weight: torch.Tensor) -> int:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), Path(sys.argv[2]))
+    launch.leave(0)
