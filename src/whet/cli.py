@@ -207,11 +207,11 @@ def generate(
     text = prompt if prompt is not None else sys.stdin.read()
     from whet.use.run import run as room
 
-    started: list[bool] = []
+    shown: list[bool] = []
 
     def on_text(piece: str) -> None:
-        print(piece if started else text + piece, end="", flush=True)
-        started.append(True)
+        print(piece if shown else text + piece, end="", flush=True)
+        shown.append(True)
 
     result = room(
         folder,
@@ -223,7 +223,7 @@ def generate(
         device=device,
         on_text=None if json else on_text,
     )
-    if not json and not started:  # not a token was written
+    if not json and not shown:  # not a token was written
         on_text("")
     print(_json(result) if json else suffix or "")
 

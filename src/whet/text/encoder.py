@@ -122,10 +122,8 @@ def _tiktoken(tokenizer: Tokenizer) -> tiktoken.Encoding | str:
         import tiktoken
     except ImportError:
         return "tiktoken is not installed"
-    ranks = _ranks(model)
-    if not ranks or len(vocab := tokenizer.backend.get_vocab(with_added_tokens=False)) > len(
-        set(vocab.values())
-    ):
+    ranks = _ranks(tokenizer.backend.get_vocab(with_added_tokens=False), model["merges"])
+    if not ranks:
         return "merges that tiktoken may read differently"
 
     def built(chosen: Iterable[tuple[bytes, int]]) -> tiktoken.Encoding:
@@ -139,16 +137,15 @@ def _tiktoken(tokenizer: Tokenizer) -> tiktoken.Encoding | str:
     return built(ranks.items())
 
 
-def _ranks(model: dict[str, Any]) -> dict[bytes, int] | None:
-    """Token -> its id, which is its rank in tiktoken; None unless the ids follow the merges and `_arrives` at all."""
-    vocab: dict[str, int] = model["vocab"]
+def _ranks(vocab: dict[str, int], pairs: list[list[str]]) -> dict[bytes, int] | None:
+    """Token -> its id, which is its rank in tiktoken; None unless ids are unique and follow the merges, which all arrive."""
     alphabet = byte_alphabet()
     ranks = {bytes([alphabet[token]]): index for token, index in vocab.items() if token in alphabet}
-    if len(ranks) < len(alphabet):
+    if len(ranks) < len(alphabet) or len(set(vocab.values())) < len(vocab):
         return None
     merges = dict[bytes, tuple[bytes, bytes]]()
     last = -1
-    for left, right in model["merges"]:
+    for left, right in pairs:
         index = vocab.get(left + right, -1)
         if index <= last or not alphabet.keys() >= set(left + right):
             return None
