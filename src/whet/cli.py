@@ -403,6 +403,23 @@ def merge(
 
 
 @app.command()
+def doctor(
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A run's folder, a recipe, or a model's folder or name.")
+    ],
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """What is wrong with a run, a recipe or a model, why, and what to do. Exits with 7 if something is."""
+    from whet.pipeline import diagnose
+
+    found = diagnose(target, overrides or [], say=_aside)
+    print(_json(found.as_dict()) if json else "\n".join(found.told()))
+    if not found.healthy:
+        raise typer.Exit(7)
+
+
+@app.command()
 def report(target: Target, overrides: Overrides = None, quiet: Quiet = False, json: Json = False) -> None:
     """Make the HTML report from what a run's folder holds so far."""
     from whet import pipeline

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whet import __version__, launch, store
-from whet.errors import ArtefactError, RecipeError, WhetError
+from whet.errors import ArtefactError, OutOfMemory, RecipeError, Stopped, WhetError
+from whet.models.hub import Say, silent
 from whet.progress import Reporter, Silent
 from whet.recipe.load import Loaded, load_recipe
 from whet.recipe.schema import Recipe
 from whet.records import SCHEMA_VERSION, differences
 from whet.use.choose import stage_names
 
-RECIPE, STATE = "recipe.yaml", "run.json"
+if TYPE_CHECKING:
+    from whet.doctor.run import Diagnosis
+
+RECIPE, STATE, FAILURE, DIAGNOSIS = "recipe.yaml", "run.json", "failure.json", "diagnosis.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +159,13 @@ Trained = tuple[store.Artefact, dict[str, Any], list[store.Artefact]]
 def train(run: Run, *, force: bool = False, profile: bool = False) -> Trained:
     """Prepare, plan and train; returns all three results. `profile` also records a few steps of every stage.
 
-    torchrun may start it in several processes.
+    torchrun may start it in several processes. What went wrong is told at the end (`whet.doctor`).
     """
+    with _examined(run):
+        return _train_all(run, force=force, profile=profile)
+
+
+def _train_all(run: Run, *, force: bool, profile: bool) -> Trained:
     started = launch.required(run.recipe.processes)
     if started.size == 1:
         return _train(run, *_prepared_and_planned(run, force=force), force=force, profile=profile)
@@ -253,14 +263,65 @@ def report(run: Run) -> Path:
 
 
 def run_all(run: Run, *, force: bool = False, profile: bool = False) -> Path:
-    """Every room; returns the report's path."""
-    prepared, planned, models = train(run, force=force, profile=profile)
-    if not launch.started().leads:
-        return run.folder / "report.html"  # the first process makes it
-    _evaluate(run, prepared, planned, models, force=force)
+    """Every room; returns the report's path. What went wrong is told at the end (`whet.doctor`)."""
+    with _examined(run):
+        prepared, planned, models = _train_all(run, force=force, profile=profile)
+        if not launch.started().leads:
+            return run.folder / "report.html"  # the first process makes it
+        _evaluate(run, prepared, planned, models, force=force)
     path = report(run)
     run.reporter.event("report", path=str(path))
     return path
+
+
+def diagnose(target: str, overrides: Sequence[str] = (), *, say: Say = silent) -> Diagnosis:
+    """What is wrong with a recipe, a run or a model, why, and what to do. Writes nothing.
+
+    `say` hears what was taken for the target. Raises RecipeError, ArtefactError or WhetError if it is none of them.
+    """
+    from whet.doctor.open import open_case
+    from whet.doctor.run import examine
+
+    case, remarks = open_case(target, overrides)
+    for remark in remarks:
+        say(remark)
+    return examine(case)
+
+
+@contextmanager
+def _examined(run: Run) -> Iterator[None]:
+    """Afterwards, and also if it fails, the run's records are examined, and what is wrong is told."""
+    leads = launch.started().leads
+    if leads:
+        (run.folder / FAILURE).unlink(missing_ok=True)
+    try:
+        yield
+    except (Stopped, RecipeError):
+        raise
+    except WhetError as error:
+        if leads and (run.folder / STATE).exists():
+            _keep_failure(run, error)
+            _tell(run)
+        raise
+    if leads:
+        _tell(run)
+
+
+def _keep_failure(run: Run, error: WhetError) -> None:
+    about = {name: getattr(error, name) for name in ("what", "where", "fix")}
+    out = isinstance(error, OutOfMemory)
+    store.write_json(run.folder / FAILURE, {"schema": SCHEMA_VERSION, "out_of_memory": out, **about})
+
+
+def _tell(run: Run) -> None:
+    from whet.doctor.case import Case
+    from whet.doctor.run import examine
+
+    found = examine(Case(str(run.folder), run.recipe, run.folder))
+    store.write_json(run.folder / DIAGNOSIS, {"schema": SCHEMA_VERSION, **found.as_dict()})
+    run.reporter.event("diagnosis", **found.as_dict())
+    if not found.healthy:
+        run.reporter.show_notice("\n".join(["the doctor has found:", *found.told(whole=False)]))
 
 
 def _command(run: Run) -> str:
