@@ -19,6 +19,8 @@ FEWEST = 10
 """Logged steps below which a course is not judged."""
 FLAT_SHARE, RISING_SHARE, OVERFITTING_SHARE = 0.01, 0.03, 0.10
 """Of the loss: falling by less is flat, rising by more is rising."""
+RISEN_SHARE = 0.5
+"""Of the loss: a rise that no noise excuses, since a training that blows up is noisy too."""
 RISING_NOISE, SPIKE_NOISE, SPIKE_SHARE = 6.0, 8.0, 0.3
 """In standard errors, in standard deviations, and of the loss."""
 LEARNED = 0.05
@@ -61,10 +63,11 @@ def course(values: list[float]) -> Course:
     begin, end = max(3, len(values) // 20), max(3, len(values) // 5)
     steps = [abs(after - before) for before, after in pairwise(values)]
     deviation = 1.4826 * median(steps) / 2**0.5
+    first = median(values[:begin])
     windows = [median(values[at : at + end]) for at in range(len(values) - end + 1)]
     return Course(
-        median(values[:begin]),
-        min(windows),
+        first,
+        min(first, *windows),
         windows[-1],
         deviation,
         1.2533 * deviation * (1 / end) ** 0.5,
@@ -118,7 +121,8 @@ def _course(one: Trained) -> Iterator[Finding]:
     losses = [loss for _, loss in _points(one)]
     found = course(losses)
     rise = found.last - found.lowest
-    if rise > max(RISING_NOISE * found.error, RISING_SHARE * found.lowest):
+    surely = min(RISING_NOISE * found.error, RISEN_SHARE * found.lowest)
+    if rise > max(surely, RISING_SHARE * found.lowest):
         yield Finding(
             name=RISING,
             where=one.name,

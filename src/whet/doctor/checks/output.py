@@ -21,14 +21,13 @@ FEWEST_TEXTS = 2
 LOOP_SHARE, REPEATED_SHARE = 0.5, 0.5
 """Of the words: within a loop at the end, or in runs of four that stood before."""
 NO_BETTER = 0.97
-"""Of the loss of guessing: above it a model knows nothing of any of the texts."""
+"""Of the loss of guessing: a model whose own texts surprise it as much has learned nothing."""
 NEW_TOKENS = 64
-PROBES = (
-    "The town lies on a river, and most of the people who live there work in the harbour or on the boats.\n",
-    "def area(width, height):\n    return width * height\n\nclass Shape:\n    def __init__(self, name):\n",
-    "function transfer(address to, uint256 amount) public returns (bool) {\n    balances[msg.sender] -= amount;\n",
+PROMPTS = (
+    "The town lies on a river, and most of the people",
+    "def area(width, height):\n    return ",
+    "function transfer(address to, uint256 amount) public returns (bool) {\n",
 )
-"""Plain English, Python, Solidity: a model of any use knows one of them better than chance."""
 
 
 class Output(Check):
@@ -91,21 +90,20 @@ def _loops(text: str) -> bool:
 
 
 def _worse_than_counting(record: dict[str, Any]) -> Iterator[Finding]:
-    """Worse than single words' frequencies, or than the base before it was tuned, beyond the intervals."""
+    """A stage's model on its own domain: worse than single tokens' frequencies, or than what it began with."""
     bits = record["matrix"].get("bits_per_byte", {})
-    models = list(bits)
-    for domain in bits.get(models[-1], {}) if models else ():
-        last, first = bits[models[-1]][domain], bits[models[0]][domain]
+    for domain in record["domains"]:
+        if domain not in bits:
+            continue
+        own, (begun, before) = bits[domain][domain], next(iter(bits.items()))
         floors = record["floors"].get(domain, [])
         others = [("counting single tokens", floors[0]["bits_per_byte"])] if floors else []
-        if domain == models[-1]:
-            others.append((f"the {models[0]} model", first))
-        for name, other in others:
-            if last["low"] is not None and other["high"] is not None and last["low"] > other["high"]:
+        for name, other in [*others, (f"the {begun} model", before[domain])]:
+            if own["low"] is not None and other["high"] is not None and own["low"] > other["high"]:
                 yield Finding(
                     name=INCOHERENT,
-                    where=f"domain {domain}",
-                    evidence=f"{last['value']:.3g} bits per byte; {name} has {other['value']:.3g}",
+                    where=f"stage {domain}",
+                    evidence=f"{own['value']:.3g} bits per byte on its own held-out text; {name} has {other['value']:.3g}",
                     cause="training went wrong, or it ended long before the model could write",
                     todo="look at the loss (whet report); train longer, or at another learning rate",
                     explains=(LOOPING,),
@@ -114,40 +112,45 @@ def _worse_than_counting(record: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _asked(case: Case) -> Iterator[Finding]:
-    """The loss on texts that any model knows something of, then what it writes by itself."""
+    """What it writes by itself, and how much that surprises it: whoever guesses is surprised by every token."""
     from whet.models.generation import generate
     from whet.recipe.decoding import Sample
     from whet.use.run import open_model
 
+    plain = Sample(kind="sample", temperature=1.0)
     with open_model(case.result, device="cpu") as model:
-        losses = [_nats_per_token(model, text) for text in PROBES]
-        chance = math.log(model.decoder.model.config.vocab_size)
-        if min(losses) > NO_BETTER * chance:
-            yield Finding(
-                name=INCOHERENT,
-                where=str(case.result),
-                evidence=f"{min(losses):.2f} nats a token at best on English, Python and Solidity; guessing has {chance:.2f}",
-                cause="its weights are untrained, damaged, or belong to another tokenizer",
-                todo="compare the files with where they came from, or train it",
-                explains=(LOOPING,),
-            )
-        texts = []
-        for seed, text in enumerate(PROBES):
-            ids = model.tokenizer.encode_prompt(text)
-            new = generate(model.decoder, ids, Sample(kind="sample"), new_tokens=NEW_TOKENS, seed=seed)
+        chance, context = math.log(model.decoder.model.config.vocab_size), model.decoder.context
+        surprise, texts = [], []
+        for seed, prompt in enumerate(PROMPTS):
+            ids = model.tokenizer.encode_prompt(prompt)[: context // 2]
+            new = generate(model.decoder, ids, plain, new_tokens=min(NEW_TOKENS, context // 2), seed=seed)
+            surprise += _nats_each(model, ids, new)
             texts.append((model.tokenizer.decode(new), ""))
-    yield from _looping(texts, str(case.result))
+    found = sum(surprise) / max(1, len(surprise))
+    if surprise and found > NO_BETTER * chance:
+        yield Finding(
+            name=INCOHERENT,
+            where=str(case.result),
+            evidence=f"its own texts surprise it by {found:.2f} nats a token; guessing among all ids has {chance:.2f}",
+            cause="its weights are untrained or damaged",
+            todo="compare the files with where they came from, or train it",
+            explains=(LOOPING,),
+        )
+    else:
+        yield from _looping(texts, str(case.result))
 
 
-def _nats_per_token(model: Any, text: str) -> float:
+def _nats_each(model: Any, prompt: list[int], written: list[int]) -> list[float]:
+    """The negative log likelihood of each written token."""
     import numpy as np
-    import torch
 
-    from whet.packing import Batch
+    from whet.packing import IGNORED, Batch
 
-    ids = model.tokenizer.encode_prompt(text)[: model.decoder.context]
+    ids = [*prompt, *written]
     inputs, labels = (np.asarray([part], np.int64) for part in (ids[:-1], ids[1:]))
+    labels[:, : len(prompt) - 1] = IGNORED
     positions = np.arange(inputs.shape[1])[None]
-    with torch.no_grad():
-        each = model.decoder.nll_each(Batch(inputs, labels, positions, np.ones_like(inputs), (0,)))
-    return float(each.mean())
+    found: list[float] = model.decoder.nll_each(
+        Batch(inputs, labels, positions, np.ones_like(inputs), (0,))
+    ).tolist()
+    return found
