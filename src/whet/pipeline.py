@@ -27,7 +27,7 @@ from whet.use.choose import stage_names
 if TYPE_CHECKING:
     from whet.doctor.run import Diagnosis
 
-RECIPE, STATE, FAILURE, DIAGNOSIS = "recipe.yaml", "run.json", "failure.json", "diagnosis.json"
+RECIPE, STATE = "recipe.yaml", "run.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +220,9 @@ def _train(
 def evaluate(run: Run, *, force: bool = False) -> store.Artefact:
     """Evaluate what is trained. Raises ArtefactError where training is not finished."""
     models = finished_models(run)
-    prepared = prepare(run)
-    return _evaluate(run, prepared, plan(run, prepared), models, force=force)
+    with _examined(run):
+        prepared = prepare(run)
+        return _evaluate(run, prepared, plan(run, prepared), models, force=force)
 
 
 def _evaluate(
@@ -291,6 +292,8 @@ def diagnose(target: str, overrides: Sequence[str] = (), *, say: Say = silent) -
 @contextmanager
 def _examined(run: Run) -> Iterator[None]:
     """Afterwards, and also if it fails, the run's records are examined, and what is wrong is told."""
+    from whet.doctor.case import FAILURE
+
     leads = launch.started().leads
     if leads:
         (run.folder / FAILURE).unlink(missing_ok=True)
@@ -308,6 +311,8 @@ def _examined(run: Run) -> Iterator[None]:
 
 
 def _keep_failure(run: Run, error: WhetError) -> None:
+    from whet.doctor.case import FAILURE
+
     about = {name: getattr(error, name) for name in ("what", "where", "fix")}
     out = isinstance(error, OutOfMemory)
     store.write_json(run.folder / FAILURE, {"schema": SCHEMA_VERSION, "out_of_memory": out, **about})
@@ -315,10 +320,10 @@ def _keep_failure(run: Run, error: WhetError) -> None:
 
 def _tell(run: Run) -> None:
     from whet.doctor.case import Case
-    from whet.doctor.run import examine
+    from whet.doctor.run import DIAGNOSIS, examine
 
     found = examine(Case(str(run.folder), run.recipe, run.folder))
-    store.write_json(run.folder / DIAGNOSIS, {"schema": SCHEMA_VERSION, **found.as_dict()})
+    store.write_sealed(run.folder / DIAGNOSIS, {"schema": SCHEMA_VERSION, **found.as_dict()})
     run.reporter.event("diagnosis", **found.as_dict())
     if not found.healthy:
         run.reporter.show_notice("\n".join(["the doctor has found:", *found.told(whole=False)]))
