@@ -68,9 +68,10 @@ def run(
     room = _Room(recipe, prepared, plan, reporter)
     scores = room.score_all(models)
     record: dict[str, Any] = {"split": room.splits, "domains": list(room.stores), "models": list(scores)}
-    record["scored"] = room.scored()
+    final = scores[models[-1].record["name"]]
+    record["scored"] = room.scored(final)
     record["matrix"] = room.matrix(scores)
-    record["floors"], record["floor_tokens"] = room.floors(scores[models[-1].record["name"]])
+    record["floors"], record["floor_tokens"] = room.floors(final)
     record["samples"] = room.samples(models[-1])
     record["middles"] = room.middles(models[-1])
     record["seconds"] = round(time.monotonic() - began, 2)
@@ -163,11 +164,11 @@ class _Room:
             folder, device=self.device, precision=self.precision, say=self.reporter.say, base=base
         )
 
-    def scored(self) -> dict[str, dict[str, int]]:
-        """What was scored, per domain."""
+    def scored(self, final: dict[str, DocumentScores]) -> dict[str, dict[str, int]]:
+        """What was scored, per domain: documents or conversations, tokens, bytes."""
         return {
             name: {
-                "documents": len(s),
+                "documents": len(final[name]),
                 "tokens": s.learned_tokens(),
                 "bytes": int(s.text_bytes.sum()),
             }
