@@ -158,8 +158,9 @@ class _Room:
         return new_model(shape, self.tokenizer.special_ids, seed=self.recipe.seed, **place)
 
     def _open(self, folder: Path) -> Decoder:
-        """A stage's result: a whole model, or an adapter on its base."""
-        base = hub.of(self.recipe.tuned) if self.recipe.tuned else None
+        """A stage's result: a whole model, which needs no base, or an adapter on its base."""
+        settings = self.recipe.tuned
+        base = hub.of(settings) if settings and tuned.is_adapter(folder) else None
         return tuned.open_result(
             folder, device=self.device, precision=self.precision, say=self.reporter.say, base=base
         )
