@@ -121,6 +121,11 @@ def _duplicates(facts: Facts) -> list[str]:
         f"{settings.near_duplicate_similarity:g} or more, as MinHash estimates it, which can miss some. "
         "Across stages a near copy left only if its twin was on another side of the split."
     )
+    if settings.near_duplicate_similarity is not None and any(stage.chats for stage in facts.recipe.stages):
+        near += (
+            " Of conversations the words of users and tools and those of the assistant were compared, each by "
+            "themselves; the same words under another system text or with other tools left across the split only."
+        )
     return ["## Duplicates", "", f"A second copy of the same text within a stage {exact}. {near}", ""]
 
 

@@ -25,7 +25,7 @@ from whet import store
 from whet.cleaning.base import FILTERS, Filter, clean
 from whet.errors import DataError
 from whet.models import hub
-from whet.prepare import leakage, split
+from whet.prepare import compared, leakage, split
 from whet.prepare.duplicates import DuplicateIndex, Twin
 from whet.prepare.split import Sides
 from whet.prepare.spool import StageSpool
@@ -48,6 +48,10 @@ KIND = "prepared"
 ENCODE_BYTES = 2**20
 ENCODE_DOCUMENTS = 256
 
+
+NEAR = "near duplicate"
+COPIES_SHARE = 0.5
+"""Above this share of near duplicates there is a notice."""
 
 SPOOL = ".spool"
 """Begins with a dot, as no stage's name can."""
@@ -93,7 +97,7 @@ def _fill(recipe: Recipe, work: Path, reporter: Reporter) -> dict[str, Any]:
         reporter.say(f"encode: {count:,} documents the slower way, without tiktoken: {reason}")
     record = _record(recipe, stages, tokenizer, work)
     shutil.rmtree(spool)
-    notices += [*tokenizer.notes, *_leaks(record), *_empty(recipe, stages, sides)]
+    notices += [*tokenizer.notes, *_copies(record), *_leaks(record), *_empty(recipe, stages, sides)]
     return {**record, "notices": list(dict.fromkeys(notices))}
 
 
@@ -204,21 +208,24 @@ def _distinct(
         if isinstance(entry, Dropped):
             item.tally.drop(entry)
             continue
-        twins, signature = index.twins(entry, item.stage.name)
+        judged = (compared.of_conversation if item.stage.chats else compared.of_document)(entry)
+        twins, signature = index.twins(entry, item.stage.name, judged)
         repeated = [
             twin
             for twin in twins
-            if twin.stage == item.stage.name and not (twin.exact and settings.exact_duplicates == "keep")
+            if twin.stage == item.stage.name
+            and twin.same_setting
+            and not (twin.exact and settings.exact_duplicates == "keep")
         ]
         if repeated:
             item.tally.drop(_repetition(entry, repeated[0]))
         else:
-            index.add(entry, item.stage.name, signature)
+            index.add(entry, item.stage.name, signature, judged.setting)
             yield entry, twins
 
 
 def _repetition(document: Document, twin: Twin) -> Dropped:
-    reason = "exact duplicate" if twin.exact else "near duplicate"
+    reason = "exact duplicate" if twin.exact else NEAR
     detail = f"of {twin.origin}" if twin.exact else f"{twin.similarity:.2f} of {twin.origin}"
     return Dropped(origin=document.origin, reason=reason, detail=detail, size_bytes=document.size_bytes)
 
@@ -453,6 +460,22 @@ def _stage_record(item: StageSpool, folder: Path, vocab_size: int) -> dict[str, 
         "chat": item.chat,
         "shared_13_token_runs": shared,
     }
+
+
+def _copies(record: dict[str, Any]) -> list[str]:
+    """Stages that lost most of their records as near copies, which may be a form that all of them have."""
+    shares = {
+        stage["name"]: row["documents"] / stage["tally"]["documents_in"]
+        for stage in record["stages"]
+        for row in stage["tally"]["dropped"]
+        if row["reason"] == NEAR
+    }
+    return [
+        f"stage {name}: {share:.0%} of its records left as near copies of earlier ones; if they are none, "
+        "raise prepare.near_duplicate_similarity or set it to null"
+        for name, share in shares.items()
+        if share > COPIES_SHARE
+    ]
 
 
 def _leaks(record: dict[str, Any]) -> list[str]:

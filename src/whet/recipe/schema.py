@@ -65,8 +65,8 @@ class Prepare(Section):
     )
     near_duplicate_similarity: Annotated[float, Field(ge=0.3, le=1.0)] | None = Field(
         0.8,
-        description="Documents of one stage at or above this Jaccard similarity (MinHash) are dropped; "
-        "`null` switches it off.",
+        description="Documents of one stage at or above this Jaccard similarity (MinHash) are dropped, conversations "
+        "if both what was asked and what was answered are; `null` switches it off.",
     )
     validation_share: Share = Field(
         0.02, description="Share of groups held out to choose the best checkpoint."
