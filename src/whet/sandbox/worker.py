@@ -3,8 +3,9 @@
     python -I -S worker.py FOLDER...      where jinja2 and markupsafe lie
 
 Speaks in JSON, each message behind its length in 4 bytes: once `{"template", "variables", "memory_bytes", ...}`,
-then requests `{"jobs": [...]}`. Before it sees the template it gives up files, processes and memory beyond its
-share; jinja's sandbox keeps the template from Python. Against endless loops the parent has a clock and a kill.
+then requests `{"jobs": [...], "seconds"}`. Before it sees the template it gives up files, processes and memory beyond
+its share; jinja's sandbox keeps the template from Python. Against endless loops each request has a timer of processor
+time, at whose end the system ends this process; waiting for a turn on a busy machine is not counted.
 A template is told no time and no chance: the same conversation always reads the same.
 """
 
@@ -15,6 +16,7 @@ import json
 import os
 import re
 import resource
+import signal
 import struct
 import sys
 from collections.abc import Callable
@@ -62,11 +64,29 @@ def give_up_rights(memory_bytes: int) -> None:
             resource.setrlimit(limit, (value, value))
 
 
+def clock() -> str:
+    """What ends this process when its processor time is over: ITIMER_PROF, to some milliseconds; else RLIMIT_CPU, to
+    a second; "" where there is neither."""
+    names = ((signal, "ITIMER_PROF"), (resource, "RLIMIT_CPU"))
+    return next((name for module, name in names if hasattr(module, name)), "")
+
+
 def allow_processor(seconds: float) -> None:
-    """So much processor time from now on, should the parent no longer be there to kill."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    most = int(used.ru_utime + used.ru_stime + seconds) + 2
-    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+    """So much processor time from now on; none to be watched if 0."""
+    if hasattr(signal, "ITIMER_PROF"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+    if hasattr(resource, "RLIMIT_CPU"):
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        most = int(used.ru_utime + used.ru_stime + seconds) + 2 if seconds else resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+
+
+def die_of_overruns() -> None:
+    """Whatever the parent ignores or holds back of these signals, here they end the process."""
+    ending = [getattr(signal, name) for name in ("SIGPROF", "SIGXCPU") if hasattr(signal, name)]
+    for number in ending:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)
 
 
 def refusing() -> tuple[type[Exception], Callable[[object], None]]:
@@ -207,10 +227,11 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     if asked is None:
         return
     give_up_rights(asked["memory_bytes"])
-    send(answers, {"ready": True})
+    die_of_overruns()
+    send(answers, {"ready": True, "clock": clock()})
     renderer: Renderer | None = None
     while (request := receive(requests)) is not None:
-        allow_processor(asked["seconds"])
+        allow_processor(request["seconds"])
         try:
             if renderer is None:
                 answer: Any = _compiled(asked)
@@ -222,6 +243,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
             send(answers, {"failed": ["memory", ""]})
             return
         send(answers, answer)
+        allow_processor(0)
 
 
 def _compiled(asked: dict[str, Any]) -> Any:
