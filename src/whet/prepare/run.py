@@ -304,7 +304,8 @@ def _encode_chats(
     writers: Writers = {
         name: TokenWriter(folder / name, tokenizer.vocab_size, masked=True) for name in split.SIDES
     }
-    with Chat.of(work / "tokenizer", recipe.chat_template) as chat:
+    new_tokens = recipe.tuned.new_tokens if recipe.tuned else ()
+    with Chat.of(work / "tokenizer", recipe.chat_template, new_tokens) as chat:
         findings = Findings(chat, stage.sequence_length)
         try:
             with reporter.task(f"encode {stage.name}", item.total_bytes / 1e6 or None) as task:

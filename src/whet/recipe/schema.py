@@ -217,7 +217,8 @@ class Tuned(Section):
     )
     new_tokens: list[str] = Field(
         default_factory=list,
-        description="Added to the vocabulary; with an adapter, only their rows of the embedding are trained.",
+        description="Added to the vocabulary; with an adapter, only their rows of the embedding are trained. In "
+        "conversations the template, answers and system texts write them, users and tools do not.",
     )
 
     @field_validator("base")

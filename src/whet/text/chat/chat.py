@@ -23,9 +23,10 @@ from whet.errors import DataError
 from whet.sandbox.templates import Failed, Job, TemplateProcess
 from whet.text.chat.habits import given, habits_of
 from whet.text.chat.parts import Part, PartEncoder
-from whet.text.chat.specials import NO_SIGN, Specials, strings
+from whet.text.chat.specials import NO_SIGN, Specials
 from whet.text.chat.template import Template, choose, names
 from whet.text.chat.turns import Turn, span, turn
+from whet.text.chat.written import kept_tokens, written_by
 from whet.text.conversation import NO_ANSWER, Conversation, Message
 from whet.text.refused import Refused
 from whet.text.tokenizer import Tokenizer, load
@@ -77,32 +78,36 @@ class Encoded:
 class Chat:
     """A tokenizer with its chat template. `notes` are what a person should know of the choice."""
 
-    def __init__(self, tokenizer: Tokenizer, template: Template) -> None:
-        """Raises TemplateError if the template does not compile or cannot render a plain conversation."""
-        self.tokenizer, self.template = tokenizer, template
-        self.specials = Specials(tokenizer, template.text)
-        self._parts = PartEncoder(tokenizer)
+    def __init__(self, tokenizer: Tokenizer, template: Template, new_tokens: Sequence[str] = ()) -> None:
+        """`new_tokens` were added by the recipe, so a user may not write them.
+
+        Raises TemplateError if the template does not compile or cannot render a plain conversation.
+        """
+        self.tokenizer, self.template, self.new_tokens = tokenizer, template, tuple(new_tokens)
         self._process = TemplateProcess(template.text, _variables(tokenizer))
+        written = written_by(self._process, template, tokenizer, new_tokens)
+        self.specials = Specials(tokenizer, template.text, written)
+        self._parts = PartEncoder(tokenizer, written.names)
         self._habits = habits_of(self._process, self.specials, template)
 
     @classmethod
-    def of(cls, tokenizer: Path | Tokenizer, name: str | None = None) -> Chat:
+    def of(
+        cls, tokenizer: Path | Tokenizer, name: str | None = None, new_tokens: Sequence[str] | None = None
+    ) -> Chat:
         """The chat of a tokenizer, or of the one in a folder, with its own template or else whet's template `name`.
 
-        Raises DataError if there is no template, or if whet's ends answers with no special token of the tokenizer.
+        `new_tokens` are those that the fixtures in the folder name, unless they are given. Raises DataError if there
+        is no template, or if whet's writes a mark that is no token.
         """
         folder = tokenizer if isinstance(tokenizer, Path) else None
         template = choose(folder, name)
-        chat = cls(load(tokenizer) if isinstance(tokenizer, Path) else tokenizer, template)
-        if template.name and not chat.ends_answers:
+        if new_tokens is None:
+            new_tokens = kept_tokens(folder) if folder else ()
+        chat = cls(load(tokenizer) if isinstance(tokenizer, Path) else tokenizer, template, new_tokens)
+        missing = [mark for mark in template.marks if mark not in chat.specials.ids]
+        if template.name and (missing or not chat.ends_answers):
             chat.close()
-            others = ", ".join(other for other in names() if other != template.name)
-            raise DataError(
-                f"the chat template {template.name} ends its answers with no special token of this tokenizer, "
-                "so a model could not learn to stop",
-                where="chat template",
-                fix=f"take another ({others}), or add its tokens to tokenizer.special_tokens",
-            )
+            raise _no_end(template, missing)
         return chat
 
     @property
@@ -204,7 +209,7 @@ class Chat:
             raise Refused(TOO_MUCH, "nested too deeply") from None
         task = _Task(hidden["messages"], hidden["tools"], sign)
         if sign:
-            task.special_text = tuple(sorted(self.specials.within(strings(values))))
+            task.special_text = tuple(sorted(self.specials.within(values)))
         if task.special_text:
             task.changes.append(SPECIAL_TEXT)
         if tools and not self.template.takes_tools:
@@ -214,7 +219,7 @@ class Chat:
     def _turns(self, task: _Task, texts: list[str]) -> list[Turn | None]:
         """Every answer, None for one that is not located."""
         return [
-            turn(index, texts[2 * at], texts[2 * at + 1], _says(task.said[index]), self.specials.pattern)
+            turn(index, texts[2 * at], texts[2 * at + 1], _says(task.said[index]), self.specials.borders)
             for at, index in enumerate(task.answers)
         ]
 
@@ -255,7 +260,7 @@ class Chat:
         layout = _Layout(text, task)
         end = 0
         for one in turns:
-            found = span(one, text, self.specials.pattern, self._habits.ending) if one else None
+            found = span(one, text, self.specials.borders, self._habits.ending) if one else None
             if one and found and found[0] >= end:
                 layout.spans.append((*found, one.index in learned))
                 layout.shown.add(one.index)
@@ -352,6 +357,17 @@ class _Piece:
     part: Part | None
     special: int
     learned: bool
+
+
+def _no_end(template: Template, missing: Sequence[str]) -> DataError:
+    others = ", ".join(other for other in names() if other != template.name)
+    add = f"add {json.dumps(missing)}, with a base as model.new_tokens, else as tokenizer.special_tokens; or "
+    why = f"writes {' and '.join(missing)}, which are no" if missing else "ends its answers with no special"
+    return DataError(
+        f"the chat template {template.name} {why} tokens of this tokenizer, so a model could not learn to stop",
+        where="chat template",
+        fix=f"{add if missing else ''}take another template ({others})",
+    )
 
 
 def _variables(tokenizer: Tokenizer) -> dict[str, str]:
