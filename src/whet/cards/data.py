@@ -95,6 +95,7 @@ def _cleaning(facts: Facts) -> list[str]:
         else:
             given = ", ".join(f"{code(key)} {code(json.dumps(value))}" for key, value in settings.items())
             lines.append(f"- {said}{f' ({given})' if given else ''}")
+    lines += _on_conversations(facts)
     lines += ["", "Counts by reason, with up to five examples each:", ""]
     for stage in _prepared(facts)["stages"]:
         lines += material.dropped(stage, examples=True)
@@ -105,6 +106,21 @@ def _cleaning(facts: Facts) -> list[str]:
             f"Taken as they came, as finished token arrays, neither cleaned nor compared: {', '.join(taken)}.",
         ]
     return [*lines, ""]
+
+
+def _on_conversations(facts: Facts) -> list[str]:
+    """What the filters were given of conversations, if there are any."""
+    chats = [code(stage.name) for stage in facts.recipe.stages if stage.chats]
+    ran = [kind for kind, settings in material.filters(facts) if settings is not None]
+    if not chats:
+        return []
+    given = {"messages": "each message", "whole": "the whole as JSON", "": "nothing, since they judge files"}
+    named = {
+        what: ", ".join(code(kind.NAME) for kind in ran if what == kind.ON_CONVERSATIONS) or "none"
+        for what in given
+    }
+    said = "; ".join(f"{words}: {named[what]}" for what, words in given.items())
+    return ["", f"Of conversations ({', '.join(chats)}) the filters were given: {said}."]
 
 
 def _ready_made(stage: Stage) -> bool:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whet import store
+from whet.cleaning._conversations import clean_conversations
 from whet.cleaning.base import FILTERS, Filter, clean
 from whet.errors import DataError
 from whet.models import hub
@@ -97,7 +98,13 @@ def _fill(recipe: Recipe, work: Path, reporter: Reporter) -> dict[str, Any]:
         reporter.say(f"encode: {count:,} documents the slower way, without tiktoken: {reason}")
     record = _record(recipe, stages, tokenizer, work)
     shutil.rmtree(spool)
-    notices += [*tokenizer.notes, *_copies(record), *_leaks(record), *_empty(recipe, stages, sides)]
+    notices += [
+        *tokenizer.notes,
+        *_not_asked(recipe),
+        *_copies(record),
+        *_leaks(record),
+        *_empty(recipe, stages, sides),
+    ]
     return {**record, "notices": list(dict.fromkeys(notices))}
 
 
@@ -169,7 +176,7 @@ def _gather(recipe: Recipe, spool: Path, reporter: Reporter) -> list[StageSpool]
 
 
 def _read(item: StageSpool, index: DuplicateIndex, settings: Prepare, reporter: Reporter) -> None:
-    stream = _cleaned(item, [] if item.stage.chats else chosen_filters(settings))
+    stream = _cleaned(item, chosen_filters(settings))
     with reporter.task(f"read {item.stage.name}") as task, item.writer() as spool:
         for document, twins in _distinct(stream, index, item, settings):
             spool.add(document, sorted({twin.group for twin in twins if twin.group != document.group}))
@@ -185,8 +192,9 @@ def _read(item: StageSpool, index: DuplicateIndex, settings: Prepare, reporter: 
 
 def _cleaned(item: StageSpool, filters: list[Filter]) -> Iterator[Document | Dropped]:
     """The stage's sources one after another; each document knows the number of its source."""
+    through = clean_conversations if item.stage.chats else clean
     for number, source in enumerate(item.stage.data):
-        for entry in clean(source.documents(), filters):
+        for entry in through(source.documents(), filters):
             yield replace(entry, source=number) if isinstance(entry, Document) else entry
 
 
@@ -461,6 +469,16 @@ def _stage_record(item: StageSpool, folder: Path, vocab_size: int) -> dict[str, 
         "chat": item.chat,
         "shared_13_token_runs": shared,
     }
+
+
+def _not_asked(recipe: Recipe) -> list[str]:
+    """Filters that the recipe sets although some stage's records are none of theirs."""
+    return [
+        f"stage {stage.name}: the filter {name} is not asked about its records: {why}"
+        for stage in recipe.stages
+        for name in recipe.prepare.filters_set
+        if (why := stage.passes_by(FILTERS.get(name)))
+    ]
 
 
 def _copies(record: dict[str, Any]) -> list[str]:
