@@ -69,6 +69,11 @@ class Job:
     wanted: Sequence[tuple[int, bool]]
     tools: Sequence[Mapping[str, Any]] = ()
 
+    @property
+    def size(self) -> int:
+        """Characters of messages and tools."""
+        return _size(self.messages) + _size(self.tools)
+
     @cached_property
     def work(self) -> int:
         """About how many characters the template goes through: in every rendering the messages so far, and the tools."""
@@ -178,7 +183,7 @@ class TemplateProcess:
 
     def _allowed(self, jobs: Sequence[Job]) -> float:
         """Seconds of processor time for a request."""
-        work = sum(min(job.work, limits.TEMPLATE_OUTPUT_CHARACTERS) for job in jobs)
+        work = sum(min(job.work, limits.CONVERSATION_RENDERED_CHARACTERS) for job in jobs)
         return self.seconds + work / limits.TEMPLATE_CHARACTERS_PER_SECOND
 
     def _asked(self, jobs: Sequence[Job]) -> list[list[str] | Failed]:
@@ -229,7 +234,8 @@ class TemplateProcess:
             "template": self.template,
             "variables": self.variables,
             "memory_bytes": self.memory_bytes,
-            "most_characters": limits.TEMPLATE_OUTPUT_CHARACTERS,
+            "most_new_characters": limits.TEMPLATE_OUTPUT_CHARACTERS,
+            "most_characters": limits.CONVERSATION_RENDERED_CHARACTERS,
         }
 
     def _said(self, kind: str, seconds: float) -> str:
@@ -289,7 +295,7 @@ class _Child:
         """
         deadline = time.monotonic() + (patience_seconds if self.clock else seconds)
         try:
-            raw = json.dumps(value).encode()
+            raw = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
             self._write(struct.pack(">I", len(raw)) + raw, deadline)
             (size,) = struct.unpack(">I", self._read(4, deadline))
             if size > _MOST_ANSWER_BYTES:
@@ -388,9 +394,13 @@ def _texts(given: Any, count: int) -> list[str] | Failed:
     if isinstance(given, dict):
         return Failed(*_failure(given))
     texts: list[str] = []
+    characters = 0
     try:
         for shared, rest in given:
             texts.append((texts[-1][:shared] if shared else "") + rest)
+            characters += len(texts[-1])
+            if characters > limits.CONVERSATION_RENDERED_CHARACTERS:
+                raise _Killed("output")
     except (TypeError, ValueError, IndexError):
         raise _Killed("died") from None
     if len(texts) != count:

@@ -44,7 +44,7 @@ def receive(stream: BinaryIO) -> Any:
 
 def send(stream: BinaryIO, value: Any) -> None:
     """One message to the parent."""
-    raw = json.dumps(value).encode()
+    raw = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
     stream.write(struct.pack(">I", len(raw)) + raw)
     stream.flush()
 
@@ -167,7 +167,8 @@ class Renderer:
     """One template. `rendered` does a job or says why not."""
 
     def __init__(self, asked: dict[str, Any]) -> None:
-        self.most_characters: int = asked["most_characters"]
+        self.most_new: int = asked["most_new_characters"]
+        self.most_in_full: int = asked["most_characters"]
         self.variables: dict[str, str] = asked["variables"]
         self.refusal, raise_exception = refusing()
         self.template = environment(asked["template"], raise_exception).from_string(asked["template"])
@@ -175,13 +176,18 @@ class Renderer:
     def rendered(self, job: dict[str, Any]) -> Any:
         """For each wanted `[messages, add_generation_prompt]`: `[characters it shares with the one before, the rest]`."""
         texts: list[Any] = []
-        before, total = "", 0
+        before, new, in_full = "", 0, 0
         for count, prompt in job["wanted"]:
             text = self._text(job["messages"][:count], job.get("tools"), prompt)
-            shared = len(before) if text.startswith(before) else 0
-            total += len(text) - shared
-            if total > self.most_characters:
-                raise TooLong(f"more than {self.most_characters:,} characters")
+            shared = shared_characters(before, text)
+            new += len(text) - shared
+            in_full += len(text)
+            if new > self.most_new:
+                raise TooLong(f"writes more than {self.most_new:,} characters")
+            if in_full > self.most_in_full:
+                raise TooLong(
+                    f"its {len(job['wanted']):,} renderings have more than {self.most_in_full:,} characters"
+                )
             texts.append([shared, text[shared:]])
             before = text
         return texts
@@ -215,10 +221,24 @@ class Renderer:
             return failed("error", error)
 
 
+def shared_characters(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginning."""
+    if other.startswith(one):
+        return len(one)
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
 def failed(kind: str, error: BaseException) -> dict[str, list[str]]:
     """What went wrong, for the parent."""
     said = str(error)[:SHOWN_CHARACTERS]
-    return {"failed": [kind, said if kind == "refused" else f"{type(error).__name__}: {said}"]}
+    return {"failed": [kind, said if kind in ("refused", "output") else f"{type(error).__name__}: {said}"]}
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:

@@ -14,11 +14,12 @@ Cost: two renderings an answer, in batches in a child process; each rendering is
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from whet import limits
 from whet.errors import DataError
 from whet.sandbox.templates import Failed, Job, TemplateProcess
 from whet.text.chat.habits import given, habits_of
@@ -53,6 +54,9 @@ _LEFT_OUT = tuple(LEFT_OUT.format(role=role) for role in ("system", "user", "too
 CHANGES = (
     PER_ANSWER, AS_ASKED, AFTER_LAST, OPENING, MARKS_UNUSED, SPECIAL_TEXT, NO_TOOLS, *_LEFT_OUT,
 )  # fmt: skip
+
+AT_ONCE_CHARACTERS = 4 * 2**20
+"""Renderings of several conversations that are held at one time; of a longer one, its own."""
 
 _KINDS = {"refused": REFUSED, "error": FAILS, "security": FAILS}
 
@@ -141,6 +145,10 @@ class Chat:
         those that are not marked against it. Raises TemplateError if the template is beyond use.
         """
         tasks = [self._task_or_not(conversation, loss_on) for conversation in conversations]
+        return [one for some in _portions(tasks) for one in self._encoded(some)]
+
+    def _encoded(self, tasks: Sequence[_Task | Refused]) -> list[list[Encoded] | Refused]:
+        """The examples of some conversations, whose renderings are held together."""
         ready = [task for task in tasks if isinstance(task, _Task)]
         drawn = iter(self._process.render([task.job() for task in ready]))
         laid = [task if isinstance(task, Refused) else self._laid_or_not(task, next(drawn)) for task in tasks]
@@ -208,6 +216,8 @@ class Chat:
         except RecursionError:
             raise Refused(TOO_MUCH, "nested too deeply") from None
         task = _Task(hidden["messages"], hidden["tools"], sign)
+        if task.job().size > limits.TEMPLATE_OUTPUT_CHARACTERS:
+            raise Refused(TOO_MUCH, f"more than {limits.TEMPLATE_OUTPUT_CHARACTERS:,} characters")
         if sign:
             task.special_text = tuple(sorted(self.specials.within(values)))
         if task.special_text:
@@ -368,6 +378,19 @@ def _no_end(template: Template, missing: Sequence[str]) -> DataError:
         where="chat template",
         fix=f"{add if missing else ''}take another template ({others})",
     )
+
+
+def _portions(tasks: Sequence[_Task | Refused]) -> Iterator[list[_Task | Refused]]:
+    """The tasks in their order, so many at a time that their renderings may be held together."""
+    portion: list[_Task | Refused] = []
+    size = 0
+    for task in tasks:
+        portion.append(task)
+        size += task.job().work if isinstance(task, _Task) else 0
+        if size >= AT_ONCE_CHARACTERS:
+            yield portion
+            portion, size = [], 0
+    yield portion
 
 
 def _variables(tokenizer: Tokenizer) -> dict[str, str]:
