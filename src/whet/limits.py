@@ -74,7 +74,7 @@ TEMPLATE_BYTES = 2**20
 TEMPLATE_SECONDS = 2.0
 """Processor time that the process with a chat template may take for one request, whatever its size; then it ends."""
 
-TEMPLATE_CHARACTERS_PER_SECOND = 4_000_000
+TEMPLATE_CHARACTERS_PER_SECOND = 2_000_000
 """For so many characters of messages, counted in every rendering, it may take a second more."""
 
 TEMPLATE_PATIENCE_SECONDS = 300.0

@@ -415,6 +415,21 @@ def test_many_small_conversations() -> None:
         assert (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") < 4
 
 
+def test_limits_that_were_there_before_stay() -> None:
+    """A shell's `ulimit` on memory and processor time is no reason not to start."""
+    script = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_CPU, (900, 1000))
+resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+from whet.sandbox.templates import Job, TemplateProcess
+with TemplateProcess({PLAIN!r}, {{}}, memory_bytes=2**40) as process:
+    for _ in range(2):
+        print(process.render_one(Job({MESSAGES!r}, [(2, False)]))[0])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("HelloHi\nHelloHi\n", "")
+
+
 LIES = {
     "nothing": b"",
     "half a length": b"\0\0",

@@ -61,7 +61,16 @@ def give_up_rights(memory_bytes: int) -> None:
     for name, value in most:
         limit = getattr(resource, name, None)
         if limit is not None:
+            value = within(limit, value)
             resource.setrlimit(limit, (value, value))
+
+
+def within(limit: int, value: int) -> int:
+    """The value, or less where somebody has set a limit that cannot be raised (`ulimit`)."""
+    hard = resource.getrlimit(limit)[1]
+    if resource.RLIM_INFINITY in (hard, value):
+        return value if hard == resource.RLIM_INFINITY else hard
+    return min(value, hard)
 
 
 def clock() -> str:
@@ -78,7 +87,8 @@ def allow_processor(seconds: float) -> None:
     if hasattr(resource, "RLIMIT_CPU"):
         used = resource.getrusage(resource.RUSAGE_SELF)
         most = int(used.ru_utime + used.ru_stime + seconds) + 2 if seconds else resource.RLIM_INFINITY
-        resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (within(resource.RLIMIT_CPU, most), hard))
 
 
 def die_of_overruns() -> None:

@@ -47,7 +47,7 @@ AS_ASKED = "answers set behind their prompts: the chat template writes the two o
 OPENING = "an opening by the assistant not learned"
 MARKS_UNUSED = "marks of what to learn not used"
 AFTER_LAST = "messages after the last learned answer left out"
-SPECIAL_TEXT = "special tokens' strings in messages kept as text"
+SPECIAL_TEXT = "control tokens' strings in messages kept as text"
 NO_TOOLS = "the chat template leaves the tools out"
 LEFT_OUT = "the chat template leaves out a {role} message"
 _LEFT_OUT = tuple(LEFT_OUT.format(role=role) for role in ("system", "user", "tool"))
