@@ -13,7 +13,8 @@ import pytest
 from whet import store
 from whet.prepare import compared
 from whet.prepare.duplicates import DuplicateIndex
-from whet.prepare.run import COPIES_SHARE, run
+from whet.prepare.notices import COPIES_SHARE
+from whet.prepare.run import run
 from whet.progress import Reporter
 from whet.recipe.load import load_recipe
 from whet.records import Document

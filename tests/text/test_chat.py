@@ -433,13 +433,6 @@ class TestLikeTransformers:
             whole = theirs(example.rendered, add_special_tokens=False)["input_ids"]
             assert example.differs == (whole != example.ids), answer
 
-
-def without_date(text: str) -> str:
-    """The day of the test for the fixed one."""
-    import re
-
-    return re.sub(r"Date: \d+ \w+ \d+", "Date: 26 Jul 2024", text)
-
     @pytest.mark.parametrize("name", ["alpaca", "chatml", "plain"])
     def test_whets_own_templates_saved(self, chats: dict[str, Chat], tmp_path: Path, name: str) -> None:
         """A folder with one of them is used alike by transformers and, once loaded, by whet."""
@@ -456,6 +449,13 @@ def without_date(text: str) -> str:
             assert chats[name].render(said, add_generation_prompt=prompt) == expected
         with Chat.of(tmp_path) as again:
             assert again.prompt_ids(said) == chats[name].prompt_ids(said)
+
+
+def without_date(text: str) -> str:
+    """The day of the test for the fixed one."""
+    import re
+
+    return re.sub(r"Date: \d+ \w+ \d+", "Date: 26 Jul 2024", text)
 
 
 class TestChoosing:

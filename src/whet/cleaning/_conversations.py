@@ -76,18 +76,20 @@ class _Texts:
     """Gives texts of one conversation to one filter. `changes`: what it did to them, each named once."""
 
     def __init__(self, document: Document, rule: Filter) -> None:
-        self.document, self.rule = document, rule
+        self.about = {
+            name: getattr(document, name) for name in ("origin", "group", "language", "licence", "source")
+        }
+        self.rule = rule
         self.changes: dict[str, None] = {}
 
     def message(self, message: Message) -> Message:
         """The message with its texts as the filter leaves them. Raises _Left."""
-        return replace(
-            message,
-            content=self.text(message.content),
-            input=self.text(message.input),
-            reasoning=self.text(message.reasoning),
-            tool_calls=tuple(self.call(call) for call in message.tool_calls),
-        )
+        before = (message.content, message.input, message.reasoning)
+        content, given, reasoning = map(self.text, before)
+        calls = tuple(self.call(call) for call in message.tool_calls)
+        if not calls and (content, given, reasoning) == before:
+            return message
+        return replace(message, content=content, input=given, reasoning=reasoning, tool_calls=calls)
 
     def call(self, call: dict[str, Any]) -> dict[str, Any]:
         """A call with the texts in its arguments as the filter leaves them."""
@@ -106,7 +108,7 @@ class _Texts:
         """A text as the filter leaves it. Raises _Left if it drops it."""
         if not text:
             return text
-        done = self.rule.apply(replace(self.document, text=text, changes=()))
+        done = self.rule.apply(Document(text=text, **self.about))
         if isinstance(done, Dropped):
             raise _Left(done)
         self.changes.update(dict.fromkeys(done.changes))

@@ -28,8 +28,9 @@ from whet.errors import DataError
 from whet.models import hub
 from whet.prepare import compared, leakage, split
 from whet.prepare.duplicates import DuplicateIndex, Twin
+from whet.prepare.notices import notices_of
 from whet.prepare.split import Sides
-from whet.prepare.spool import StageSpool
+from whet.prepare.spool import NEAR, StageSpool
 from whet.progress import Reporter, duration
 from whet.recipe.schema import Model, Prepare, Recipe
 from whet.records import Document, Dropped
@@ -49,10 +50,6 @@ KIND = "prepared"
 ENCODE_BYTES = 2**20
 ENCODE_DOCUMENTS = 256
 
-
-NEAR = "near duplicate"
-COPIES_SHARE = 0.5
-"""Above this share of near duplicates there is a notice."""
 
 SPOOL = ".spool"
 """Begins with a dot, as no stage's name can."""
@@ -98,13 +95,7 @@ def _fill(recipe: Recipe, work: Path, reporter: Reporter) -> dict[str, Any]:
         reporter.say(f"encode: {count:,} documents the slower way, without tiktoken: {reason}")
     record = _record(recipe, stages, tokenizer, work)
     shutil.rmtree(spool)
-    notices += [
-        *tokenizer.notes,
-        *_not_asked(recipe),
-        *_copies(record),
-        *_leaks(record),
-        *_empty(recipe, stages, sides),
-    ]
+    notices += [*tokenizer.notes, *notices_of(record, recipe, stages, sides)]
     return {**record, "notices": list(dict.fromkeys(notices))}
 
 
@@ -469,57 +460,3 @@ def _stage_record(item: StageSpool, folder: Path, vocab_size: int) -> dict[str, 
         "chat": item.chat,
         "shared_13_token_runs": shared,
     }
-
-
-def _not_asked(recipe: Recipe) -> list[str]:
-    """Filters that the recipe sets although some stage's records are none of theirs."""
-    return [
-        f"stage {stage.name}: the filter {name} is not asked about its records: {why}"
-        for stage in recipe.stages
-        for name in recipe.prepare.filters_set
-        if (why := stage.passes_by(FILTERS.get(name)))
-    ]
-
-
-def _copies(record: dict[str, Any]) -> list[str]:
-    """Stages that lost most of their records as near copies, which may be a form that all of them have."""
-    shares = {
-        stage["name"]: row["documents"] / stage["tally"]["documents_in"]
-        for stage in record["stages"]
-        for row in stage["tally"]["dropped"]
-        if row["reason"] == NEAR
-    }
-    return [
-        f"stage {name}: {share:.0%} of its records left as near copies of earlier ones; if they are none, "
-        "raise prepare.near_duplicate_similarity or set it to null"
-        for name, share in shares.items()
-        if share > COPIES_SHARE
-    ]
-
-
-def _leaks(record: dict[str, Any]) -> list[str]:
-    return [
-        f"stage {stage['name']}: {share:.1%} of the {name} split's 13-token runs also stand in its "
-        "training text; the held-out figures may flatter"
-        for stage in record["stages"]
-        for name, share in stage["shared_13_token_runs"].items()
-        if share is not None and share > LEAK_SHARE
-    ]
-
-
-def _empty(recipe: Recipe, stages: list[StageSpool], sides: Sides) -> list[str]:
-    """Wanted splits that are empty although groups were chosen for them, or that token arrays do not hold."""
-    shares = {"validation": recipe.prepare.validation_share, "test": recipe.prepare.test_share}
-    notices = []
-    for item in stages:
-        expected: set[str] = {*item.reached(sides)} or set(shares)
-        notices += [
-            f"stage {item.stage.name}: the {name} split is empty; nothing is held out for it"
-            for name, share in shares.items()
-            if share and name in expected and not item.counts[name]["documents"]
-        ]
-    return notices
-
-
-LEAK_SHARE = 0.05
-"""Above this the report warns of leakage."""

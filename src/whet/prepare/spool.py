@@ -21,6 +21,7 @@ from whet.prepare.split import SIDES, Numbers, Side, Sides, number
 from whet.recipe.schema import Stage
 from whet.records import Document, Dropped, Tally
 
+NEAR = "near duplicate"
 ACROSS = "near duplicate across the split"
 
 

@@ -71,15 +71,19 @@ class Job:
 
     @property
     def size(self) -> int:
-        """Characters of messages and tools."""
-        return _size(self.messages) + _size(self.tools)
+        """About how many characters messages and tools have."""
+        return self._ends[-1]
 
     @cached_property
     def work(self) -> int:
         """About how many characters the template goes through: in every rendering the messages so far, and the tools."""
-        ends = list(accumulate((_size(one) + MESSAGE_CHARACTERS for one in self.messages), initial=0))
-        tools = _size(self.tools)
-        return sum(ends[count] + tools for count, _ in self.wanted)
+        return sum(self._ends[count] for count, _ in self.wanted)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """What the first so many messages have, with the tools."""
+        sizes = (_size(one) + MESSAGE_CHARACTERS for one in self.messages)
+        return list(accumulate(sizes, initial=_size(self.tools)))
 
     def plain(self) -> dict[str, Any]:
         """For the child; a template is given no tools rather than an empty list."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,7 +151,7 @@ class Chat:
     def _encoded(self, tasks: Sequence[_Task | Refused]) -> list[list[Encoded] | Refused]:
         """The examples of some conversations, whose renderings are held together."""
         ready = [task for task in tasks if isinstance(task, _Task)]
-        drawn = iter(self._process.render([task.job() for task in ready]))
+        drawn = iter(self._process.render([task.job for task in ready]))
         laid = [task if isinstance(task, Refused) else self._laid_or_not(task, next(drawn)) for task in tasks]
         examples = iter(self._assembled([one for those in laid if isinstance(those, list) for one in those]))
         return [those if isinstance(those, Refused) else [next(examples) for _ in those] for those in laid]
@@ -162,7 +163,7 @@ class Chat:
         """
         try:
             task = self._task(messages, tools)
-            texts = _texts(self._process.render([task.job(prompt=True)])[0])
+            texts = _texts(self._process.render([task.prompt_job()])[0])
         except Refused as why:
             raise DataError(str(why), where="chat template") from None
         layout = self._layout(task, texts[-1], self._turns(task, texts), frozenset())
@@ -216,7 +217,7 @@ class Chat:
         except RecursionError:
             raise Refused(TOO_MUCH, "nested too deeply") from None
         task = _Task(hidden["messages"], hidden["tools"], sign)
-        if task.job().size > limits.TEMPLATE_OUTPUT_CHARACTERS:
+        if task.job.size > limits.TEMPLATE_OUTPUT_CHARACTERS:
             raise Refused(TOO_MUCH, f"more than {limits.TEMPLATE_OUTPUT_CHARACTERS:,} characters")
         if sign:
             task.special_text = tuple(sorted(self.specials.within(values)))
@@ -326,7 +327,7 @@ class Chat:
         return [_Piece((text, goes_on), -1, learned)]
 
 
-@dataclass(slots=True)
+@dataclass
 class _Task:
     """A conversation on its way: messages and tools as the template gets them, and which answers are learned."""
 
@@ -342,12 +343,15 @@ class _Task:
         """Where the assistant answers: not where it opens the conversation, since nobody asks for that."""
         return [at for at, message in enumerate(self.said) if at and message["role"] == "assistant"]
 
-    def job(self, *, prompt: bool = False) -> Job:
-        """Every answer's prompt and rendering; with `prompt` then the prompt for the next answer."""
+    @cached_property
+    def job(self) -> Job:
+        """Every answer's prompt and rendering."""
         wanted = [pair for at in self.answers for pair in ((at, True), (at + 1, False))]
-        if prompt:
-            wanted.append((len(self.said), True))
         return Job(self.said, wanted, self.tools)
+
+    def prompt_job(self) -> Job:
+        """The same, and then the prompt for the next answer."""
+        return Job(self.said, [*self.job.wanted, (len(self.said), True)], self.tools)
 
 
 @dataclass(slots=True)
@@ -386,7 +390,7 @@ def _portions(tasks: Sequence[_Task | Refused]) -> Iterator[list[_Task | Refused
     size = 0
     for task in tasks:
         portion.append(task)
-        size += task.job().work if isinstance(task, _Task) else 0
+        size += task.job.work if isinstance(task, _Task) else 0
         if size >= AT_ONCE_CHARACTERS:
             yield portion
             portion, size = [], 0
