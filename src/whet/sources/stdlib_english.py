@@ -1,9 +1,9 @@
 """English that every Python installation holds: its help topics and the docstrings of its library.
 
-A help topic is one document; a module's docstrings, each under the name of what it documents, are one.
-Docstrings are taken from the syntax tree, never by importing. A module shares its group with its code in
-`stdlib`, so that a docstring and its module stay on one side of a split. Left out: comments, tests, and
-modules without a docstring; examples in docstrings stay.
+A help topic is one document, unless it is a section of another one; a module's docstrings, each under the name
+of what it documents, are one. Docstrings are taken from the syntax tree, never by importing. A module shares its
+group with its code in `stdlib`, so that a docstring and its module stay on one side of a split. Left out:
+comments, tests, and modules without a docstring; examples in docstrings stay.
 
 Cost: parses the library once, under 2 s for its 2.5 MB of English; one module in memory at a time.
 """
@@ -30,7 +30,12 @@ from whet.text.refused import Refused
 NO_DOCSTRING = "no docstring"
 NOT_PYTHON = "not parseable as Python"
 NO_TOPICS = "help topics not installed"
-REASONS = (NO_DOCSTRING, NOT_PYTHON, NO_TOPICS, TEST, FIXTURE, UNREADABLE, *decoding.REASONS)
+PART_OF_ANOTHER = "part of another topic"
+PART_SHARE = 0.8
+"""Of a topic's text: a larger topic that has so much of it has it as a section."""
+SHORT_LINE = 20
+"""Shorter lines stand in many topics."""
+REASONS = (NO_DOCSTRING, NOT_PYTHON, NO_TOPICS, PART_OF_ANOTHER, TEST, FIXTURE, UNREADABLE, *decoding.REASONS)
 
 _Named = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -77,10 +82,30 @@ def _topics() -> Iterator[Document | Dropped]:
     except ImportError as error:
         yield Dropped(origin="help topics", reason=NO_TOPICS, detail=str(error))
         return
+    lines = {name: _lines(text) for name, text in topics.items()}
     for name, text in sorted(topics.items()):
+        whole = _larger(name, lines)
+        if whole:
+            size = len(text.encode("utf-8"))
+            yield Dropped(origin=f"help/{name}", reason=PART_OF_ANOTHER, detail=whole, size_bytes=size)
+            continue
         yield Document(
             text=text, origin=f"help/{name}", group=f"topic:{name}", language="english", licence=LICENCE
         )
+
+
+def _lines(text: str) -> set[str]:
+    return {line.strip() for line in text.splitlines() if len(line.strip()) > SHORT_LINE}
+
+
+def _larger(name: str, lines: dict[str, set[str]]) -> str | None:
+    """The topic that holds this one: the reference's pages are topics, and so are sections of them."""
+    own = lines[name]
+    size = sum(map(len, own))
+    for other, theirs in sorted(lines.items()):
+        if len(theirs) > len(own) and sum(map(len, own & theirs)) > PART_SHARE * size:
+            return other
+    return None
 
 
 def _document(module: Module) -> Document | Dropped:
