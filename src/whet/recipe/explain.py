@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
+
 from whet.cleaning.base import FILTERS
+from whet.errors import RecipeError
 from whet.recipe import suggest
 from whet.recipe.locate import Spot, bare, locate
 from whet.recipe.registered import AnyFilters, AnySource, no_such
+from whet.recipe.schema import Recipe
 from whet.recipe.yaml12 import OVERRIDES, Path, Place, Tree, scalar
 from whet.sources.base import SOURCES
 
@@ -33,10 +38,20 @@ class Problem(NamedTuple):
     text: str
 
 
-def problems(tree: Tree, errors: Iterable[Any]) -> list[Problem]:
-    """What is wrong with a recipe, in the order of the file, each thing once; the first MOST_PROBLEMS of it."""
+def refused(tree: Tree, found: Sequence[Problem]) -> RecipeError:
+    """One error that lists them all."""
+    most = "at least " if len(found) == MOST_PROBLEMS else ""
+    count = f"{most}{len(found)} problem{'s' if len(found) > 1 else ''} in {tree.name}"
+    return RecipeError("\n".join([count, *(problem.text for problem in found)]))
+
+
+def problems(tree: Tree, errors: Iterable[Any], root: type[BaseModel] = Recipe) -> list[Problem]:
+    """What is wrong with a recipe, in the order of the file, each thing once; the first MOST_PROBLEMS of it.
+
+    `root`: the section that the tree holds, if it is not a whole recipe.
+    """
     located = sorted(
-        ((locate(error["loc"]), error) for error in errors), key=lambda item: tree.place(item[0].path)
+        ((locate(error["loc"], root), error) for error in errors), key=lambda item: tree.place(item[0].path)
     )
     explained = _explained(tree, located[:MOST_PROBLEMS])
     everything = {(tree.place(path), path, text) for path, text in explained} | set(tree.problems)
@@ -71,6 +86,8 @@ def shown(value: Any) -> str:
         return f"the text {_cut(value)!r}"
     if isinstance(value, list):
         return "a list"
+    if isinstance(value, PurePath):
+        return f"a Path; write str({_cut(str(value))!r})"
     return "keys and values" if isinstance(value, dict) else _cut(number(value))
 
 
@@ -133,6 +150,7 @@ def value_at(values: Any, path: Path) -> Any:
 _PYTHON_NAMES = {str: "str", list: "list", dict: "dict", bool: "bool", int: "int", float: "float"}
 _ARM_NOUNS = {
     "str": "text",
+    "literal": "text",
     "list": "a list",
     "dict": "keys and values",
     "bool": "true or false",
@@ -152,7 +170,7 @@ def _no_arm_fits(tree: Tree, spot: Spot, tried: list[dict[Path, str]]) -> tuple[
     for path in spot.arms:
         arms = list(dict.fromkeys(arms[path] for arms in tried if path in arms))
         if not any(_fits(tree, path, arm) for arm in arms):
-            nouns = [_ARM_NOUNS.get(arm.partition("[")[0], arm) for arm in arms]
+            nouns = list(dict.fromkeys(_ARM_NOUNS.get(arm.partition("[")[0], arm) for arm in arms))
             return path, f"must be {' or '.join(nouns)}, not {shown(value_at(tree.values, path))}"
     return None
 
@@ -227,7 +245,8 @@ def _hint(kind: str, spot: Spot, value: Any) -> str:
     if kind == "string_type" and isinstance(value, bool | int | float):
         return "; put it in quotes"
     if kind == "list_type":
-        return "; put `- ` before each item" if isinstance(value, dict) else f"; write [{value}]"
+        items = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+        return "; put `- ` before each item" if isinstance(value, dict) else f"; write [{items}]"
     return ""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from whet.settings import Settings
 
 
-class Section(BaseModel):
-    """Unknown keys are errors; types are never bent (a number in quotes is not a number)."""
+class Section(Settings):
+    """A section; its defaults are checked too, and no number is infinite or none."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(validate_default=True, allow_inf_nan=False)
