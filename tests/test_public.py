@@ -40,4 +40,4 @@ def test_a_run_from_python(recipe_file: Path, small: Loaded, tmp_path: Path) -> 
 def _greedy() -> object:
     from whet.recipe.schema import Greedy
 
-    return Greedy(kind="greedy")
+    return Greedy()

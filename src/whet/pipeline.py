@@ -12,22 +12,25 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from whet import __version__, launch, store
 from whet.errors import ArtefactError, RecipeError, WhetError
 from whet.progress import Reporter, Silent
-from whet.recipe.load import Loaded, load_recipe
+from whet.recipe.load import IN_PYTHON, Loaded, load_recipe
 from whet.recipe.schema import Recipe
 from whet.records import SCHEMA_VERSION, differences
-from whet.use.choose import stage_names
+from whet.results import STATE, Evaluation, Plan, Prepared, Trained, TrainedStage
 
-RECIPE, STATE = "recipe.yaml", "run.json"
+if TYPE_CHECKING:
+    from whet.prepare.preview import Preview
+
+RECIPE = "recipe.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One recipe, where its results go, and who is told."""
+    """One recipe, where its results go, and who is told. Its rooms, each after those before it:"""
 
     loaded: Loaded
     folder: Path
@@ -39,23 +42,65 @@ class Run:
         """The validated recipe."""
         return self.loaded.recipe
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and speaks; the only one, unless torchrun started several."""
+        return launch.started().leads
 
-def open_run(target: str, overrides: Sequence[str] = (), reporter: Reporter | None = None) -> Run:
-    """From a recipe's name or file, or from the folder of an earlier run. Raises RecipeError; writes nothing.
+    def prepare(self, *, force: bool = False, npy: str | Path | None = None) -> Prepared:
+        """Raw material to clean, split and tokenized documents; `npy`: also as arrays into this folder."""
+        made = prepare(self, force=force)
+        self.reporter.event("prepared", folder=str(made.folder), record=made.record)
+        if npy is not None:
+            from whet.prepare.export import write_arrays
 
-    A run's folder stays its own place unless `name` or `output` is overridden.
+            for line in write_arrays(self.recipe, made, Path(npy)):
+                self.reporter.say(line)
+        return Prepared.of(made)
+
+    def preview(self, *, stage: str | None = None, split: str = "train", rows: int = 2) -> Preview:
+        """The first training rows of a stage, or of each, and what was dropped or changed and why."""
+        from whet.prepare.preview import preview
+
+        return preview(prepare(self), self.recipe, stage=stage, split=split, rows=rows)
+
+    def plan(self) -> Plan:
+        """What training will take."""
+        return Plan.of(plan(self, prepare(self)))
+
+    def train(self, *, force: bool = False, profile: bool = False) -> Trained:
+        """Every stage in order; each is skipped if it is finished and unchanged, and goes on if it was stopped."""
+        models = train(self, force=force, profile=profile)[2]
+        return Trained(tuple(TrainedStage.of(model) for model in models))
+
+    def evaluate(self, *, force: bool = False) -> Evaluation:
+        """Every model on held-out text. Raises ArtefactError where training is not finished."""
+        return Evaluation.of(evaluate(self, force=force))
+
+    def report(self) -> Path:
+        """The HTML report and the cards, from what the folder holds so far; the report's path."""
+        return report(self)
+
+
+def open_run(
+    target: str | Path | Recipe, overrides: Sequence[str] = (), reporter: Reporter | None = None
+) -> Run:
+    """From a recipe, its name or file, or from the folder of an earlier run. Raises RecipeError; writes nothing.
+
+    `overrides` are `KEY=VALUE` as after `--set`. A run's folder stays its own place unless `name` or `output` is
+    overridden.
     """
-    path = Path(target)
-    earlier = path / RECIPE
-    if path.is_dir() and not earlier.exists():
+    path = Path(target) if not isinstance(target, Recipe) else None
+    folder = path if path is not None and path.is_dir() else None
+    if folder and not (folder / RECIPE).exists():
         raise WhetError(
             "this folder holds no run (no recipe.yaml)",
-            where=target,
+            where=str(folder),
             fix="give a recipe, or a folder that `whet runs` lists",
         )
-    loaded = load_recipe(str(earlier) if path.is_dir() else target, overrides)
-    moved = any(item.startswith(("name=", "output=")) for item in overrides)
-    folder = path if path.is_dir() and not moved else Path(loaded.recipe.output) / loaded.recipe.name
+    loaded = load_recipe(folder / RECIPE if folder else target, overrides)
+    if folder is None or any(item.startswith(("name=", "output=")) for item in overrides):
+        folder = Path(loaded.recipe.output) / loaded.recipe.name
     return Run(loaded, folder, reporter or Reporter(), tuple(overrides))
 
 
@@ -148,10 +193,11 @@ def plan(run: Run, prepared: store.Artefact) -> dict[str, Any]:
     return room(run.recipe, run.folder, prepared, run.reporter)
 
 
-Trained = tuple[store.Artefact, dict[str, Any], list[store.Artefact]]
+Made = tuple[store.Artefact, dict[str, Any], list[store.Artefact]]
+"""Prepared data, plan, and every stage's model."""
 
 
-def train(run: Run, *, force: bool = False, profile: bool = False) -> Trained:
+def train(run: Run, *, force: bool = False, profile: bool = False) -> Made:
     """Prepare, plan and train; returns all three results. `profile` also records a few steps of every stage.
 
     torchrun may start it in several processes.
@@ -190,7 +236,7 @@ def _train(
     force: bool,
     profile: bool,
     world: Any = None,
-) -> Trained:
+) -> Made:
     from whet.train.run import run as room
     from whet.train.world import ALONE
 
@@ -252,6 +298,15 @@ def report(run: Run) -> Path:
     return write(run.recipe, run.loaded.resolved, run.folder, _commands(run))
 
 
+def show_preview(shown: Preview) -> None:
+    """Print what `Run.preview` found, in colour where the output is a terminal."""
+    from rich.console import Console
+
+    from whet.prepare.preview import render
+
+    render(shown, Console(highlight=False))
+
+
 def run_all(run: Run, *, force: bool = False, profile: bool = False) -> Path:
     """Every room; returns the report's path."""
     prepared, planned, models = train(run, force=force, profile=profile)
@@ -264,6 +319,9 @@ def run_all(run: Run, *, force: bool = False, profile: bool = False) -> Path:
 
 
 def _command(run: Run) -> str:
+    """The command that makes the run again; of a recipe made in Python, its folder has the file."""
+    if run.loaded.origin == IN_PYTHON:
+        return f"whet run {shlex.quote(str(run.folder))}"
     overrides = "".join(f" --set {shlex.quote(item)}" for item in run.overrides)
     return f"whet run {shlex.quote(run.loaded.origin.removeprefix('recipe '))}{overrides}"
 
@@ -271,30 +329,3 @@ def _command(run: Run) -> str:
 def _commands(run: Run) -> list[str]:
     folder = shlex.quote(str(run.folder))
     return [_command(run), f'whet generate {folder} --prompt "def "']
-
-
-def list_runs(output: Path) -> list[dict[str, Any]]:
-    """Every run below `output`: name, which stages are finished, whether evaluated and reported."""
-    found = []
-    for state in sorted(output.glob(f"*/{STATE}")):
-        folder = state.parent
-        stages = [
-            folder / "stages" / name for name in stage_names(folder) if (folder / "stages" / name).exists()
-        ]
-        found.append(
-            {
-                "run": str(folder),
-                "stages": {
-                    stage.name: "finished" if (stage / "model").exists() else _unfinished(stage)
-                    for stage in stages
-                },
-                "evaluated": (folder / "evaluation").exists(),
-                "report": str(folder / "report.html") if (folder / "report.html").exists() else None,
-            }
-        )
-    return found
-
-
-def _unfinished(stage: Path) -> str:
-    checkpoints = sorted((stage / "checkpoints").glob("step-*"))
-    return f"stopped at step {int(checkpoints[-1].name[5:])}" if checkpoints else "begun"

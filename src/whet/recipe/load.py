@@ -25,7 +25,6 @@ from whet.recipe.yaml12_writer import dump
 from whet.sources.base import SOURCES, Source
 from whet.store import write_text
 
-
 IN_PYTHON = "whet.Recipe(...)"
 """The origin of a recipe that was made in Python."""
 
