@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from whet.errors import DataError
 from whet.evaluate import floors as floor
 from whet.evaluate.compare import Estimate as Estimate
 from whet.evaluate.compare import difference as difference
@@ -42,13 +43,12 @@ def score(
 
     Windows of `length` tokens (default: the context, at most LONGEST), of which all but the first score their last
     `stride` (default: half), as `evaluate` does with a stage's `sequence_length`. The reporter is told what was dropped.
-    Raises DataError if there is no text, and what `open_model` raises.
+    Raises DataError if there is no text or a window does not fit, and what `open_model` raises.
     """
     reporter = reporter or Reporter()
     with _open(model, device, reporter) as opened:
         store = stored(texts, opened.tokenizer, reporter.notice)
-        length = min(length or LONGEST, opened.decoder.context)
-        stride = min(stride or max(1, length // 2), length)
+        length, stride = _windows(length, stride, opened.decoder.context)
         with reporter.task("score", store.learned_tokens()) as task:
             return score_store(
                 opened.decoder,
@@ -79,6 +79,18 @@ def floors(
     return floor.floor_scores(
         counted, held, vocab_size=tokenizer.vocab_size, order=order, notice=reporter.notice
     )
+
+
+def _windows(length: int | None, stride: int | None, context: int) -> tuple[int, int]:
+    length = min(LONGEST, context) if length is None else length
+    stride = max(1, length // 2) if stride is None else stride
+    if not 1 <= stride <= length <= context:
+        raise DataError(
+            f"windows of {length} with a stride of {stride} do not fit together, or into the context of {context}",
+            where="score",
+            fix="1 <= stride <= length <= context",
+        )
+    return length, stride
 
 
 @contextmanager

@@ -570,14 +570,15 @@ class Recipe(Section):
     def _check(self) -> Recipe:
         if self.tuned is None and self.tokenizer is None:
             self.__dict__["tokenizer"] = Tokenizer()
-        # Copies: a stage made in Python may be part of another recipe too, with another model.
+        # Copies, from what was given: a stage made in Python may be part of another recipe too, with another model.
         self.__dict__["stages"] = [self._filled(stage) for stage in self.stages]
         refuse(self._contradictions())
         return self
 
     def _filled(self, given: Stage) -> Stage:
         """A stage with the defaults that depend on the model, on its objective, or on one another."""
-        stage = given.model_copy()
+        own = given.model_fields_set
+        stage = Stage.model_construct(set(own), **{name: getattr(given, name) for name in own})
         if self.tuned:
             stage.fill(
                 optimizer="adamw",
