@@ -1,6 +1,6 @@
 """LoRA tuning speed on conversations of uneven length: whet against TRL's `SFTTrainer` in three settings.
 
-    python bench/tuning.py                 # about fifteen minutes on two quiet cores
+    python bench/tuning.py                 # about twenty-five minutes on two quiet cores
     python bench/tuning.py --steps 6 --rounds 1 --layers 2   # does it run
 
 One random Llama, saved once; one set of prompt and answer pairs, 30 to 500 tokens long; rank 16 on attention, sixteen
@@ -9,7 +9,8 @@ positions that hold one, padding not. The first steps are left out.
 
     whet           its defaults: frozen weights in bf16, examples packed, logits where there is a label
     TRL            its defaults (gradient checkpointing, padded to the longest of a micro-batch)
-    TRL, packed    packing=True, without gradient checkpointing
+    TRL, packed    packing=True, without gradient checkpointing; rows of 1,024 (its default), one a micro-batch, so
+                   that a step has about as many tokens as elsewhere
     TRL, to 512    every example padded to 512, without gradient checkpointing
 
 Left out: GPUs, quality (the same examples teach the same), time to prepare.
@@ -65,7 +66,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--d-model", type=int, default=768)
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--examples", type=int, default=640)
@@ -205,7 +206,11 @@ def _trl(side: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]
     ]
     settings: dict[str, Any] = {
         "TRL": {},
-        "TRL, packed": {"packing": True, "gradient_checkpointing": False},
+        "TRL, packed": {
+            "packing": True,
+            "gradient_checkpointing": False,
+            "per_device_train_batch_size": 1,
+        },
         "TRL, to 512": {"pad_to_multiple_of": 512, "gradient_checkpointing": False},
     }[side]
     tokens: list[int] = []
@@ -231,7 +236,6 @@ def _trl(side: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]
 
     config = SFTConfig(
         output_dir=str(folder / "trl"),
-        per_device_train_batch_size=4,
         gradient_accumulation_steps=4,
         max_steps=options.steps,
         learning_rate=2e-4,
@@ -239,7 +243,7 @@ def _trl(side: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]
         save_strategy="no",
         use_cpu=True,
         disable_tqdm=True,
-        **settings,
+        **{"per_device_train_batch_size": 4, **settings},
     )
     trainer = Counted(
         model=AutoModelForCausalLM.from_pretrained(

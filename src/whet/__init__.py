@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from whet.doctor.run import Diagnosis as Diagnosis
     from whet.errors import ArtefactError as ArtefactError
     from whet.errors import CannotWrite as CannotWrite
     from whet.errors import DataError as DataError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from whet.measure import floors as floors
     from whet.measure import score as score
     from whet.pipeline import Run as Run
+    from whet.pipeline import diagnose as diagnose
     from whet.pipeline import open_run as open_run
     from whet.pipeline import run_all as run_all
     from whet.pipeline import show_preview as show_preview
@@ -90,6 +92,7 @@ __all__ = [
     "ConversationSource",
     "Curriculum",
     "DataError",
+    "Diagnosis",
     "DocumentScores",
     "Estimate",
     "Evaluate",
@@ -129,6 +132,7 @@ __all__ = [
     "choose_decoding",
     "converse",
     "copy_builtin",
+    "diagnose",
     "difference",
     "estimate",
     "floors",
@@ -149,8 +153,9 @@ __all__ = [
 
 _HOMES = {
     "whet.errors": "ArtefactError CannotWrite DataError RecipeError Stopped TrainingError WhetError",
+    "whet.doctor.run": "Diagnosis",
     "whet.measure": "DocumentScores Estimate difference estimate floors score",
-    "whet.pipeline": "Run open_run run_all show_preview",
+    "whet.pipeline": "Run diagnose open_run run_all show_preview",
     "whet.plan.ahead": "Outlook look_ahead",
     "whet.plan.subject": "Asked",
     "whet.plan.table": "plan_table",

@@ -241,6 +241,21 @@ def merge(
 
 
 @app.command()
+def doctor(
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A run's folder, a recipe, or a model's folder or name.")
+    ],
+    overrides: opt.Overrides = None,
+    json: opt.Json = False,
+) -> None:
+    """What is wrong with a run, a recipe or a model, why, and what to do. Exits with 7 if something is."""
+    found = whet.diagnose(target, overrides or [])
+    print(_json(found.as_dict()) if json else "\n".join(found.told()))
+    if not found.healthy:
+        raise typer.Exit(7)
+
+
+@app.command()
 def report(
     target: opt.Target, overrides: opt.Overrides = None, quiet: opt.Quiet = False, json: opt.Json = False
 ) -> None:

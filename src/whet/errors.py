@@ -70,6 +70,10 @@ class TrainingError(WhetError):
     exit_code = 5
 
 
+class OutOfMemory(TrainingError):
+    """A step needs more memory than the device has; nothing of it was taken."""
+
+
 class LossNotFinite(TrainingError):
     """The loss or a gradient is NaN, infinite, or a spike, once too often; weights and optimiser state are untouched."""
 

@@ -8,29 +8,32 @@ A `Run` is one recipe and its folder. What passes between rooms lies in the fold
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whet import __version__, launch, store
-from whet.errors import ArtefactError, RecipeError, WhetError
-from whet.progress import Reporter, Silent
-from whet.recipe.load import IN_PYTHON, Loaded, load_recipe
+from whet import launch, store
+from whet.begin import begin, command
+from whet.errors import ArtefactError, OutOfMemory, RecipeError, Stopped, WhetError
+from whet.models.hub import Say
+from whet.progress import Reporter, Silent, aside
+from whet.recipe.load import Loaded, load_recipe
 from whet.recipe.schema import Recipe
-from whet.records import SCHEMA_VERSION, differences
-from whet.results import STATE, Evaluation, Plan, Prepared, Trained, TrainedStage
+from whet.records import SCHEMA_VERSION
+from whet.results import RECIPE, STATE, Evaluation, Plan, Prepared, Trained, TrainedStage
 
 if TYPE_CHECKING:
+    from whet.doctor.run import Diagnosis
     from whet.prepare.preview import Preview
 
-RECIPE = "recipe.yaml"
+FAILURE, DIAGNOSIS = "failure.json", "diagnosis.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One recipe, where its results go, and who is told. Its rooms, each after those before it:"""
+    """One recipe, where its results go, and who is told. Its methods are the rooms."""
 
     loaded: Loaded
     folder: Path
@@ -104,80 +107,6 @@ def open_run(
     return Run(loaded, folder, reporter or Reporter(), tuple(overrides))
 
 
-def begin(run: Run, *, force: bool = False) -> None:
-    """Write the resolved recipe into the folder; refuse first if what is trained there has another recipe."""
-    launch.require_alone("prepare and evaluate")
-    require_possible(run)
-    store.sweep(run.folder)
-    if not force:
-        require_same_training(run)
-    store.write_text(run.folder / RECIPE, run.loaded.resolved)
-    state = {
-        "schema": SCHEMA_VERSION,
-        "whet": __version__,
-        "command": _command(run),
-        "python": sys.version.split()[0],
-    }
-    store.write_json(run.folder / STATE, state)
-
-
-def require_possible(run: Run) -> None:
-    """Raise WhetError for what can be known to fail before anything is read: the base, its limits, the device."""
-    if run.recipe.tuned:
-        from whet.plan.size import of_base
-
-        of_base(run.recipe, run.recipe.tuned)
-    if run.recipe.device not in ("auto", "cpu"):
-        from whet.hardware import choose_device
-
-        choose_device(run.recipe.device)
-
-
-def require_same_training(run: Run) -> None:
-    """Raise ArtefactError if a stage was begun here with other settings than the recipe's now."""
-    earlier = run.folder / RECIPE
-    begun = {path.parent.name for path in run.folder.glob("stages/*/settings.json")}
-    if not begun or not earlier.exists():
-        return
-    moved = (
-        [f"model.base={run.recipe.tuned.base}"] if run.recipe.tuned else []
-    )  # it may have moved; see `fingerprint`
-    try:
-        before = load_recipe(str(earlier), moved).recipe
-    except RecipeError as error:
-        raise ArtefactError(
-            f"the recipe of what is trained here no longer holds: {error.what}",
-            where=str(earlier),
-            fix="bring back what it names; --force starts over, --set name=... starts another run",
-        ) from error
-    old, new = (_deciding(recipe, begun) for recipe in (before, run.recipe))
-    changed = differences(old, new)
-    if changed:
-        raise ArtefactError(
-            f"what is trained here had other settings: {'; '.join(changed[:6])}",
-            where=str(run.folder),
-            fix="--force (with run or train) starts over and removes it; --set name=... starts another run",
-        )
-
-
-def _deciding(recipe: Recipe, stages: set[str]) -> dict[str, Any]:
-    """The part of a recipe that decides the weights of these stages."""
-    without = {"keep", "log_every", "save_every", "batch_size", "accumulation"}
-    rows = {stage.name: recipe.rows_per_step(stage) for stage in recipe.stages if stage.name in stages}
-    return {
-        "seed": recipe.seed,
-        "rows_per_step": rows,
-        "precision": recipe.precision,
-        "prepare": recipe.prepare.model_dump(),
-        "tokenizer": recipe.tokenizer.model_dump() if recipe.tokenizer else None,
-        "chat_template": recipe.chat_template,
-        "model": recipe.model.model_dump(exclude={"size", "base", "revision", "cache_dir"}),
-        "stages": {
-            stage.name: stage.model_dump(exclude=without) for stage in recipe.stages if stage.name in stages
-        },
-    }
-
-
 def prepare(run: Run, *, force: bool = False) -> store.Artefact:
     """The prepare room. Raises ArtefactError, before anything is written, if other settings are trained here."""
     from whet.prepare.run import run as room
@@ -200,8 +129,13 @@ Made = tuple[store.Artefact, dict[str, Any], list[store.Artefact]]
 def train(run: Run, *, force: bool = False, profile: bool = False) -> Made:
     """Prepare, plan and train; returns all three results. `profile` also records a few steps of every stage.
 
-    torchrun may start it in several processes.
+    torchrun may start it in several processes. What went wrong is told at the end (`whet.doctor`).
     """
+    with _examined(run):
+        return _train_all(run, force=force, profile=profile)
+
+
+def _train_all(run: Run, *, force: bool, profile: bool) -> Made:
     started = launch.required(run.recipe.processes)
     if started.size == 1:
         return _train(run, *_prepared_and_planned(run, force=force), force=force, profile=profile)
@@ -308,24 +242,67 @@ def show_preview(shown: Preview) -> None:
 
 
 def run_all(run: Run, *, force: bool = False, profile: bool = False) -> Path:
-    """Every room; returns the report's path."""
-    prepared, planned, models = train(run, force=force, profile=profile)
-    if not launch.started().leads:
-        return run.folder / "report.html"  # the first process makes it
-    _evaluate(run, prepared, planned, models, force=force)
+    """Every room; returns the report's path. What went wrong is told at the end (`whet.doctor`)."""
+    with _examined(run):
+        prepared, planned, models = _train_all(run, force=force, profile=profile)
+        if not launch.started().leads:
+            return run.folder / "report.html"  # the first process makes it
+        _evaluate(run, prepared, planned, models, force=force)
     path = report(run)
     run.reporter.event("report", path=str(path))
     return path
 
 
-def _command(run: Run) -> str:
-    """The command that makes the run again; of a recipe made in Python, its folder has the file."""
-    if run.loaded.origin == IN_PYTHON:
-        return f"whet run {shlex.quote(str(run.folder))}"
-    overrides = "".join(f" --set {shlex.quote(item)}" for item in run.overrides)
-    return f"whet run {shlex.quote(run.loaded.origin.removeprefix('recipe '))}{overrides}"
+def diagnose(target: str | Path, overrides: Sequence[str] = (), *, say: Say = aside) -> Diagnosis:
+    """What is wrong with a recipe, a run or a model, why, and what to do. Writes nothing.
+
+    `say` hears what was taken for the target. Raises RecipeError, ArtefactError or WhetError if it is none of them.
+    """
+    from whet.doctor.open import open_case
+    from whet.doctor.run import examine
+
+    case, remarks = open_case(str(target), overrides)
+    for remark in remarks:
+        say(remark)
+    return examine(case)
+
+
+@contextmanager
+def _examined(run: Run) -> Iterator[None]:
+    """Afterwards, and also if it fails, the run's records are examined, and what is wrong is told."""
+    leads = launch.started().leads
+    if leads:
+        (run.folder / FAILURE).unlink(missing_ok=True)
+    try:
+        yield
+    except (Stopped, RecipeError):
+        raise
+    except WhetError as error:
+        if leads and (run.folder / STATE).exists():
+            _keep_failure(run, error)
+            _tell(run)
+        raise
+    if leads:
+        _tell(run)
+
+
+def _keep_failure(run: Run, error: WhetError) -> None:
+    about = {name: getattr(error, name) for name in ("what", "where", "fix")}
+    out = isinstance(error, OutOfMemory)
+    store.write_json(run.folder / FAILURE, {"schema": SCHEMA_VERSION, "out_of_memory": out, **about})
+
+
+def _tell(run: Run) -> None:
+    from whet.doctor.case import Case
+    from whet.doctor.run import examine
+
+    found = examine(Case(str(run.folder), run.recipe, run.folder))
+    store.write_json(run.folder / DIAGNOSIS, {"schema": SCHEMA_VERSION, **found.as_dict()})
+    run.reporter.event("diagnosis", **found.as_dict())
+    if not found.healthy:
+        run.reporter.show_notice("\n".join(["the doctor has found:", *found.told(whole=False)]))
 
 
 def _commands(run: Run) -> list[str]:
     folder = shlex.quote(str(run.folder))
-    return [_command(run), f'whet generate {folder} --prompt "def "']
+    return [command(run), f'whet generate {folder} --prompt "def "']

@@ -14,7 +14,7 @@ from whet import store
 from whet.evaluate.compare import Estimate
 from whet.use.choose import stage_names
 
-STATE = "run.json"
+RECIPE, STATE = "recipe.yaml", "run.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,15 @@ def open_artefact(folder: Path, kind: str, *, verify: bool = True) -> Artefact:
     return Artefact(folder, kind, body["key"], body["record"], body["files"])
 
 
+def record_of(folder: Path, kind: str) -> dict[str, Any]:
+    """What an artefact's manifest says of it, whatever became of its files. Raises ArtefactError."""
+    body = _manifest(folder)
+    if body["kind"] != kind:
+        raise ArtefactError(f"this is a {body['kind']}, not a {kind}", where=str(folder))
+    record: dict[str, Any] = body["record"]
+    return record
+
+
 def _check_file(path: Path, entry: dict[str, Any], *, verify: bool) -> None:
     if path.is_symlink():  # what it points to may change, and is not ours
         raise ArtefactError(_LINK, where=str(path), fix=_REMOVE)

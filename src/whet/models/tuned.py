@@ -189,7 +189,7 @@ def base_of(folder: Path) -> Origin:
     Raises ArtefactError for a record that whet did not write.
     """
     if (folder / store.MANIFEST).exists():
-        record = store.open_artefact(folder, "model", verify=False).record
+        record = store.record_of(folder, "model")
         about, environment = record.get("base"), record.get("environment")
         if isinstance(about, dict) and isinstance(environment, dict):
             return _origin({**about, "precision": environment.get("precision")}, folder)

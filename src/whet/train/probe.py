@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from whet import packing
-from whet.errors import TrainingError, WhetError
+from whet.errors import OutOfMemory, WhetError
 from whet.memory import weights
 from whet.models.decoder import Decoder
 from whet.objectives.base import Objective
@@ -71,7 +71,7 @@ def probe(
 ) -> Probed:
     """Run the stage's largest micro-batch; every process calls it. `planned` is the stage's part of the plan.
 
-    Raises TrainingError with the changes that would save most if memory runs out; `where` names the stage.
+    Raises OutOfMemory with the changes that would save most if memory runs out; `where` names the stage.
     """
     batch = largest(training, int(planned["steps"]))
     rows, length = batch.inputs.shape
@@ -215,7 +215,7 @@ def warning(planned: dict[str, Any], device: torch.device) -> str | None:
 
 @contextmanager
 def explained(planned: dict[str, Any], where: str, doing: str) -> Iterator[None]:
-    """Turns running out of memory within into a TrainingError that says what would help."""
+    """Turns running out of memory within into OutOfMemory, which says what would help."""
     try:
         yield
     except WhetError:
@@ -225,7 +225,7 @@ def explained(planned: dict[str, Any], where: str, doing: str) -> Iterator[None]
             raise
         found = planned.get("memory")
         expected = f", planned were {amount(found['total_bytes']['expected'], 'B')}" if found else ""
-        raise TrainingError(
+        raise OutOfMemory(
             f"the device has too little memory for {doing}{expected}", where=where, fix=knobs(planned)
         ) from error
 

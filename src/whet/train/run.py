@@ -294,7 +294,7 @@ class StageTraining:
     def _probe(
         self, decoder: Decoder, optimizer: Optimizer, sharding: Sharding, training: TrainingData
     ) -> Probed:
-        """The largest micro-batch, before anything is learned. Raises TrainingError where memory runs out."""
+        """The largest micro-batch, before anything is learned. Raises OutOfMemory."""
         objective = OBJECTIVES.get(self.stage.objective)()
         where = f"stages.{self.stage.name}"
         found = probe.probe(decoder, objective, optimizer, training, sharding, self.planned, where=where)

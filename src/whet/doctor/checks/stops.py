@@ -1,0 +1,73 @@
+"""Answers that do not end: end tokens that were never learned, or that generation does not stop at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from whet.doctor.case import Case
+from whet.doctor.finding import CannotLook, Check, Finding
+from whet.models.saved import stop_ids_in
+from whet.text import tokenizer as tokenizers
+from whet.text.chat import Chat, stop_ids
+from whet.text.chat.template import own
+
+STOPS = "stop tokens"
+UNENDED_SHARE = 0.01
+"""Above this share of answers without an end token a model learns to go on."""
+
+
+class Stops(Check):
+    """Compares what ends the template's answers with generation_config.json, and counts answers without an end."""
+
+    NAME = "stops"
+    SUMMARY = "stop tokens that are missing or never learned"
+
+    @staticmethod
+    def findings(case: Case) -> Iterator[Finding]:
+        """Needs prepared conversations, or a model with a chat template."""
+        chats = case.recipe is not None and any(stage.chats for stage in case.recipe.stages)
+        if case.recipe is not None and not chats:
+            raise CannotLook("no stage learns from conversations")
+        if chats:
+            yield from _unended(case)
+        try:
+            folder = case.result
+        except CannotLook:
+            if not chats:
+                raise
+            return
+        ends = stop_ids(folder) if case.converses else _of_the_template(case)
+        missing = [one for one in ends if one not in stop_ids_in(folder)]
+        if missing:
+            names = tokenizers.load(folder).special_tokens
+            yield _finding(
+                str(folder / "generation_config.json"),
+                f"answers end with {', '.join(names.get(one, str(one)) for one in missing)}, which eos_token_id does not name",
+                "the generation settings are those of the base, or were changed",
+                f"add {', '.join(map(str, missing))} to eos_token_id",
+            )
+
+
+def _unended(case: Case) -> Iterator[Finding]:
+    for stage, record in case.prepared_stages():
+        chat = record.get("chat")
+        if chat and chat["answers_without_end"] > UNENDED_SHARE * chat["answers"]:
+            yield _finding(
+                f"stage {stage.name}",
+                f"{chat['answers_without_end']:,} of {chat['answers']:,} answers end with no special token",
+                "the chat template writes none behind an answer",
+                "take a template that ends answers (chat_template: chatml, with model.new_tokens where the base lacks them)",
+            )
+
+
+def _of_the_template(case: Case) -> list[int]:
+    if own(case.result) is None:
+        raise CannotLook("there is no chat template")
+    with Chat.of(case.result) as chat:
+        return list(chat.stop_ids())
+
+
+def _finding(where: str, evidence: str, cause: str, todo: str) -> Finding:
+    return Finding(
+        name=STOPS, where=where, evidence=evidence, cause=cause, todo=todo, explains=("looping output",)
+    )
