@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from whet.doctor.run import Diagnosis
     from whet.prepare.preview import Preview
 
-FAILURE, DIAGNOSIS = "failure.json", "diagnosis.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -190,8 +188,9 @@ def _train(
 def evaluate(run: Run, *, force: bool = False) -> store.Artefact:
     """Evaluate what is trained. Raises ArtefactError where training is not finished."""
     models = finished_models(run)
-    prepared = prepare(run)
-    return _evaluate(run, prepared, plan(run, prepared), models, force=force)
+    with _examined(run):
+        prepared = prepare(run)
+        return _evaluate(run, prepared, plan(run, prepared), models, force=force)
 
 
 def _evaluate(
@@ -270,6 +269,8 @@ def diagnose(target: str | Path, overrides: Sequence[str] = (), *, say: Say = as
 @contextmanager
 def _examined(run: Run) -> Iterator[None]:
     """Afterwards, and also if it fails, the run's records are examined, and what is wrong is told."""
+    from whet.doctor.case import FAILURE
+
     leads = launch.started().leads
     if leads:
         (run.folder / FAILURE).unlink(missing_ok=True)
@@ -287,6 +288,8 @@ def _examined(run: Run) -> Iterator[None]:
 
 
 def _keep_failure(run: Run, error: WhetError) -> None:
+    from whet.doctor.case import FAILURE
+
     about = {name: getattr(error, name) for name in ("what", "where", "fix")}
     out = isinstance(error, OutOfMemory)
     store.write_json(run.folder / FAILURE, {"schema": SCHEMA_VERSION, "out_of_memory": out, **about})
@@ -294,10 +297,10 @@ def _keep_failure(run: Run, error: WhetError) -> None:
 
 def _tell(run: Run) -> None:
     from whet.doctor.case import Case
-    from whet.doctor.run import examine
+    from whet.doctor.run import DIAGNOSIS, examine
 
     found = examine(Case(str(run.folder), run.recipe, run.folder))
-    store.write_json(run.folder / DIAGNOSIS, {"schema": SCHEMA_VERSION, **found.as_dict()})
+    store.write_sealed(run.folder / DIAGNOSIS, {"schema": SCHEMA_VERSION, **found.as_dict()})
     run.reporter.event("diagnosis", **found.as_dict())
     if not found.healthy:
         run.reporter.show_notice("\n".join(["the doctor has found:", *found.told(whole=False)]))

@@ -15,6 +15,7 @@ from typing import Any
 from whet.doctor.case import Case
 from whet.doctor.finding import CHECKS, CannotLook, Finding
 from whet.errors import WhetError
+from whet.evaluate.report.gather import DIAGNOSIS as DIAGNOSIS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from math import exp, log
 from statistics import median
 
 from whet.doctor.case import Case, Trained
@@ -26,6 +27,7 @@ RISING_NOISE, SPIKE_NOISE, SPIKE_SHARE = 6.0, 8.0, 0.3
 LEARNED = 0.05
 """Nats below which nothing is left to fall."""
 NEIGHBOURS = 5
+TINY = 1e-9
 
 
 class Loss(Check):
@@ -49,42 +51,45 @@ class Loss(Check):
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Beginning, lowest stretch and end of a series, as medians, and the standard errors of the first and last."""
+    """Beginning, lowest stretch and end of a series, as medians; `noise` between neighbours, as a share."""
 
     first: float
     lowest: float
     last: float
-    deviation: float
+    noise: float
     error: float
+    """Standard error of `last`, as a share."""
 
 
 def course(values: list[float]) -> Course:
     """Of at least FEWEST values."""
-    begin, end = max(3, len(values) // 20), max(3, len(values) // 5)
-    steps = [abs(after - before) for before, after in pairwise(values)]
-    deviation = 1.4826 * median(steps) / 2**0.5
-    first = median(values[:begin])
+    end = max(3, len(values) // 5)
     windows = [median(values[at : at + end]) for at in range(len(values) - end + 1)]
+    noise = _noise(values)
     return Course(
-        first,
-        min(first, *windows),
-        windows[-1],
-        deviation,
-        1.2533 * deviation * (1 / end) ** 0.5,
+        first=median(values[: max(1, len(values) // 20)]),
+        lowest=min(median(values[:3]), *windows),
+        last=windows[-1],
+        noise=noise,
+        error=1.2533 * noise / end**0.5,
     )
 
 
+def _noise(values: list[float]) -> float:
+    """Standard deviation about the course, as a share, from the steps between neighbours: of each the typical one."""
+    logs = [log(max(value, TINY)) for value in values]
+    return 1.4826 * median(abs(after - before) for before, after in pairwise(logs)) / 2**0.5
+
+
 def spikes(values: list[float]) -> list[int]:
-    """Where a value stands out from its neighbours by far."""
+    """Where a value stands out by far from those around it and those before it (a fast fall is no spike)."""
     if len(values) < FEWEST:
         return []
-    deviation = course(values).deviation
+    factor = exp(max(SPIKE_NOISE * _noise(values), log(1 + SPIKE_SHARE)))
     found = []
-    for at, value in enumerate(values):
-        near = values[max(0, at - NEIGHBOURS) : at] + values[at + 1 : at + 1 + NEIGHBOURS]
-        level = median(near)
-        before = median(values[max(0, at - NEIGHBOURS) : at]) if at >= 3 else value  # a fast fall is no spike
-        if value - max(level, before) > max(SPIKE_NOISE * deviation, SPIKE_SHARE * level):
+    for at in range(1, len(values)):
+        before, after = values[max(0, at - NEIGHBOURS) : at], values[at + 1 : at + 1 + NEIGHBOURS]
+        if values[at] > factor * max(median(before), median(before + after)):
             found.append(at)
     return found
 
@@ -118,11 +123,9 @@ def _spiking(one: Trained) -> Iterator[Finding]:
 
 
 def _course(one: Trained) -> Iterator[Finding]:
-    losses = [loss for _, loss in _points(one)]
-    found = course(losses)
-    rise = found.last - found.lowest
-    surely = min(RISING_NOISE * found.error, RISEN_SHARE * found.lowest)
-    if rise > max(surely, RISING_SHARE * found.lowest):
+    found = course([loss for _, loss in _points(one)])
+    surely = min(RISING_NOISE * found.error, RISEN_SHARE)
+    if found.last > found.lowest * (1 + max(surely, RISING_SHARE)):
         yield Finding(
             name=RISING,
             where=one.name,
@@ -131,7 +134,7 @@ def _course(one: Trained) -> Iterator[Finding]:
             todo=f"try learning_rate {one.stage.learning_rate / 5:.1g}, and a longer warm-up",
             explains=("incoherent output", "looping output", SPIKING, OVERFITTING),
         )
-    elif found.first > LEARNED and found.first - found.last < max(FLAT_SHARE * found.first, found.error):
+    elif found.first > LEARNED and found.last > found.first * (1 - max(found.error, FLAT_SHARE)):
         yield Finding(
             name=FLAT,
             where=one.name,

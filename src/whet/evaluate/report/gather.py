@@ -12,7 +12,7 @@ from whet.cards.gather import without_card
 from whet.evaluate.report import render
 from whet.recipe.schema import Recipe, Stage
 
-REPORT = "report.html"
+REPORT, DIAGNOSIS = "report.html", "diagnosis.json"
 
 
 def write(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> Path:
@@ -33,7 +33,7 @@ def gather(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> 
     plan = store.read_sealed(folder / "plan.json") if (folder / "plan.json").exists() else None
     artefacts = [item for item in (prepared, *models, evaluation) if item]
     records = [*(item.record for item in artefacts), plan or {}]
-    notices = [notice for record in records for notice in record.get("notices", [])]
+    notices = [*_found(folder), *(notice for record in records for notice in record.get("notices", []))]
     train = _train(recipe, plan, models, folder, notices.append) if models and plan else None
     environment = models[-1].record["environment"] if models else {}
     return {
@@ -57,6 +57,16 @@ def gather(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> 
         "model_path": str(models[-1].folder) if models else None,
         "artefacts": [_listed(item, folder) for item in artefacts],
     }
+
+
+def _found(folder: Path) -> list[str]:
+    """What the doctor found when the run ended, a sentence for each."""
+    path = folder / DIAGNOSIS
+    findings = store.read_sealed(path)["findings"] if path.exists() else []
+    return [
+        f"{one['name']} in {one['where']}: {one['evidence']}. Likely cause: {one['cause']}. What to do: {one['todo']}."
+        for one in findings
+    ]
 
 
 def _open(folder: Path, kind: str) -> store.Artefact | None:
