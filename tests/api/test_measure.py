@@ -68,6 +68,11 @@ def test_floors_and_their_differences_are_those_of_the_run(run: whet.Run, model:
     assert apart == [floor.difference for floor in recorded]
 
 
+def test_an_estimate_reads_as_one_would_write_it() -> None:
+    assert str(whet.Estimate(2.0, 1.5, 2.25)) == "2 (1.5 to 2.25)"
+    assert str(whet.Estimate(2.0, None, None, "no interval: one document")) == "2 (no interval: one document)"
+
+
 def test_a_folder_is_its_files(run: whet.Run, model: whet.OpenModel, tmp_path: Path) -> None:
     held_out = texts(run, "test")
     for number, text in enumerate(held_out):

@@ -107,6 +107,15 @@ WRONG: dict[str, tuple[Callable[[], object], list[str]]] = {
         ["stages.notes.sequence_length: 4096 is longer than the model's context of 512"],
     ),
     "missing": (lambda: whet.Recipe(name="a"), ["whet.Recipe(...): stages: is required and missing"]),  # type: ignore[call-arg]
+    "another section": (
+        lambda: whet.Recipe(name="a", model=whet.Lora(), stages=[notes()]),
+        ["model: must be a section", "not whet.Lora(...)"],
+    ),  # type: ignore[arg-type]
+    "no list": (lambda: whet.Recipe(name="a", stages=notes()), ["write [whet.Stage(...)]"]),  # type: ignore[arg-type]
+    "a class": (
+        lambda: whet.Evaluate(decoding=[whet.Greedy]),
+        ["decoding.0: must be a section with kind one of greedy"],
+    ),  # type: ignore[list-item]
     "no such source": (
         lambda: whet.Stage(name="a", data=[{"source": "txt"}]),  # type: ignore[list-item]
         ["data.0.source: there is no source 'txt'; did you mean 'text'?"],
@@ -122,6 +131,47 @@ def test_a_mistake_is_a_recipe_error_in_our_words(wrong: str) -> None:
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert caught.value.__cause__ is None
     assert "pydantic" not in str(caught.value)
+
+
+SECTIONS = [
+    whet.Recipe,
+    whet.Prepare,
+    whet.Tokenizer,
+    whet.Model,
+    whet.Tuned,
+    whet.Lora,
+    whet.Stage,
+    whet.Curriculum,
+]
+SECTIONS += [whet.FillInTheMiddle, whet.Evaluate, whet.Greedy, whet.Sample, whet.Beam]
+SECTIONS += [
+    whet.TextSource,
+    whet.ConversationSource,
+    whet.StdlibSource,
+    whet.StdlibEnglishSource,
+    whet.TokensSource,
+]
+ODD: list[Any] = [
+    None, True, -1, 10**400, float("nan"), "x", "", b"x", [], [[]], {}, {1: 2}, {"kind": []}, (), set(), object(), Path("x"),
+    whet.Greedy, whet.Greedy(), whet.Lora(), [whet.Lora()], [{"source": 3}], {"base": None}, {"size": {}}, "\ud800",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_whatever_is_given_nothing_but_a_recipe_error_is_raised(section: type[Settings]) -> None:
+    needed: dict[str, Any] = {"name": "a", "base": "a/b", "by": "length", "path": "notes"}
+    needed["data"], needed["stages"] = [whet.TextSource(path="notes")], [notes()]
+    fine = {name: value for name, value in needed.items() if name in section.model_fields}
+    if section is whet.TokensSource:
+        fine = {}
+    refused = 0
+    for name in section.model_fields:
+        for odd in ODD:
+            try:
+                section(**{**fine, name: odd})
+            except whet.RecipeError:
+                refused += 1
+    assert refused >= 10 * len(section.model_fields)
 
 
 def test_what_is_changed_afterwards_is_looked_at_again() -> None:

@@ -36,14 +36,17 @@ def opened(folder: Path, **more: Any) -> whet.OpenModel:
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
-def test_together_is_one_by_one(base: Path, batch_size: int) -> None:
+@pytest.mark.parametrize("stop", [[], ["e", "qu"]])
+def test_together_is_one_by_one(base: Path, batch_size: int, stop: list[str]) -> None:
+    decoding = whet.Greedy(stop=stop)
     with opened(base) as model:
-        alone = [model.generate(prompt, new_tokens=12) for prompt in PROMPTS]
-        together = model.generate_all(PROMPTS, new_tokens=12, batch_size=batch_size)
+        alone = [model.generate(prompt, decoding, new_tokens=12) for prompt in PROMPTS]
+        together = model.generate_all(PROMPTS, decoding, new_tokens=12, batch_size=batch_size)
         assert model.generate_all([]) == []
     assert [(one.prompt, one.text, one.ended) for one in together] == [
         (one.prompt, one.text, one.ended) for one in alone
     ]
+    assert ("stop" in {one.ended for one in alone}) == bool(stop)
     assert [one.prompt_tokens for one in together] == [one.prompt_tokens for one in alone]
 
 

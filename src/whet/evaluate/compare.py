@@ -37,6 +37,10 @@ class Estimate:
     high: float | None
     note: str = ""
 
+    def __str__(self) -> str:
+        between = f"{self.low:.4g} to {self.high:.4g}" if self.low is not None else self.note
+        return f"{self.value:.4g} ({between})"
+
     def as_dict(self) -> dict[str, Any]:
         """For a record: plain types; `note` only where there is one."""
         fields = {"value": self.value, "low": self.low, "high": self.high}

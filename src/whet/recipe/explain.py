@@ -31,6 +31,14 @@ _SHOWN_CHARACTERS = 60
 _KINDS = ["greedy", "sample", "beam"]
 
 
+class Made(dict[str, Any]):
+    """The plain values of settings that were made in Python, and what they were made as."""
+
+    def __init__(self, values: dict[str, Any], kind: str) -> None:
+        super().__init__(values)
+        self.kind = kind
+
+
 class Problem(NamedTuple):
     """One line of the report; sorts by place."""
 
@@ -88,7 +96,11 @@ def shown(value: Any) -> str:
         return "a list"
     if isinstance(value, PurePath):
         return f"a Path; write str({_cut(str(value))!r})"
-    return "keys and values" if isinstance(value, dict) else _cut(number(value))
+    if isinstance(value, dict):
+        return f"whet.{value.kind}(...)" if isinstance(value, Made) else "keys and values"
+    if not isinstance(value, int | float):
+        return f"{_cut(str(value))} (a {type(value).__name__})"
+    return _cut(number(value))
 
 
 def number(value: Any) -> str:
@@ -207,6 +219,8 @@ def _unknown_tag(spot: Spot, value: Any) -> tuple[Path, str]:
     if spot.inside is AnyFilters:
         return spot.path, f"must be the filter's settings, or false to switch it off, not {shown(value)}"
     key, names = ("source", SOURCES.names()) if expected is AnySource else ("kind", _KINDS)
+    if isinstance(value, Made) or not isinstance(value, dict):
+        return spot.path, f"must be a section with {key} one of {', '.join(names)}, not {shown(value)}"
     if key in value and isinstance(value[key], str):
         return (*spot.path, key), no_such(key, _cut(value[key]), names)
     if key in value:
@@ -245,8 +259,10 @@ def _hint(kind: str, spot: Spot, value: Any) -> str:
     if kind == "string_type" and isinstance(value, bool | int | float):
         return "; put it in quotes"
     if kind == "list_type":
-        items = ", ".join(map(str, value)) if isinstance(value, tuple) else value
-        return "; put `- ` before each item" if isinstance(value, dict) else f"; write [{items}]"
+        if isinstance(value, dict) and not isinstance(value, Made):
+            return "; put `- ` before each item"
+        items = ", ".join(map(str, value)) if isinstance(value, tuple) else shown(value)
+        return f"; write [{items}]"
     return ""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from whet import settings
+from whet.errors import RecipeError
 from whet.recipe import explain, yaml12
 from whet.recipe.decoding import PRESETS as PRESETS
 from whet.recipe.decoding import Beam as Beam
@@ -44,17 +45,20 @@ from whet.sources.tokens import TokensSource as TokensSource
 @contextmanager
 def _making(kind: type[BaseModel], values: dict[str, Any]) -> Iterator[None]:
     refresh_schema()
+    here = f"whet.{kind.__name__}(...)"
     try:
         yield
+    except UnicodeEncodeError as error:  # pydantic's message of it cannot be written
+        raise RecipeError(f"text that is not valid Unicode: {error}", where=here) from None
     except ValidationError as error:
-        tree = yaml12.tree_of(_plain(values), f"whet.{kind.__name__}(...)")
+        tree = yaml12.tree_of(_plain(values), here)
         raise explain.refused(tree, explain.problems(tree, error.errors(include_url=False), kind)) from None
 
 
 def _plain(value: Any) -> Any:
     """Plain values of settings within settings, for the message."""
     if isinstance(value, Settings):
-        return value.given()
+        return explain.Made(value.given(), type(value).__name__)
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list) else value
