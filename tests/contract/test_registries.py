@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from whet.cleaning.base import FILTERS, Filter
+from whet.doctor.finding import CHECKS, Check
 from whet.models.families.base import FAMILIES, Family
 from whet.records import Document, Dropped
 from whet.sources.base import SOURCES, Source
@@ -40,8 +41,8 @@ ZOO = {
 TEXTUAL = [kind for kind in SOURCES if kind.YIELDS != "arrays"]
 
 
-@pytest.mark.parametrize("kind", [*SOURCES, *FILTERS, *FAMILIES], ids=lambda kind: kind.NAME)
-def test_says_what_it_is(kind: type[Source | Filter | Family]) -> None:
+@pytest.mark.parametrize("kind", [*SOURCES, *FILTERS, *FAMILIES, *CHECKS], ids=lambda kind: kind.NAME)
+def test_says_what_it_is(kind: type[Source | Filter | Family | Check]) -> None:
     assert kind.NAME.isidentifier()
     assert kind.NAME.lower() == kind.NAME
     assert kind.__module__.rpartition(".")[2] == kind.NAME, "one file, one name"

@@ -27,6 +27,7 @@ from tests.doctor.material import (
     write_chats,
 )
 from whet import pipeline
+from whet.doctor.finding import CHECKS
 from whet.errors import OutOfMemory
 from whet.progress import Reporter
 from whet.train import probe
@@ -298,3 +299,18 @@ def test_answers_that_never_end(tmp_path: Path) -> None:
     )
     case = write_case(tmp_path, template=template)
     assert found(trained(case, "evaluate.samples=0")) == ["stop tokens"]
+
+
+# --- the page
+
+
+def test_the_page_tells_of_every_check_and_finding() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text("utf-8")
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:3]]
+        for line in page.splitlines()
+        if line.startswith("| `")
+    ]
+    assert {check.strip("`") for check, _ in rows} == {check.NAME for check in CHECKS}
+    here = Path(__file__).read_text("utf-8")
+    assert all(f'"{name}"' in here for _, name in rows), "each has a planted fault above"

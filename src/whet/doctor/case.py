@@ -18,6 +18,7 @@ from whet.models import hub
 from whet.models.families.base import Family, Unknown, for_model_type
 from whet.models.outline import Outline
 from whet.plan.size import size_of
+from whet.plan.subject import read_config
 from whet.recipe.schema import Model, Recipe, Stage, Tuned
 from whet.text.chat import FIXTURES_FILE
 from whet.text.chat.template import Template, own
@@ -132,8 +133,12 @@ class Case:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The config.json of the model that computes: of the result, or of its base. Raises CannotLook."""
-        folder = self.result if self._has_whole_result() else self.base
-        return untrusted.settings_inside(folder, CONFIG)
+        if self._has_whole_result():
+            return untrusted.settings_inside(self.result, CONFIG)
+        if self.recipe and self.recipe.tuned:  # sizes that come with whet are enough
+            about = self.recipe.tuned
+            return read_config(about.base, revision=about.revision, cache_dir=about.cache_dir)[0]
+        return untrusted.settings_inside(self.base, CONFIG)
 
     def _has_whole_result(self) -> bool:
         try:

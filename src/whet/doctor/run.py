@@ -56,7 +56,10 @@ class Diagnosis:
             lines.append(f"{self.name}: nothing wrong was found")
         if whole:
             lines.append(f"looked at: {', '.join(self.looked) or 'nothing'}")
-            lines += [f"not looked at: {name}: {why}" for name, why in self.not_looked.items()]
+            by_reason: dict[str, list[str]] = {}
+            for name, why in self.not_looked.items():
+                by_reason.setdefault(why, []).append(name)
+            lines += [f"not looked at: {', '.join(names)}: {why}" for why, names in by_reason.items()]
         return lines
 
     def _told(self, finding: Finding) -> Iterator[str]:

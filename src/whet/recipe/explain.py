@@ -162,7 +162,6 @@ def value_at(values: Any, path: Path) -> Any:
 _PYTHON_NAMES = {str: "str", list: "list", dict: "dict", bool: "bool", int: "int", float: "float"}
 _ARM_NOUNS = {
     "str": "text",
-    "literal": "text",
     "list": "a list",
     "dict": "keys and values",
     "bool": "true or false",
@@ -182,9 +181,17 @@ def _no_arm_fits(tree: Tree, spot: Spot, tried: list[dict[Path, str]]) -> tuple[
     for path in spot.arms:
         arms = list(dict.fromkeys(arms[path] for arms in tried if path in arms))
         if not any(_fits(tree, path, arm) for arm in arms):
-            nouns = list(dict.fromkeys(_ARM_NOUNS.get(arm.partition("[")[0], arm) for arm in arms))
-            return path, f"must be {' or '.join(nouns)}, not {shown(value_at(tree.values, path))}"
+            value = value_at(tree.values, path)
+            listed = isinstance(value, str) and any(arm.startswith("list") for arm in arms)
+            hint = f"; write [{_cut(value)}]" if listed else ""
+            return path, f"must be {' or '.join(dict.fromkeys(map(_noun, arms)))}, not {shown(value)}{hint}"
     return None
+
+
+def _noun(arm: str) -> str:
+    """What an arm of a union takes; of fixed words, these."""
+    kind, _, words = arm.partition("[")
+    return " or ".join(re.findall(r"'([^']*)'", words)) if kind == "literal" else _ARM_NOUNS.get(kind, arm)
 
 
 def _explain(error: Error, spot: Spot, value: Any) -> tuple[Path, str]:
