@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whet import __version__, launch, store
@@ -37,9 +38,13 @@ def begin(run: Run, *, force: bool = False) -> None:
 def require_possible(run: Run) -> None:
     """Raise WhetError for what can be known to fail before anything is read: the base, its limits, the device."""
     if run.recipe.tuned:
+        from whet.models import hub, saved
         from whet.plan.size import of_base
 
         of_base(run.recipe, run.recipe.tuned)
+        found = hub.of(run.recipe.tuned, weights=False)  # of a repository it looks at the list of files
+        if Path(run.recipe.tuned.base).expanduser().is_dir():
+            saved.require_whole(found)
     if run.recipe.device not in ("auto", "cpu"):
         from whet.hardware import choose_device
 

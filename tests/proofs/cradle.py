@@ -27,7 +27,6 @@ torch.set_num_threads(1)
 
 from whet import store  # noqa: E402
 from whet.errors import WhetError  # noqa: E402
-from whet.models.build import save_model  # noqa: E402
 from whet.plan.run import run as plan_room  # noqa: E402
 from whet.prepare.run import run as prepare_room  # noqa: E402
 from whet.progress import Reporter  # noqa: E402
@@ -68,7 +67,7 @@ class Cradle:
     """The warm things, and what children do with them."""
 
     def __init__(self, recipe: str, prepared: str, work: str) -> None:
-        self.recipe = load_recipe(recipe, ["stages.first.evaluate_every=2"]).recipe
+        self.recipe = load_recipe(recipe, ["stages.0.evaluate_every=2"]).recipe
         self.prepared = store.open_artefact(Path(prepared), "prepared")
         self.plan = plan_room(self.recipe, Path(work), self.prepared, Reporter())
         self.machine = Machine(self.recipe, self.plan)
@@ -85,9 +84,10 @@ class Cradle:
         """What is imported or built at first use, so that children need not; no backward pass among it."""
         import torch._dynamo
 
-        save_model(self.decoder, work / "model")
-        _board(work / "board", 0).close()
         training = self.training(work, Reporter())
+        (work / "model").mkdir()
+        training._save_weights(self.decoder, work / "model")
+        _board(work / "board", 0).close()
         with torch.no_grad():
             data = training._data()["validation"]
             self.decoder.nll_sum(data.in_order(100)[0])

@@ -44,7 +44,11 @@ def decided(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def usual(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Usual:
     """The straight run."""
-    folder = tmp_path_factory.mktemp("straight") / "first"
+    return straight(nursery, tmp_path_factory.mktemp("straight") / "first")
+
+
+def straight(nursery: Nursery, folder: Path) -> Usual:
+    """A training from its beginning to its end."""
     child = nursery.run("train", folder=str(folder), save_every=1)
     assert child.code == 0, child.trouble()
     told = child.told()

@@ -55,6 +55,19 @@ def inspect(folder: Path) -> Saved:
 
     Raises ArtefactError that names the file and what is wrong.
     """
+    require_whole(folder)
+    values = untrusted.settings_inside(folder, CONFIG)
+    family = _family_of(values.get("model_type"), folder)
+    for name in ASIDE:
+        if (folder / name).exists():
+            refuse_code(untrusted.settings_inside(folder, name), folder / name)
+    refuse_code(values, folder / CONFIG)
+    settings = checked(values, family, folder / CONFIG)
+    return Saved(folder, family, settings, stop_ids_in(folder))
+
+
+def require_whole(folder: Path) -> None:
+    """Raise ArtefactError unless the folder has a config.json and safetensors weights; nothing is read."""
     if (folder / ADAPTER).exists():
         raise ArtefactError(
             "an adapter, which changes another model's weights; whet reads whole models only",
@@ -69,14 +82,6 @@ def inspect(folder: Path) -> Saved:
             where=str(folder),
             fix="give the folder of a model saved as safetensors",
         )
-    values = untrusted.settings_inside(folder, CONFIG)
-    family = _family_of(values.get("model_type"), folder)
-    for name in ASIDE:
-        if (folder / name).exists():
-            refuse_code(untrusted.settings_inside(folder, name), folder / name)
-    refuse_code(values, folder / CONFIG)
-    settings = checked(values, family, folder / CONFIG)
-    return Saved(folder, family, settings, stop_ids_in(folder))
 
 
 def stop_ids_in(folder: Path) -> tuple[int, ...]:
