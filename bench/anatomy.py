@@ -30,7 +30,6 @@ import rounds
 from job import Job
 from quiet import wait_for_quiet
 from whet.models import chunked
-from whet.models.decoder import CHUNK
 from whet.models.families.llama import Llama
 from whet.train.loop import Loop
 from whet.train.optim import clip, split_parameters
@@ -76,7 +75,9 @@ def step(loop: Loop, number: int, part: Part) -> int:
     with part("body forward"), decoder.autocast():
         hidden_ND, labels_N = decoder._labelled(batch)
     with part("head and loss"), decoder.autocast():
-        loss = chunked.nll_sum(hidden_ND, labels_N, decoder.head, chunk=CHUNK, loss=decoder._chunk_loss)
+        loss = chunked.nll_sum(
+            hidden_ND, labels_N, decoder.head, chunk=decoder.chunk, loss=decoder._chunk_loss
+        )
     with part("body backward"):
         (loss / batch.label_count).backward()  # type: ignore[no-untyped-call]
     with part("clip"):

@@ -1,11 +1,12 @@
 """How many positions' logits should exist at one time: time and memory of the chunked loss by chunk size.
 
-    python bench/chunk.py
+    python bench/chunk.py              all vocabularies, and bench/results/chunk.json
+    python bench/chunk.py 128256       one of them, on the screen alone
 
-4,096 labelled positions of width 256, head and loss forward and backward under bf16 autocast, for two
+4,096 labelled positions of width 256, head and loss forward and backward under bf16 autocast, for three
 vocabularies and chunks from 256 to all positions. Memory is the growth of the process's peak resident
 set, so every cell is measured in a process of its own; times come from one process, in rounds.
-Justifies `whet.models.decoder.CHUNK`. Left out: compiled code, GPUs.
+Justifies `whet.models.chunk.chunk_positions`. Left out: compiled code, GPUs.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ import rounds
 from quiet import wait_for_quiet
 from whet import hardware
 from whet.models import chunked
-from whet.models.decoder import CHUNK
+from whet.models.chunk import chunk_positions
 
 CPU = torch.device("cpu")
 POSITIONS, WIDTH = 4096, 256
-VOCABULARIES = (4096, 32_000)
+VOCABULARIES = (4096, 32_000, 128_256)
 CHUNKS = (256, 512, 1024, 2048, 4096)
 ROUNDS = 7
 
@@ -107,12 +108,13 @@ def measure(vocab_size: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, print the table, write bench/results/chunk.json."""
+    """Measure, print the table, write bench/results/chunk.json if everything was asked for."""
     if sys.argv[1:2] == ["--memory"]:
         _print_memory(int(sys.argv[2]), int(sys.argv[3]))
         return
     hardware.keep_freed_memory(CPU)
-    results = [record for vocab_size in VOCABULARIES for record in measure(vocab_size)]
+    asked = [int(size) for size in sys.argv[1:]]
+    results = [record for vocab_size in asked or VOCABULARIES for record in measure(vocab_size)]
     rows = [
         [
             f"{record['vocab_size']:,}",
@@ -124,8 +126,10 @@ def main() -> None:
         for record in results
     ]
     print(rounds.table(["vocabulary", "chunk", "ms", "time / plain", "extra peak MiB"], rows))
-    print(f"\nwhet.models.decoder.CHUNK is {CHUNK}")
-    rounds.write("chunk", {"machine": rounds.machine(), "positions": POSITIONS, "results": results})
+    chosen = {size: chunk_positions(size) for size in asked or VOCABULARIES}
+    print(f"\nvocabulary and chunk: {chosen}")
+    if not asked:
+        rounds.write("chunk", {"machine": rounds.machine(), "positions": POSITIONS, "results": results})
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ LEAST_BYTES = 2**30
 MODELS: dict[str, dict[str, int]] = {
     "wide": {"d": 1024, "layers": 4, "heads": 16, "shared": 4, "d_ff": 2816, "vocab": 32_000},
     "deep": {"d": 640, "layers": 14, "heads": 10, "shared": 10, "d_ff": 1792, "vocab": 32_000},
-    "many tokens": {"d": 768, "layers": 3, "heads": 12, "shared": 4, "d_ff": 2048, "vocab": 128_256},
+    "many tokens": {"d": 1280, "layers": 3, "heads": 20, "shared": 4, "d_ff": 3456, "vocab": 128_256},
     "few tokens": {"d": 1024, "layers": 6, "heads": 16, "shared": 8, "d_ff": 4096, "vocab": 4096},
 }
 FAMILIES_OF_GPT = {"d": "n_embd", "layers": "n_layer", "heads": "n_head", "d_ff": "n_inner"}

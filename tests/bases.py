@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,19 @@ GPT2_SIZES: dict[str, Any] = {"n_embd": 32, "n_inner": 64, "n_layer": 2, "n_head
 
 
 def make_base(
-    folder: Path, model_type: str = "llama", *, template: str | None = TEMPLATE, seed: int = 1, **more: Any
+    folder: Path,
+    model_type: str = "llama",
+    *,
+    template: str | None = TEMPLATE,
+    special: Sequence[str] = TURNS,
+    seed: int = 1,
+    **more: Any,
 ) -> Path:
     """Save a random model of this architecture with a tokenizer of 420 tokens into `folder`."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     texts = [generated_module(number) for number in range(40)]
-    tokenizer = tokenizers.train(texts, vocab_size=420, special_tokens=TURNS)
+    tokenizer = tokenizers.train(texts, vocab_size=420, special_tokens=special)
     tokenizers.save(tokenizer, folder, context=256)
     if template is not None:
         (folder / "chat_template.jinja").write_text(template, "utf-8")

@@ -72,13 +72,23 @@ TEMPLATE_BYTES = 2**20
 """A chat template larger than this is refused unread (the longest of well-known models have 20 kB)."""
 
 TEMPLATE_SECONDS = 2.0
-"""Real time that the process with a chat template may take for one request; then it is killed."""
+"""Processor time that the process with a chat template may take for one request, whatever its size; then it ends."""
+
+TEMPLATE_CHARACTERS_PER_SECOND = 2_000_000
+"""For so many characters of messages, counted in every rendering, it may take a second more."""
+
+TEMPLATE_PATIENCE_SECONDS = 300.0
+"""Real time after which this process is given up though it has processor time left: it is stopped or starved."""
 
 TEMPLATE_MEMORY_BYTES = 256 * 2**20
 """Memory that this process may take on top of what it had when it was ready."""
 
-TEMPLATE_OUTPUT_CHARACTERS = 32 * 2**20
-"""What a chat template may write for one conversation, all its renderings together."""
+TEMPLATE_OUTPUT_CHARACTERS = 16 * 2**20
+"""What a chat template may write for one conversation; what a rendering shares with the one before counts once."""
+
+CONVERSATION_RENDERED_CHARACTERS = 64 * 2**20
+"""The same with every rendering counted in full. There are two for each answer, so this grows with the square of the
+turns: 1,000 turns of some 100 characters reach it."""
 
 CONVERSATION_DEPTH = 32
 """Tools and tool calls that are nested deeper are dropped: "nested too deeply"."""

@@ -329,6 +329,28 @@ def balanced(sizes: list[int], longest: int) -> tuple[list[int], int]:
     raise AssertionError("one example a row always fits")
 
 
+def positions_at_most(sizes: Int64, longest: int) -> Int64:
+    """Of each micro-batch, (micro-batches, examples) tokens: the positions that `balanced` may give it at most.
+
+    The example that fills the fullest of c rows came to the emptiest one. Either it is alone there, or every row had one
+    before: then it is at most as large as the next in size, and the row held at most the mean of what came before.
+    """
+    ordered = np.sort(sizes, axis=1)[:, ::-1]
+    total, first = ordered.sum(axis=1), ordered[:, 0]
+    most = np.minimum(np.maximum(first, LOOSE_LENGTH), longest)
+    found, undecided = np.zeros(len(sizes), np.int64), np.ones(len(sizes), np.bool_)
+    for count in range(1, sizes.shape[1] + 1):
+        following = ordered[:, count] if count < sizes.shape[1] else 0
+        fullest = np.maximum(first, (total + (count - 1) * following) // count)
+        possible = undecided & (count * most >= total)
+        positions = count * np.minimum(-(-np.minimum(fullest, most) // 8) * 8, longest)
+        found = np.where(possible, np.maximum(found, positions), found)
+        undecided &= ~(possible & (fullest <= most))  # so many rows are enough for sure
+        if not undecided.any():
+            break
+    return found
+
+
 def step_count(rows: int, rows_per_step: int, *, steps: int | None, epochs: float | None) -> int:
     """Optimiser steps of a stage: `steps`, or those that `epochs` (default 1) passes over the rows take."""
     return steps if steps is not None else max(1, math.ceil(rows * (epochs or 1.0) / rows_per_step))

@@ -13,7 +13,7 @@ import json
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,17 @@ class TokenStore:
                 "the files of this split do not fit together", where=str(self.folder), fix=_AGAIN
             )
         return sources[: len(self)]
+
+    def conversations(self) -> Int64:
+        """For each document which conversation it is of, from 0 on; texts are each their own.
+
+        Where a template rewrites the past one conversation is several documents, which were written one after another.
+        """
+        if self.learned is None or not len(self):
+            return np.arange(len(self))
+        names = zip((about["origin"] for about in self.origins()), self.sources().tolist(), strict=True)
+        begins = [one != other for one, other in pairwise(names)]
+        return np.cumsum([False, *begins], dtype=np.int64)
 
     def first(self, max_tokens: int | None) -> TokenStore:
         """The leading whole documents that hold at most `max_tokens` (at least one document)."""

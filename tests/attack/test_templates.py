@@ -6,11 +6,14 @@ Each attack would make a file, the canary, or show something of Python's. What a
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -167,22 +170,25 @@ def test_what_is_no_template_is_refused(name: str) -> None:
 def test_a_bomb_is_stopped(name: str) -> None:
     """In time, whatever it does, and without memory of the parent's; the next conversation is rendered."""
     seconds = limits.TEMPLATE_SECONDS if name in ("loops", "a power") else 0.7
-    with (
-        calm(),
-        TemplateProcess(PLAIN, VARIABLES) as good,
-        TemplateProcess(BOMBS[name], VARIABLES, seconds=seconds) as process,
-    ):
+    with calm(), TemplateProcess(PLAIN, VARIABLES) as good:
         assert good.render_one(JOB) == ["Hello", "HelloHi"]
-        assert process.memory_bytes == 256 * 2**20
-        before = time.monotonic()
-        try:
-            found: object = process.render([Job(MESSAGES, [(2, False)])])[0]
-        except TemplateError as error:
-            found = error
-        taken = time.monotonic() - before
+        before = processor_seconds()
+        with TemplateProcess(BOMBS[name], VARIABLES, seconds=seconds) as process:
+            assert process.memory_bytes == 256 * 2**20
+            try:
+                found: object = process.render([Job(MESSAGES, [(2, False)])])[0]
+            except TemplateError as error:
+                found = error
+        taken = processor_seconds() - before
         assert isinstance(found, Failed | TemplateError), name
         assert taken < seconds + 1.5, f"{taken:.1f} s"
         assert good.render_one(JOB) == ["Hello", "HelloHi"]
+
+
+def processor_seconds() -> float:
+    """Of the children that have ended, so that a busy machine does not count."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_memory_stays_within_its_share() -> None:
@@ -228,8 +234,89 @@ def one(content: str) -> Job:
 def test_only_the_guilty_conversation_fails() -> None:
     with TemplateProcess(SOMETIMES, VARIABLES, seconds=0.5) as process:
         found = process.render([one("a"), one("bomb"), one("b")])
-        assert found == [["a"], Failed("time", "takes more than 0.5 s"), ["b"]]
+        assert found == [["a"], Failed("time", "takes more than 0.5 s of processor time"), ["b"]]
         assert process.render([one("c")]) == [["c"]]
+
+
+@contextmanager
+def stopped(process: TemplateProcess, seconds: float) -> Iterator[None]:
+    """The child gets no processor for so long, as on a machine that is far too busy."""
+    assert process._child is not None
+    child = process._child.process
+    child.send_signal(signal.SIGSTOP)
+    timer = threading.Timer(seconds, lambda: child.poll() is None and child.send_signal(signal.SIGCONT))
+    timer.start()
+    yield
+    timer.cancel()
+    timer.join()
+
+
+def test_a_child_that_waits_for_its_turn_loses_nothing() -> None:
+    """Real time goes by, many times what it may compute; no conversation is dropped, and no child replaced."""
+    with TemplateProcess(PLAIN, VARIABLES, seconds=0.1) as process:
+        process.render_one(JOB)
+        child = process._child
+        for _ in range(4):
+            with stopped(process, 0.6):
+                assert process.render([one("a"), one("b")]) == [["a"], ["b"]]
+        assert process._child is child
+
+
+def test_a_child_that_never_gets_its_turn_is_no_fault_of_the_conversations() -> None:
+    with TemplateProcess(PLAIN, VARIABLES, patience_seconds=1.5) as process:
+        process.render_one(JOB)
+        with stopped(process, 60):
+            assert process.render([one("a"), one("b")]) == [["a"], ["b"]], "by another child"
+        process.render_one(JOB)
+        process._running = lambda: process._child  # type: ignore[method-assign,assignment,return-value]
+        with stopped(process, 60), pytest.raises(TemplateError, match="gave no answer for 1") as error:
+            process._alone(one("a"))
+        assert "the machine has no time for it" in error.value.fix
+
+
+SLOW = "{% for m in messages %}{% for c in m.content %}{{ c }}{% endfor %}{% endfor %}"
+
+
+def test_a_long_conversation_may_take_longer() -> None:
+    text = "a" * 2_000_000
+    with TemplateProcess(SLOW, VARIABLES, seconds=0.05) as process:
+        before = processor_seconds()
+        assert process.render([one("b"), one(text)]) == [["b"], [text]]
+    assert processor_seconds() - before > 0.1, "or it proves nothing"
+
+
+def test_signals_that_the_parent_ignores_end_the_child() -> None:
+    numbers = (signal.SIGPROF, signal.SIGXCPU)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        with TemplateProcess(SOMETIMES, VARIABLES, seconds=0.2) as process:
+            (found,) = process.render([one("bomb")])
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    assert isinstance(found, Failed)
+    assert found.kind == "time"
+
+
+@pytest.mark.parametrize("there", ["RLIMIT_CPU", ""])
+def test_where_a_system_has_fewer_clocks(there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = templates.WORKER.read_text()
+    for old, new in [
+        ('hasattr(signal, "ITIMER_PROF")', "False"),
+        ('hasattr(resource, "RLIMIT_CPU")', str(bool(there))),
+        ("hasattr(module, name)", f"name == {there!r}"),
+    ]:
+        assert old in worker
+        worker = worker.replace(old, new)
+    monkeypatch.setattr(templates, "WORKER", tmp_path / "worker.py")
+    templates.WORKER.write_text(worker)
+    with TemplateProcess(SOMETIMES, VARIABLES, seconds=0.3) as process:
+        found = process.render([one("a"), one("bomb"), one("b")])
+        assert process._child is not None
+        assert process._child.clock == bool(there)
+    assert found == [["a"], Failed("time", "takes more than 0.3 s of processor time"), ["b"]]
 
 
 def test_after_three_in_a_row_the_template_is_to_blame() -> None:
@@ -326,6 +413,21 @@ def test_many_small_conversations() -> None:
         assert process._child is not None
         fields = Path(f"/proc/{process._child.process.pid}/stat").read_text().rpartition(")")[2].split()
         assert (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") < 4
+
+
+def test_limits_that_were_there_before_stay() -> None:
+    """A shell's `ulimit` on memory and processor time is no reason not to start."""
+    script = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_CPU, (900, 1000))
+resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+from whet.sandbox.templates import Job, TemplateProcess
+with TemplateProcess({PLAIN!r}, {{}}, memory_bytes=2**40) as process:
+    for _ in range(2):
+        print(process.render_one(Job({MESSAGES!r}, [(2, False)]))[0])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("HelloHi\nHelloHi\n", "")
 
 
 LIES = {

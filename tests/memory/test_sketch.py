@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.memory.real import SETTINGS, batch, built, names_within, outline_of, saved_bytes
+from tests.memory.real import LLAMA, SETTINGS, batch, built, names_within, outline_of, saved_bytes
 from whet.memory.operators import How
-from whet.memory.sketch import CHUNK, Sketch, micro_batches
+from whet.memory.sketch import Sketch, micro_batches
 from whet.memory.tape import Tape
-from whet.models import decoder as decoders
 from whet.models.attention import LONGEST
 from whet.train.probe import peak_above
 
@@ -41,10 +40,9 @@ def planned(family: str, how: How, wanted: str | list[str] | None, passes: int =
     return micro_batches(outline_of(family), own, passes=passes).peak.total
 
 
-def test_the_constants_are_those_of_the_model() -> None:
+def test_the_constant_is_that_of_the_model() -> None:
     from whet.memory import operators
 
-    assert CHUNK == decoders.CHUNK
     assert operators.LONGEST_EXPLICIT == LONGEST
 
 
@@ -87,6 +85,17 @@ def test_the_other_ways(how: How, wanted: str | list[str] | None, passes: int) -
     assert planned("llama", how, wanted, passes) == pytest.approx(
         measured("llama", how, wanted, passes), rel=TOLERANCE
     )
+
+
+@pytest.mark.parametrize("wanted", [None, "attention"], ids=["full", "adapter"])
+def test_many_tokens(wanted: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is the peak, and its chunks are shorter: plan and model shorten them alike."""
+    narrow = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 100_000}
+    monkeypatch.setitem(SETTINGS, "llama", {**LLAMA, **narrow})
+    how = replace(FULL if wanted is None else ADAPTED, rows=1, length=640)
+    found = measured("llama", how, wanted)
+    assert planned("llama", how, wanted) == pytest.approx(found, rel=TOLERANCE)
+    assert found < 640 * 100_000 * 4 * 2, "all logits at once would take more"
 
 
 @pytest.mark.parametrize("wanted", [None, "all-linear"], ids=["full", "adapter"])

@@ -128,7 +128,7 @@ def test_selfcheck_finds_a_wrong_chunked_loss(monkeypatch: pytest.MonkeyPatch) -
 def test_chunked_loss_and_every_gradient_are_the_plain_ones(
     norm: str, positions: str, tied: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoder, "CHUNK", chunk)
+    monkeypatch.setattr(decoder, "chunk_positions", lambda vocab_size: chunk)
     model = small_decoder(norm, positions, tied=tied)
     batch = packed_batch([20, 17], padding=3)
     model.nll_sum(batch).backward()

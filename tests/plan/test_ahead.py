@@ -316,6 +316,7 @@ def test_the_stage_of_a_run_has_its_memory(recipe: Path) -> None:
     told = json.loads(json.dumps(stage_memory(loaded, loaded.stages[0], outline)))
     assert told["allocated_bytes"] < told["total_bytes"]["expected"] < told["total_bytes"]["high"]
     assert told["verdict"] in ("fits", "tight", "too large")
+    assert set(told["disk_bytes"]) == {"checkpoints", "best and result"}, "the base is there already"
     settings = [change["setting"] for change in told["changes"]]
     assert "gradient_checkpointing=true" in settings
     assert "batch_size=32" in settings

@@ -45,10 +45,7 @@ def prepares(side: Side) -> Any:
 
 def plans(side: Side) -> Any:
     """Counts of the plan: parameters, rows, steps, operations, bytes of disk."""
-    return {
-        name: side.plan[name]
-        for name in ("family", "parameters", "memory_bytes", "stages", "disk_bytes", "notices")
-    }
+    return {name: side.plan[name] for name in ("family", "parameters", "stages", "disk_bytes", "notices")}
 
 
 def trains(side: Side) -> Any:

@@ -155,7 +155,7 @@ def test_whole_models_against_transformers(
     norm: str, positions: str, tied: bool, labelled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every parameter's gradient; a tied head shares its matrix with the embedding, which the body feeds too."""
-    monkeypatch.setattr(decoder, "CHUNK", 7)
+    monkeypatch.setattr(decoder, "chunk_positions", lambda vocab_size: 7)
     model = small_decoder(norm, positions, tied=tied)
     model.model.double()
     batches = [packed_batch([20, 17], seed, padding=3) for seed in range(3)]
@@ -264,7 +264,7 @@ LORA = {
 @pytest.mark.parametrize("name", LORA)
 def test_lora_on_the_head(name: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The adapter acts in the loss, gets its gradient, and the frozen matrix gets none; also under a scaled head."""
-    monkeypatch.setattr(decoder, "CHUNK", chunk)
+    monkeypatch.setattr(decoder, "chunk_positions", lambda vocab_size: chunk)
     plain = LORA[name]()
     target = next(n for n, m in plain.model.named_modules() if m is plain.model.get_output_embeddings())
     batch = packed_batch([20, 17], padding=3)

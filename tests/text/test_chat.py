@@ -79,7 +79,7 @@ def shown(example: Encoded, chat: Chat) -> str:
 
 def control(example: Encoded, chat: Chat) -> list[str]:
     """The special tokens among the ids."""
-    return [chat.tokenizer.special_tokens[index] for index in example.ids if index in chat.specials.numbers]
+    return [chat.specials.names[index] for index in example.ids if index in chat.specials.ends]
 
 
 ADD = {"type": "function", "function": {"name": "add", "arguments": {"b": 1, "a": "é"}}}
@@ -96,6 +96,7 @@ L3_ASKED = L3.format(system="") + L3_USER.format(text="Why?") + L3_BOT
 Q_ASKED = "<|im_start|>system\nYou help.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
 Q_NEXT = "\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n"
 Q3_ASKED = "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+D_ONE = "<｜begin▁of▁sentence｜><｜User｜>Why?<｜Assistant｜>⟦Because.<｜end▁of▁sentence｜>⟧"
 A_BLOCKS = "\n\n### Instruction:\n{}\n\n### Response:\n"
 NO_THOUGHT = "<think>\n\n</think>\n\n"
 TOOL_JSON = '{"type": "function", "function": {"name": "add", "parameters": {}}}'
@@ -168,6 +169,9 @@ CASES: list[tuple[str, str, list[Message], dict[str, Any], list[str]]] = [
         "<|system|><|end|><|user|>Why?<|end|><|assistant|>⟦Because.<|end|>⟧<|endoftext|>"]),
     ("begins with space", "phi3", [user("Why?"), bot("\n Because.")], {}, [
         "<|user|>Why?<|end|><|assistant|>⟦\n Because.<|end|>⟧<|endoftext|>"]),
+
+    ("two", "deepseek", TWO, {}, [
+        D_ONE + "<｜User｜>And?<｜Assistant｜>⟦So.<｜end▁of▁sentence｜>⟧"]),
 
     ("one", "no end", ONE, {}, ["USER: Why?\nASSISTANT: ⟦Because.⟧\n"]),
     ("two", "no end", TWO, {}, ["USER: Why?\nASSISTANT: ⟦Because.⟧\nUSER: And?\nASSISTANT: ⟦So.⟧\n"]),
@@ -292,7 +296,7 @@ class TestSpecialText:
     @pytest.mark.parametrize("form", [*FORMS, *["alpaca", "chatml", "plain"]])
     def test_they_stay_text(self, chats: dict[str, Chat], form: str) -> None:
         chat = chats[form]
-        names = sorted(chat.specials.ids)
+        names = sorted(chat.specials.names[index] for index in chat.specials.ends)
         plain = chat.encode(Conversation((user("Why?"), bot("Because."))))[0]
         for text in (" ".join(names), "".join(names), names[0][:3] + names[0], f"a {names[-1]} b"):
             (example,) = chat.encode(Conversation((user(f"q{text}"), bot(f"a{text}"))))
@@ -325,12 +329,6 @@ class TestSpecialText:
         (example,) = chat.encode(Conversation(messages, tools=(tool,)))
         turns = [name for name in control(example, chat) if name.startswith("<|")]
         assert turns == ["<|im_start|>", "<|im_end|>"] * 5
-
-    def test_added_tokens_that_are_not_special_stay_tokens(self, chats: dict[str, Chat]) -> None:
-        chat = chats["qwen3"]
-        (example,) = chat.encode(Conversation((user("<think>"), bot("So."))))
-        assert example.ids.count(chat.tokenizer.backend.token_to_id("<think>")) == 2
-        assert example.changes == ()
 
     def test_a_conversation_with_every_private_character(self, chats: dict[str, Chat]) -> None:
         from whet.text.chat.specials import _PRIVATE
@@ -511,7 +509,8 @@ class TestChoosing:
     @pytest.mark.parametrize(
         ("form", "stops"),
         [("llama3", ["<|eot_id|>"]), ("qwen2.5", ["<|im_end|>"]), ("qwen3", ["<|im_end|>"]), ("mistral", ["</s>"]),
-         ("phi3", ["<|end|>", "<|endoftext|>"]), ("no end", ["<eos>"]), ("alpaca", ["<eos>"]),
+         ("phi3", ["<|end|>", "<|endoftext|>"]), ("deepseek", ["<｜end▁of▁sentence｜>"]),
+         ("no end", ["<eos>"]), ("alpaca", ["<eos>"]),
          ("chatml", ["<|im_end|>", "<eos>"]), ("plain", ["<eos>"])],
     )  # fmt: skip
     def test_what_stops(self, chats: dict[str, Chat], form: str, stops: list[str]) -> None:

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer as Backend
 from whet.text import tokenizer as tokenizers
 from whet.text.chat import Chat
 from whet.text.chat.parts import PartEncoder
-from whet.text.chat.specials import Specials, strings
+from whet.text.chat.specials import Specials
 from whet.text.conversation import Conversation, Message
 from whet.text.tokenizer import Tokenizer
 
@@ -67,7 +67,7 @@ def test_keys_roles_and_values() -> None:
         "messages": [{"role": "user", "content": f"a u{sign}ser"}],
         "tools": [{f"<{sign}a>": {"b": [f"<{sign}a>", 1, None]}}],
     }
-    assert specials.within(strings(values)) == {"<a>", "user"}
+    assert specials.within(values) == {"<a>", "user"}
 
 
 def marking(kind: str) -> Backend:

@@ -15,12 +15,15 @@ from torch.distributed.tensor import DTensor
 from tests.models.random_models import CPU, KINDS, Settings, gradients, packed, relative, stir, targets, tiny
 from tests.train.test_optim import stage
 from whet.errors import WhetError
-from whet.models.adapters import attach
-from whet.models.build import load_base
+from whet.launch import Launch
+from whet.models.adapters import attach, save_adapter
+from whet.models.build import load_base, save_model
 from whet.models.decoder import Decoder
 from whet.models.quantize import Quantization
 from whet.train.optim import Optimizer
-from whet.train.sharding import Sharding, whole
+from whet.train.sharding import Sharding, put_whole, whole
+from whet.train.state import weights_of
+from whet.train.world import World
 
 LLAMA = next(param.values[0] for param in KINDS if param.id == "llama")
 BASES: dict[str, tuple[Any, str]] = {
@@ -29,10 +32,12 @@ BASES: dict[str, tuple[Any, str]] = {
 }  # fmt: skip
 
 
-class Two:
-    """As much of a world as `Sharding` asks for."""
+RESULTS = ("adapter", "tied", "untied")
 
-    size = 2
+
+def both() -> World:
+    """The two processes."""
+    return World(Launch(rank=distributed.get_rank(), size=2))
 
 
 def adapted(folder: Path, base: str) -> Decoder:
@@ -47,7 +52,7 @@ def adapted(folder: Path, base: str) -> Decoder:
 def difference(folder: Path, base: str, kind: Any) -> dict[str, Any]:
     """The largest relative difference from the mean of two processes' gradients made in one, and how parameters lie."""
     decoder, plain = adapted(folder, base), adapted(folder, base)
-    sharding = Sharding(decoder, Two(), kind)  # type: ignore[arg-type]
+    sharding = Sharding(decoder, both(), kind)
     rank = distributed.get_rank()
     sharding.call(lambda: decoder.nll_sum(packed([17, 20], seed=rank))).backward()  # type: ignore[no-untyped-call]
     found = {
@@ -62,6 +67,32 @@ def difference(folder: Path, base: str, kind: Any) -> dict[str, Any]:
         "sharded": all(isinstance(weight, DTensor) for weight in decoder.model.parameters()),
         "refused": refusal(decoder),
     }
+
+
+def same_result(folder: Path, how: str, kind: Any) -> bool:
+    """Whether the first process saves, from what is shared out, the very files that a whole model is saved as."""
+    shared, plain = made(folder, how), made(folder, how)
+    sharding = Sharding(shared, both(), kind)
+    sharding.call(lambda: shared.nll_sum(packed([17, 20]))).backward()  # type: ignore[no-untyped-call]
+    weights = weights_of(shared, both())
+    if not both().leads:
+        return True
+    put_whole(weights, shared)
+    files = []
+    for name, decoder in (("shared", shared), ("plain", plain)):
+        place = folder / f"{how}-{kind}-{name}"
+        if how == "adapter":
+            save_adapter(decoder, place, "base")
+        else:
+            save_model(decoder, place)
+        files.append({file.name: file.read_bytes() for file in place.iterdir()})
+    return files[0] == files[1] and "safetensors" in " ".join(files[0])
+
+
+def made(folder: Path, how: str) -> Decoder:
+    if how == "adapter":
+        return adapted(folder, "nf4")
+    return tiny(LLAMA, tied=how == "tied")
 
 
 def refusal(decoder: Decoder) -> str:
@@ -79,8 +110,9 @@ def main() -> None:
     answers = {
         f"{base}/{kind}": difference(folder, base, kind) for base in BASES for kind in ("ddp", "fsdp2")
     }
+    saved = {f"{how}/{kind}": same_result(folder, how, kind) for how in RESULTS for kind in ("ddp", "fsdp2")}
     if distributed.get_rank() == 0:
-        (folder / "answers.json").write_text(json.dumps(answers))
+        (folder / "answers.json").write_text(json.dumps({**answers, "saved": saved}))
     distributed.barrier()
     os._exit(0)  # gloo's threads may abort the interpreter's own end
 

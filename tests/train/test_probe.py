@@ -13,7 +13,7 @@ from tests.memory.real import batch, built
 from whet.errors import TrainingError
 from whet.memory.operators import How
 from whet.objectives.pretrain import Pretrain
-from whet.packing import LOOSE_LENGTH, Pieces, balanced, pack, singles
+from whet.packing import LOOSE_LENGTH, Pieces, balanced, pack, positions_at_most, singles
 from whet.train import probe as probing
 from whet.train.optim import Optimizer
 from whet.train.probe import explained, held_bytes, knobs, largest, peak_above, probe, warning
@@ -134,6 +134,31 @@ def test_the_largest_of_examples_takes_most_positions() -> None:
     most = max((max(at_row) + 1) * width for at_row, width in sizes)
     assert found.inputs.size == most
     assert found.inputs.shape[1] <= LOOSE_LENGTH
+
+
+def test_the_largest_is_not_the_one_with_the_most_tokens() -> None:
+    """One long and one short example leave half of a row empty; a hundred micro-batches have more tokens."""
+    lengths = [1100, 1050] * 100
+    lengths[60:62] = [2040, 60]
+    found = largest(data(singles(pieces(lengths), 4096), sum(lengths) + 300), steps=100)
+    assert found.inputs.shape == (2, 2040)
+
+
+@pytest.mark.parametrize("longest", [1000, 2048, 3001, 8192])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 16])
+def test_the_largest_of_all_micro_batches(size: int, longest: int) -> None:
+    """Against packing every one; and the bound, by which most are passed over, is one."""
+    draw = np.random.default_rng(size * longest)
+    for share in (0.05, 0.5, 1.0):
+        lengths = draw.integers(1, max(2, int(longest * share)) + 1, 60 * size)
+        long = draw.random(len(lengths)) < 0.1
+        lengths = np.where(long, draw.integers(longest // 2, longest + 1, len(lengths)), lengths)
+        sizes = [balanced(own.tolist(), longest) for own in lengths.reshape(60, size)]
+        positions = [(max(at_row) + 1) * width for at_row, width in sizes]
+        assert (positions_at_most(lengths.reshape(60, size), longest) >= positions).all()
+        given = data(singles(pieces(lengths.tolist()), longest), int(lengths.sum()) + 10**4)
+        given.stage.batch_size = size
+        assert largest(given, steps=60).inputs.size == max(positions)
 
 
 def test_steps_that_are_not_taken_do_not_count() -> None:

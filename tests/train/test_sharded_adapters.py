@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.models.random_models import saved
-from tests.train.sharded_adapters import BASES, LLAMA
+from tests.train.sharded_adapters import BASES, LLAMA, RESULTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,3 +43,10 @@ def test_gradients_are_those_of_one_process(base: str, kind: str, answers: dict[
 def test_bitsandbytes_does_not_step_over_shards(base: str, answers: dict[str, dict[str, Any]]) -> None:
     assert "fsdp2" in answers[f"{base}/fsdp2"]["refused"]
     assert answers[f"{base}/ddp"]["refused"] == ""
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("how", RESULTS)
+def test_the_result_is_saved_from_the_parts(how: str, kind: str, answers: dict[str, dict[str, Any]]) -> None:
+    """The very files of a whole model, without a second one being built."""
+    assert answers["saved"][f"{how}/{kind}"]

@@ -95,6 +95,7 @@ def _cleaning(facts: Facts) -> list[str]:
         else:
             given = ", ".join(f"{code(key)} {code(json.dumps(value))}" for key, value in settings.items())
             lines.append(f"- {said}{f' ({given})' if given else ''}")
+    lines += _on_conversations(facts)
     lines += ["", "Counts by reason, with up to five examples each:", ""]
     for stage in _prepared(facts)["stages"]:
         lines += material.dropped(stage, examples=True)
@@ -105,6 +106,21 @@ def _cleaning(facts: Facts) -> list[str]:
             f"Taken as they came, as finished token arrays, neither cleaned nor compared: {', '.join(taken)}.",
         ]
     return [*lines, ""]
+
+
+def _on_conversations(facts: Facts) -> list[str]:
+    """What the filters were given of conversations, if there are any."""
+    chats = [code(stage.name) for stage in facts.recipe.stages if stage.chats]
+    ran = [kind for kind, settings in material.filters(facts) if settings is not None]
+    if not chats:
+        return []
+    given = {"messages": "each message", "whole": "the whole as JSON", "": "nothing, since they judge files"}
+    named = {
+        what: ", ".join(code(kind.NAME) for kind in ran if what == kind.ON_CONVERSATIONS) or "none"
+        for what in given
+    }
+    said = "; ".join(f"{words}: {named[what]}" for what, words in given.items())
+    return ["", f"Of conversations ({', '.join(chats)}) the filters were given: {said}."]
 
 
 def _ready_made(stage: Stage) -> bool:
@@ -121,6 +137,11 @@ def _duplicates(facts: Facts) -> list[str]:
         f"{settings.near_duplicate_similarity:g} or more, as MinHash estimates it, which can miss some. "
         "Across stages a near copy left only if its twin was on another side of the split."
     )
+    if settings.near_duplicate_similarity is not None and any(stage.chats for stage in facts.recipe.stages):
+        near += (
+            " Of conversations the words of users and tools and those of the assistant were compared, each by "
+            "themselves; the same words under another system text or with other tools left across the split only."
+        )
     return ["## Duplicates", "", f"A second copy of the same text within a stage {exact}. {near}", ""]
 
 

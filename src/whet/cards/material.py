@@ -86,12 +86,23 @@ def filters(facts: Facts) -> Iterator[tuple[type[Filter], dict[str, Any] | None]
         yield kind, None if given is False else kind.model_validate(given).model_dump(mode="json")
 
 
+def passed_by(facts: Facts, kind: type[Filter]) -> list[str]:
+    """The stages whose records a filter does not see."""
+    return [stage.name for stage in facts.recipe.stages if stage.passes_by(kind)]
+
+
+def _but(stages: list[str]) -> str:
+    return f"; **not** in {', '.join(map(code, stages))}" if stages else ""
+
+
 def not_searched_for(facts: Facts) -> str:
     """What is said of personal data and secrets: which filter looks for them, or that none does."""
     looking = [
-        f"{code(kind.NAME)} ({prose(kind.SUMMARY)})"
+        f"{code(kind.NAME)} ({prose(kind.SUMMARY)}{_but(passed)})"
         for kind, settings in filters(facts)
-        if settings is not None and any(word in f"{kind.NAME} {kind.SUMMARY}".lower() for word in SEARCHES)
+        if settings is not None
+        and any(word in f"{kind.NAME} {kind.SUMMARY}".lower() for word in SEARCHES)
+        and len(passed := passed_by(facts, kind)) < len(facts.recipe.stages)
     ]
     if not looking:
         return (

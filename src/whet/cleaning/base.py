@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,6 +29,9 @@ class Filter(BaseModel):
     REASONS: ClassVar[tuple[str, ...]] = ()
     """Every reason (of a drop or a change) this filter can name."""
     ORDER: ClassVar[int] = 50
+    ON_CONVERSATIONS: ClassVar[Literal["messages", "whole", ""]] = ""
+    """What it is given of a conversation: every text that was said, or the whole as its JSON, which it may keep or
+    drop but not change. "": it judges files, and is not asked."""
 
     @abstractmethod
     def apply(self, document: Document) -> Document | Dropped:

@@ -42,6 +42,7 @@ class ControlCharacters(Filter):
     SUMMARY = "normalises newlines, removes hidden and control characters, drops texts full of them"
     REASONS = (FULL_OF_THEM, NEWLINES, REMOVED, HIDDEN)
     ORDER = 10
+    ON_CONVERSATIONS = "messages"
 
     max_share: float = Field(default=0.01, ge=0, le=1, description="A larger share is dropped.")
 

@@ -1,7 +1,8 @@
 """Drops documents that are too short to learn from, or so long that one would outweigh many.
 
 Measured in UTF-8 bytes, since no tokenizer is known yet; for the lower bound the white space around the
-text does not count. Comes after `control_characters`, so that what is measured is what stays.
+text does not count. Comes after `control_characters`, so that what is measured is what stays. A conversation is
+measured as its JSON, tools included.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Size(Filter):
     SUMMARY = "drops documents below or above a size in bytes"
     REASONS = (TOO_SHORT, TOO_LONG)
     ORDER = 20
+    ON_CONVERSATIONS = "whole"
 
     min_bytes: int = Field(default=32, ge=0, description="The shortest document kept.")
     max_bytes: int = Field(default=1_000_000, ge=1, description="The longest document kept.")

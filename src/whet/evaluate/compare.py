@@ -1,6 +1,7 @@
 """How far a figure can be trusted, and whether two models differ: the cluster bootstrap over documents.
 
-Tokens of one document resemble one another, so whole documents are drawn with replacement and the metric
+Tokens of one document resemble one another, and so do the answers of one conversation, which is why they count as one
+document here (`whet.evaluate.score`); whole documents are drawn with replacement and the metric
 is computed anew from each draw's totals; the interval is the middle `level` of these values (percentile
 method; Efron & Tibshirani 1993, chapter 13). Two models are compared on the same draws, which cancels
 what makes a document hard for both.

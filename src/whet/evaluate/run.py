@@ -68,9 +68,10 @@ def run(
     room = _Room(recipe, prepared, plan, reporter)
     scores = room.score_all(models)
     record: dict[str, Any] = {"split": room.splits, "domains": list(room.stores), "models": list(scores)}
-    record["scored"] = room.scored()
+    final = scores[models[-1].record["name"]]
+    record["scored"] = room.scored(final)
     record["matrix"] = room.matrix(scores)
-    record["floors"], record["floor_tokens"] = room.floors(scores[models[-1].record["name"]])
+    record["floors"], record["floor_tokens"] = room.floors(final)
     record["samples"] = room.samples(models[-1])
     record["middles"] = room.middles(models[-1])
     record["seconds"] = round(time.monotonic() - began, 2)
@@ -157,17 +158,18 @@ class _Room:
         return new_model(shape, self.tokenizer.special_ids, seed=self.recipe.seed, **place)
 
     def _open(self, folder: Path) -> Decoder:
-        """A stage's result: a whole model, or an adapter on its base."""
-        base = hub.of(self.recipe.tuned) if self.recipe.tuned else None
+        """A stage's result: a whole model, which needs no base, or an adapter on its base."""
+        settings = self.recipe.tuned
+        base = hub.of(settings) if settings and tuned.is_adapter(folder) else None
         return tuned.open_result(
             folder, device=self.device, precision=self.precision, say=self.reporter.say, base=base
         )
 
-    def scored(self) -> dict[str, dict[str, int]]:
-        """What was scored, per domain."""
+    def scored(self, final: dict[str, DocumentScores]) -> dict[str, dict[str, int]]:
+        """What was scored, per domain: documents or conversations, tokens, bytes."""
         return {
             name: {
-                "documents": len(s),
+                "documents": len(final[name]),
                 "tokens": s.learned_tokens(),
                 "bytes": int(s.text_bytes.sum()),
             }

@@ -25,7 +25,7 @@ BATCH_POSITIONS = 8192
 def score(
     decoder: Decoder, store: TokenStore, *, length: int, stride: int, pad_id: int, task: Task
 ) -> DocumentScores:
-    """Per document: summed nats, scored tokens, text bytes."""
+    """Per document, or conversation where several examples were made of one: summed nats, scored tokens, text bytes."""
     decoder.model.eval()
     nll, tokens = np.zeros(len(store)), np.zeros(len(store), np.int64)
     for windows in _groups(packing.windows(store, length, stride), max(1, BATCH_POSITIONS // length)):
@@ -35,7 +35,7 @@ def score(
         np.add.at(nll, owner, each)
         np.add.at(tokens, owner, 1)
         task.advance(len(each))
-    return DocumentScores(nll, tokens, store.text_bytes)
+    return DocumentScores(nll, tokens, store.text_bytes).summed(store.conversations())
 
 
 def _groups(windows: Iterator[Window], size: int) -> Iterator[list[Window]]:

@@ -14,10 +14,9 @@ from collections.abc import Callable
 
 from whet.memory.operators import FP32, How, Operators
 from whet.memory.tape import KINDS, Shadow, Storage, Tape
+from whet.models.chunk import chunk_positions
 from whet.models.outline import Block, Linear, Outline
 
-CHUNK = 1024
-"""Positions whose logits exist at one time (`whet.models.decoder.CHUNK`; a test holds them together)."""
 INDEX = 8
 """Bytes of a token id."""
 EMBEDDING, HEAD = "embedding", "head"
@@ -343,8 +342,9 @@ class Sketch:
         table = tape.weight(name, outline.vocab_size * outline.d_model, how.stream, trained=how.trained)
         towards_hidden = tape.new(hidden.size, hidden.width)
         towards_table: Storage | None = None
-        sizes = [min(CHUNK, how.positions), min(CHUNK, how.positions - CHUNK)]
-        for size in sizes if how.positions > CHUNK else sizes[:1]:
+        chunk = chunk_positions(outline.vocab_size)
+        sizes = [min(chunk, how.positions), min(chunk, how.positions - chunk)]
+        for size in sizes if how.positions > chunk else sizes[:1]:
             grads = self._chunk(hidden, size)  # noqa: F841 - the last one is held while the next is made
             if towards_table is None and how.trained:
                 towards_table = Storage(tape, table.size * FP32, "gradients")

@@ -69,6 +69,15 @@ class DocumentScores:
     def __len__(self) -> int:
         return len(self.nll_nats)
 
+    def summed(self, of: IntArray) -> DocumentScores:
+        """The scores of groups of documents: document i is of group of[i], counted from 0 without gaps."""
+        count = int(of.max(initial=-1)) + 1
+        nll, tokens, text_bytes = np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.int64)
+        np.add.at(nll, of, self.nll_nats)
+        np.add.at(tokens, of, self.tokens)
+        np.add.at(text_bytes, of, self.text_bytes)
+        return DocumentScores(nll, tokens, text_bytes)
+
     def columns(self) -> FloatArray:
         """(documents, 3) float64: loss, tokens, bytes. Sums of the integers stay exact up to 2**53."""
         return np.stack([self.nll_nats, self.tokens, self.text_bytes], axis=1).astype(np.float64)

@@ -192,8 +192,10 @@ def _shortest(decoder: Decoder, targets: set[str]) -> list[str]:
     """The last parts of the names where these name just the targets, else the full names; sorted."""
     last = {name.rpartition(".")[2] for name in targets}
     meant = {
-        name for name, module in decoder.model.named_modules() if hasattr(module, "weight") or name in targets
-    }
+        name
+        for name, module in decoder.model.named_modules()
+        if name in targets or "weight" in module._parameters or hasattr(module, "token_adapter")
+    }  # not hasattr(module, "weight"): peft would make a copy of a table with trained rows
     same = {name for name in meant if name.rpartition(".")[2] in last} == targets
     return sorted(last if same else targets)
 

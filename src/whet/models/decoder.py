@@ -18,14 +18,13 @@ from torch import nn
 from torch.profiler import record_function
 
 from whet.models import chunked
+from whet.models.chunk import chunk_positions
 from whet.models.families.base import Family
 from whet.packing import IGNORED, Batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CHUNK = 1024
-"""Positions whose logits exist at one time; measured in bench/chunk.py."""
 BODY_FORWARD, HEAD_AND_LOSS = "whet: body forward", "whet: head and loss"
 """Phases as a profile names them; a mark takes some 5 microseconds where nothing is recorded."""
 
@@ -71,6 +70,11 @@ class Decoder:
             yield
         finally:
             self.model.set_attn_implementation(used)
+
+    @property
+    def chunk(self) -> int:
+        """Positions whose logits exist at one time."""
+        return chunk_positions(int(self.model.config.vocab_size))
 
     @property
     def device(self) -> torch.device:
@@ -126,7 +130,7 @@ class Decoder:
                     hidden_ND,
                     labels_N,
                     self.head,
-                    chunk=CHUNK,
+                    chunk=self.chunk,
                     loss=self._chunk_loss,
                     weights_N=self._label_weights(batch),
                     whole_chunks=self._compiled,
@@ -137,7 +141,7 @@ class Decoder:
         """Negative log likelihood per label in reading order: (N,) fp32 on the CPU, nats."""
         with self.autocast():
             hidden_ND, labels_N = self._labelled(batch)
-            return chunked.nll_each(hidden_ND, labels_N, self.head, chunk=CHUNK).cpu()
+            return chunked.nll_each(hidden_ND, labels_N, self.head, chunk=self.chunk).cpu()
 
     def _labelled(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         hidden_ND = self.hidden(batch).flatten(0, 1)

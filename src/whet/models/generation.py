@@ -2,7 +2,8 @@
 
 The decoding is one of the recipe's greedy | sample | beam, so settings that contradict one another cannot
 be expressed. Sampling is seeded and leaves the global random state alone. Prompts of several lengths are
-continued together, padded on the left and masked; what is drawn for one depends on its neighbours' number.
+continued together, padded on the left and masked, and each as it would be alone; only what is drawn for one depends on
+its neighbours' number.
 
 A text ends at one of the model's end tokens (`Decoder.stop_ids`), at a stop text, or at the length asked for.
 """
@@ -21,7 +22,7 @@ from whet.errors import WhetError
 from whet.models.decoder import Decoder
 
 if TYPE_CHECKING:
-    from transformers import StoppingCriteria
+    from transformers import LogitsProcessor, StoppingCriteria
     from transformers.generation.streamers import BaseStreamer
 
 OnTokens = Callable[[list[int]], None]
@@ -89,8 +90,9 @@ def generate_all(
         _require_fits(decoder, prompt, new_tokens)
     longest = max(map(len, prompts))
     pad = decoder.stop_ids[0] if decoder.stop_ids else 0
-    ids = torch.tensor([[pad] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    padding = [longest - len(prompt) for prompt in prompts]
+    ids = torch.tensor([[pad] * more + list(prompt) for more, prompt in zip(padding, prompts, strict=True)])
+    mask = torch.tensor([[0] * more + [1] * (longest - more) for more in padding])
     stops = _StopTexts(decoding.stop, contents, longest, decoding.kind) if decoding.stop else None
     streamed = on_tokens is not None and decoding.kind != "beam"
     decoder.model.eval()
@@ -102,6 +104,7 @@ def generate_all(
             ids.to(decoder.device),
             attention_mask=mask.to(decoder.device),
             generation_config=_config(decoder, decoding, new_tokens, pad),
+            logits_processor=_against_repetition(decoding, padding),
             streamer=_streamer(on_tokens) if on_tokens is not None and streamed else None,
             stopping_criteria=[stops.criteria()] if stops else None,
         )
@@ -149,12 +152,13 @@ def _config(decoder: Decoder, decoding: DecodingSettings, new_tokens: int, pad: 
 
     given = decoding.model_dump()
     kind = given.pop("kind")
-    given.pop("stop")
+    for elsewhere in ("stop", "no_repeat_ngram", "repetition_penalty"):
+        given.pop(elsewhere)
     common = {
         "max_new_tokens": new_tokens,
         "min_new_tokens": min(given.pop("min_new_tokens"), new_tokens) or None,
-        "no_repeat_ngram_size": given.pop("no_repeat_ngram") or 0,
-        "repetition_penalty": given.pop("repetition_penalty"),
+        "no_repeat_ngram_size": 0,  # `_against_repetition` sees to both; left out, a model's own might come in
+        "repetition_penalty": 1.0,
         "use_cache": True,
         "eos_token_id": list(decoder.stop_ids) or None,
         "pad_token_id": pad,
@@ -165,6 +169,37 @@ def _config(decoder: Decoder, decoding: DecodingSettings, new_tokens: int, pad: 
     if kind == "sample":
         return GenerationConfig(**common, do_sample=True, **{**given, "top_k": given["top_k"] or 0})
     return GenerationConfig(**common, do_sample=False, **given)
+
+
+def _against_repetition(decoding: DecodingSettings, padding: list[int]) -> list[LogitsProcessor]:
+    """What makes tokens that were there before less likely, or impossible; `padding` is how many pad each prompt."""
+    from transformers import NoRepeatNGramLogitsProcessor, RepetitionPenaltyLogitsProcessor
+
+    given = decoding.model_dump()
+    found: list[Any] = []
+    if given["repetition_penalty"] != 1:
+        found.append(RepetitionPenaltyLogitsProcessor(given["repetition_penalty"]))
+    if given["no_repeat_ngram"]:
+        found.append(NoRepeatNGramLogitsProcessor(given["no_repeat_ngram"]))
+    return [_unpadded(processor, padding) for processor in found]
+
+
+def _unpadded(processor: LogitsProcessor, padding: list[int]) -> LogitsProcessor:
+    """The processor row by row without what pads it, which it would take for a part of the text."""
+    from transformers import LogitsProcessor
+
+    class Unpadded(LogitsProcessor):  # type: ignore[misc]
+        """Rows of one prompt (with beams there are several) stand side by side."""
+
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            each = len(input_ids) // len(padding)
+            rows = [
+                processor(input_ids[row : row + 1, padding[row // each] :], scores[row : row + 1])
+                for row in range(len(input_ids))
+            ]
+            return torch.cat(rows)
+
+    return Unpadded()
 
 
 class _StopTexts:

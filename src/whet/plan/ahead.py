@@ -222,9 +222,12 @@ def _notices(subject: Subject, cards: Cards, prospects: list[Prospect]) -> list[
 
 
 def stage_memory(recipe: Recipe, stage: Stage, outline: Outline) -> dict[str, Any]:
-    """For plan.json: what a stage takes on this machine, and what would save most (`whet.train.probe` tells it)."""
+    """For plan.json: what a stage takes on this machine, and what would save most (`whet.train.probe` tells it).
+
+    Its base is not among what it takes of the disk.
+    """
     cards = this_machine() if recipe.device != "cpu" else processor()
     training = training_of(recipe, stage, Cards(recipe.processes, cards.card))
-    found = estimate(outline, training, keep=stage.keep)
+    found = estimate(outline, training, keep=stage.keep, download_bytes=0)
     told = fit.changes(outline, training, found)[: 2 * BEST_OF]
     return {**found.as_dict(), "changes": [change.as_dict() for change in told]}

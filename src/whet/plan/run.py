@@ -3,8 +3,8 @@
 Counted exactly: parameters, rows, steps, tokens, the mix of sources, the overflow rule's effect,
 floating-point operations. With fill-in-the-middle, tokens and operations are projected from some rearranged
 pieces.
-Bounded: bytes of weights, gradients, optimiser state, and disk. Estimated: the memory of each stage's training on
-this machine (`whet.memory`). What needs no data can be asked for before there is any: `whet.plan.ahead`.
+Memory of each stage's training on this machine, and disk, are as `whet.memory` says. What needs no data can be asked
+for before there is any: `whet.plan.ahead`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from whet.fill_in_the_middle import BY_DRAW, PSM, RESERVE, SPM, arranger_for, ou
 from whet.order import Order
 from whet.packing import Rows
 from whet.plan.ahead import stage_memory
-from whet.plan.size import FP32_BYTES, Size, size_of, weight_bytes
+from whet.plan.size import Size, size_of
 from whet.progress import Reporter, amount
 from whet.recipe.schema import Recipe, Stage
 from whet.records import SCHEMA_VERSION
@@ -47,15 +47,10 @@ def run(recipe: Recipe, folder: Path, prepared: store.Artefact, reporter: Report
     plan: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         **size.described(),
-        "memory_bytes": {
-            "weights": weight_bytes(recipe, size),
-            "gradients": (size.trainable or 0) * FP32_BYTES,
-            "optimizer": _optimizer_bytes(recipe, size),
-        },
         "stages": stages,
     }
     plan["notices"] = [notice for stage in stages for notice in _notices(stage)]
-    plan["disk_bytes"] = _disk_bytes(recipe, plan)
+    plan["disk_bytes"] = _disk_bytes(stages)
     _check_disk(folder, plan["disk_bytes"])
     store.write_sealed(folder / PLAN, plan)
     _say(plan, reporter)
@@ -260,21 +255,9 @@ def _unseen(stage: Stage, planned: Order, drawn: int) -> int:
     return len(planned) - rest if ordered and rest else 0
 
 
-def _optimizer_bytes(recipe: Recipe, size: Size) -> int:
-    """AdamW keeps two numbers per weight that trains, Muon one per weight of a matrix."""
-    if size.outline is None:
-        return 0
-    parts = size.outline.parameters
-    muon = any(stage.optimizer == "muon" for stage in recipe.stages)
-    saved = parts["attention"] + parts["feed_forward"] if muon else 0
-    return (2 * (size.trainable or 0) - saved) * FP32_BYTES
-
-
-def _disk_bytes(recipe: Recipe, plan: dict[str, Any]) -> int:
-    """Checkpoints kept, one being written, the best weights and the model of every stage."""
-    weights = plan["memory_bytes"]["gradients"]  # as many as train; the base is not saved again
-    checkpoint = weights + plan["memory_bytes"]["optimizer"]
-    return sum((stage.keep + 1) * checkpoint + 2 * weights for stage in recipe.stages)
+def _disk_bytes(stages: list[dict[str, Any]]) -> int:
+    """Checkpoints kept, one being written, best weights and model of every stage; 0 for an unknown architecture."""
+    return sum(sum(stage["memory"]["disk_bytes"].values()) for stage in stages if stage["memory"])
 
 
 def _check_disk(folder: Path, needed: int) -> None:

@@ -16,10 +16,6 @@ from whet.models.outline import Outline
 from whet.models.shape import Shape
 from whet.recipe.schema import Model, Recipe, Tuned
 
-FP32_BYTES = 4
-COMPUTE_BYTES = 2
-"""Of a frozen weight where the arithmetic is in 16 bits; what 4 or 8 bits save comes on top."""
-
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -106,19 +102,6 @@ def _require_positions(recipe: Recipe, settings: Tuned, context: int) -> None:
                 where=f"stages.{stage.name}.sequence_length",
                 fix=f"set it to {context} or less",
             )
-
-
-def weight_bytes(recipe: Recipe, size: Size) -> int:
-    """Bytes of the weights as training holds them, roughly: quantized ones by their bits alone. 0 if unknown."""
-    if size.outline is None:
-        return 0
-    settings = recipe.tuned
-    if settings is None or settings.adapter is None:
-        return size.outline.total * FP32_BYTES
-    held = COMPUTE_BYTES if recipe.precision != "fp32" else FP32_BYTES
-    linear = sum(part.parameters for _, part in size.outline.named())
-    bits = {"nf4": 4, "fp4": 4, "int8": 8}.get(settings.quantization, 8 * held)
-    return (size.outline.total - linear) * held + linear * bits // 8 + (size.trainable or 0) * FP32_BYTES
 
 
 def shape_of(model: Model, vocab_size: int) -> Shape:

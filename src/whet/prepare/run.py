@@ -22,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from whet import store
+from whet.cleaning._conversations import clean_conversations
 from whet.cleaning.base import FILTERS, Filter, clean
 from whet.errors import DataError
 from whet.models import hub
-from whet.prepare import leakage, split
+from whet.prepare import compared, leakage, split
 from whet.prepare.duplicates import DuplicateIndex, Twin
 from whet.prepare.split import Sides
 from whet.prepare.spool import StageSpool
@@ -48,6 +49,10 @@ KIND = "prepared"
 ENCODE_BYTES = 2**20
 ENCODE_DOCUMENTS = 256
 
+
+NEAR = "near duplicate"
+COPIES_SHARE = 0.5
+"""Above this share of near duplicates there is a notice."""
 
 SPOOL = ".spool"
 """Begins with a dot, as no stage's name can."""
@@ -93,7 +98,13 @@ def _fill(recipe: Recipe, work: Path, reporter: Reporter) -> dict[str, Any]:
         reporter.say(f"encode: {count:,} documents the slower way, without tiktoken: {reason}")
     record = _record(recipe, stages, tokenizer, work)
     shutil.rmtree(spool)
-    notices += [*tokenizer.notes, *_leaks(record), *_empty(recipe, stages, sides)]
+    notices += [
+        *tokenizer.notes,
+        *_not_asked(recipe),
+        *_copies(record),
+        *_leaks(record),
+        *_empty(recipe, stages, sides),
+    ]
     return {**record, "notices": list(dict.fromkeys(notices))}
 
 
@@ -165,7 +176,7 @@ def _gather(recipe: Recipe, spool: Path, reporter: Reporter) -> list[StageSpool]
 
 
 def _read(item: StageSpool, index: DuplicateIndex, settings: Prepare, reporter: Reporter) -> None:
-    stream = _cleaned(item, [] if item.stage.chats else chosen_filters(settings))
+    stream = _cleaned(item, chosen_filters(settings))
     with reporter.task(f"read {item.stage.name}") as task, item.writer() as spool:
         for document, twins in _distinct(stream, index, item, settings):
             spool.add(document, sorted({twin.group for twin in twins if twin.group != document.group}))
@@ -181,8 +192,9 @@ def _read(item: StageSpool, index: DuplicateIndex, settings: Prepare, reporter: 
 
 def _cleaned(item: StageSpool, filters: list[Filter]) -> Iterator[Document | Dropped]:
     """The stage's sources one after another; each document knows the number of its source."""
+    through = clean_conversations if item.stage.chats else clean
     for number, source in enumerate(item.stage.data):
-        for entry in clean(source.documents(), filters):
+        for entry in through(source.documents(), filters):
             yield replace(entry, source=number) if isinstance(entry, Document) else entry
 
 
@@ -204,21 +216,24 @@ def _distinct(
         if isinstance(entry, Dropped):
             item.tally.drop(entry)
             continue
-        twins, signature = index.twins(entry, item.stage.name)
+        judged = (compared.of_conversation if item.stage.chats else compared.of_document)(entry)
+        twins, signature = index.twins(entry, item.stage.name, judged)
         repeated = [
             twin
             for twin in twins
-            if twin.stage == item.stage.name and not (twin.exact and settings.exact_duplicates == "keep")
+            if twin.stage == item.stage.name
+            and twin.same_setting
+            and not (twin.exact and settings.exact_duplicates == "keep")
         ]
         if repeated:
             item.tally.drop(_repetition(entry, repeated[0]))
         else:
-            index.add(entry, item.stage.name, signature)
+            index.add(entry, item.stage.name, signature, judged.setting)
             yield entry, twins
 
 
 def _repetition(document: Document, twin: Twin) -> Dropped:
-    reason = "exact duplicate" if twin.exact else "near duplicate"
+    reason = "exact duplicate" if twin.exact else NEAR
     detail = f"of {twin.origin}" if twin.exact else f"{twin.similarity:.2f} of {twin.origin}"
     return Dropped(origin=document.origin, reason=reason, detail=detail, size_bytes=document.size_bytes)
 
@@ -297,7 +312,8 @@ def _encode_chats(
     writers: Writers = {
         name: TokenWriter(folder / name, tokenizer.vocab_size, masked=True) for name in split.SIDES
     }
-    with Chat.of(work / "tokenizer", recipe.chat_template) as chat:
+    new_tokens = recipe.tuned.new_tokens if recipe.tuned else ()
+    with Chat.of(work / "tokenizer", recipe.chat_template, new_tokens) as chat:
         findings = Findings(chat, stage.sequence_length)
         try:
             with reporter.task(f"encode {stage.name}", item.total_bytes / 1e6 or None) as task:
@@ -453,6 +469,32 @@ def _stage_record(item: StageSpool, folder: Path, vocab_size: int) -> dict[str, 
         "chat": item.chat,
         "shared_13_token_runs": shared,
     }
+
+
+def _not_asked(recipe: Recipe) -> list[str]:
+    """Filters that the recipe sets although some stage's records are none of theirs."""
+    return [
+        f"stage {stage.name}: the filter {name} is not asked about its records: {why}"
+        for stage in recipe.stages
+        for name in recipe.prepare.filters_set
+        if (why := stage.passes_by(FILTERS.get(name)))
+    ]
+
+
+def _copies(record: dict[str, Any]) -> list[str]:
+    """Stages that lost most of their records as near copies, which may be a form that all of them have."""
+    shares = {
+        stage["name"]: row["documents"] / stage["tally"]["documents_in"]
+        for stage in record["stages"]
+        for row in stage["tally"]["dropped"]
+        if row["reason"] == NEAR
+    }
+    return [
+        f"stage {name}: {share:.0%} of its records left as near copies of earlier ones; if they are none, "
+        "raise prepare.near_duplicate_similarity or set it to null"
+        for name, share in shares.items()
+        if share > COPIES_SHARE
+    ]
 
 
 def _leaks(record: dict[str, Any]) -> list[str]:

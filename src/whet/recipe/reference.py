@@ -244,13 +244,21 @@ def _filters() -> Iterator[str]:
     yield "Settings stand under `prepare.cleaning` by the filter's name:"
     yield "`cleaning: {size: {min_bytes: 100}, minified: false}`."
     yield "Every filter runs unless it is `false`, in the order below; each drop or change is counted by its reason.\n"
+    yield (
+        "Of a conversation a filter is given every text that was said (what it drops then takes the conversation along), "
+        "or the whole, or nothing, since it judges files. Rows of token ids pass all of them by.\n"
+    )
     for rule in sorted(FILTERS, key=lambda rule: (rule.ORDER, rule.NAME)):
         yield from _filter(rule)
 
 
+_GIVEN = {"messages": "every text that was said", "whole": "the whole, as JSON", "": "nothing"}
+
+
 def _filter(rule: type[Filter]) -> Iterator[str]:
     yield f"#### `{rule.NAME}`\n"
-    yield f"{_sentence(rule.SUMMARY)} Reasons: {', '.join(f'*{reason}*' for reason in rule.REASONS)}.\n"
+    yield f"{_sentence(rule.SUMMARY)} Reasons: {', '.join(f'*{reason}*' for reason in rule.REASONS)}. "
+    yield f"Of a conversation it is given {_GIVEN[rule.ON_CONVERSATIONS]}.\n"
     yield from _fields(rule)
 
 

@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from whet.cleaning.base import FILTERS, Filter
 from whet.fill_in_the_middle import RESERVE
 from whet.metrics.base import METRICS
 from whet.models.families.base import from_nothing
@@ -58,15 +59,15 @@ class Prepare(Section):
     cleaning: Annotated[dict[str, dict[str, Any] | bool], AnyFilters] = Field(
         default_factory=dict,
         description="Settings per filter, by its name; `false` switches a filter off. "
-        "Filters not named run with their defaults.",
+        "Filters not named run with their defaults. One with settings that no stage has records for is refused.",
     )
     exact_duplicates: Literal["drop", "keep"] = Field(
         default="drop", description="What happens to a second copy of the same text."
     )
     near_duplicate_similarity: Annotated[float, Field(ge=0.3, le=1.0)] | None = Field(
         default=0.8,
-        description="Documents of one stage at or above this Jaccard similarity (MinHash) are dropped; "
-        "`null` switches it off.",
+        description="Documents of one stage at or above this Jaccard similarity (MinHash) are dropped, conversations "
+        "if both what was asked and what was answered are; `null` switches it off.",
     )
     validation_share: Share = Field(
         default=0.02, description="Share of groups held out to choose the best checkpoint."
@@ -74,6 +75,11 @@ class Prepare(Section):
     test_share: Share = Field(
         default=0.03, description="Share of groups held out for the final evaluation; never seen before it."
     )
+
+    @property
+    def filters_set(self) -> list[str]:
+        """The filters that the recipe gives settings."""
+        return [name for name, given in self.cleaning.items() if given is not False]
 
     @model_validator(mode="after")
     def _check(self) -> Prepare:
@@ -217,7 +223,8 @@ class Tuned(Section):
     )
     new_tokens: list[str] = Field(
         default_factory=list,
-        description="Added to the vocabulary; with an adapter, only their rows of the embedding are trained.",
+        description="Added to the vocabulary; with an adapter, only their rows of the embedding are trained. In "
+        "conversations the template, answers and system texts write them, users and tools do not.",
     )
 
     @field_validator("base")
@@ -460,6 +467,12 @@ class Stage(Section):
         """Whether it learns from conversations."""
         return OBJECTIVES.get(self.objective).READS == "conversations"
 
+    def passes_by(self, kind: type[Filter]) -> str:
+        """Why a filter does not see this stage's records; "" if it does."""
+        if any(source.YIELDS == "arrays" for source in self.data):
+            return "rows of token ids are taken as they are"
+        return "it judges files, not conversations" if self.chats and not kind.ON_CONVERSATIONS else ""
+
     def warmup(self, steps: int) -> int:
         """Steps of warm-up in a stage of so many."""
         return max(self.warmup_steps, round(self.warmup_share * steps))
@@ -619,6 +632,10 @@ class Recipe(Section):
             )
         if self.chat_template and not any(stage.chats for stage in self.stages):
             yield "chat_template", "no stage learns from conversations; leave it out"
+        for name in self.prepare.filters_set:
+            reasons = [stage.passes_by(FILTERS.get(name)) for stage in self.stages]
+            if all(reasons):
+                yield f"prepare.cleaning.{name}", f"no stage has records for it: {reasons[0]}; leave it out"
         names = [stage.name for stage in self.stages]
         for index, stage in enumerate(self.stages):
             if stage.name in names[:index]:

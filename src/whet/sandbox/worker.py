@@ -3,8 +3,9 @@
     python -I -S worker.py FOLDER...      where jinja2 and markupsafe lie
 
 Speaks in JSON, each message behind its length in 4 bytes: once `{"template", "variables", "memory_bytes", ...}`,
-then requests `{"jobs": [...]}`. Before it sees the template it gives up files, processes and memory beyond its
-share; jinja's sandbox keeps the template from Python. Against endless loops the parent has a clock and a kill.
+then requests `{"jobs": [...], "seconds"}`. Before it sees the template it gives up files, processes and memory beyond
+its share; jinja's sandbox keeps the template from Python. Against endless loops each request has a timer of processor
+time, at whose end the system ends this process; waiting for a turn on a busy machine is not counted.
 A template is told no time and no chance: the same conversation always reads the same.
 """
 
@@ -15,6 +16,7 @@ import json
 import os
 import re
 import resource
+import signal
 import struct
 import sys
 from collections.abc import Callable
@@ -42,7 +44,7 @@ def receive(stream: BinaryIO) -> Any:
 
 def send(stream: BinaryIO, value: Any) -> None:
     """One message to the parent."""
-    raw = json.dumps(value).encode()
+    raw = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
     stream.write(struct.pack(">I", len(raw)) + raw)
     stream.flush()
 
@@ -59,14 +61,42 @@ def give_up_rights(memory_bytes: int) -> None:
     for name, value in most:
         limit = getattr(resource, name, None)
         if limit is not None:
+            value = within(limit, value)
             resource.setrlimit(limit, (value, value))
 
 
+def within(limit: int, value: int) -> int:
+    """The value, or less where somebody has set a limit that cannot be raised (`ulimit`)."""
+    hard = resource.getrlimit(limit)[1]
+    if resource.RLIM_INFINITY in (hard, value):
+        return value if hard == resource.RLIM_INFINITY else hard
+    return min(value, hard)
+
+
+def clock() -> str:
+    """What ends this process when its processor time is over: ITIMER_PROF, to some milliseconds; else RLIMIT_CPU, to
+    a second; "" where there is neither."""
+    names = ((signal, "ITIMER_PROF"), (resource, "RLIMIT_CPU"))
+    return next((name for module, name in names if hasattr(module, name)), "")
+
+
 def allow_processor(seconds: float) -> None:
-    """So much processor time from now on, should the parent no longer be there to kill."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    most = int(used.ru_utime + used.ru_stime + seconds) + 2
-    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+    """So much processor time from now on; none to be watched if 0."""
+    if hasattr(signal, "ITIMER_PROF"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+    if hasattr(resource, "RLIMIT_CPU"):
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        most = int(used.ru_utime + used.ru_stime + seconds) + 2 if seconds else resource.RLIM_INFINITY
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (within(resource.RLIMIT_CPU, most), hard))
+
+
+def die_of_overruns() -> None:
+    """Whatever the parent ignores or holds back of these signals, here they end the process."""
+    ending = [getattr(signal, name) for name in ("SIGPROF", "SIGXCPU") if hasattr(signal, name)]
+    for number in ending:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)
 
 
 def refusing() -> tuple[type[Exception], Callable[[object], None]]:
@@ -147,7 +177,8 @@ class Renderer:
     """One template. `rendered` does a job or says why not."""
 
     def __init__(self, asked: dict[str, Any]) -> None:
-        self.most_characters: int = asked["most_characters"]
+        self.most_new: int = asked["most_new_characters"]
+        self.most_in_full: int = asked["most_characters"]
         self.variables: dict[str, str] = asked["variables"]
         self.refusal, raise_exception = refusing()
         self.template = environment(asked["template"], raise_exception).from_string(asked["template"])
@@ -155,13 +186,18 @@ class Renderer:
     def rendered(self, job: dict[str, Any]) -> Any:
         """For each wanted `[messages, add_generation_prompt]`: `[characters it shares with the one before, the rest]`."""
         texts: list[Any] = []
-        before, total = "", 0
+        before, new, in_full = "", 0, 0
         for count, prompt in job["wanted"]:
             text = self._text(job["messages"][:count], job.get("tools"), prompt)
-            shared = len(before) if text.startswith(before) else 0
-            total += len(text) - shared
-            if total > self.most_characters:
-                raise TooLong(f"more than {self.most_characters:,} characters")
+            shared = shared_characters(before, text)
+            new += len(text) - shared
+            in_full += len(text)
+            if new > self.most_new:
+                raise TooLong(f"writes more than {self.most_new:,} characters")
+            if in_full > self.most_in_full:
+                raise TooLong(
+                    f"its {len(job['wanted']):,} renderings have more than {self.most_in_full:,} characters"
+                )
             texts.append([shared, text[shared:]])
             before = text
         return texts
@@ -195,10 +231,24 @@ class Renderer:
             return failed("error", error)
 
 
+def shared_characters(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginning."""
+    if other.startswith(one):
+        return len(one)
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
 def failed(kind: str, error: BaseException) -> dict[str, list[str]]:
     """What went wrong, for the parent."""
     said = str(error)[:SHOWN_CHARACTERS]
-    return {"failed": [kind, said if kind == "refused" else f"{type(error).__name__}: {said}"]}
+    return {"failed": [kind, said if kind in ("refused", "output") else f"{type(error).__name__}: {said}"]}
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
@@ -207,10 +257,11 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     if asked is None:
         return
     give_up_rights(asked["memory_bytes"])
-    send(answers, {"ready": True})
+    die_of_overruns()
+    send(answers, {"ready": True, "clock": clock()})
     renderer: Renderer | None = None
     while (request := receive(requests)) is not None:
-        allow_processor(asked["seconds"])
+        allow_processor(request["seconds"])
         try:
             if renderer is None:
                 answer: Any = _compiled(asked)
@@ -222,6 +273,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
             send(answers, {"failed": ["memory", ""]})
             return
         send(answers, answer)
+        allow_processor(0)
 
 
 def _compiled(asked: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -282,6 +282,17 @@ def load(path: Path) -> Tokenizer:
             "positions that only fill a row hold the end-of-text token and are never learned"
         )
     return Tokenizer(backend, ids, tuple(notes), frozenset(borrowed))
+
+
+def with_special(tokenizer: Tokenizer, names: Sequence[str]) -> Tokenizer:
+    """A copy for which these added tokens are special, so that their strings in a text stay text."""
+    from tokenizers import AddedToken
+    from tokenizers import Tokenizer as Backend
+
+    backend = Backend.from_str(tokenizer.backend.to_str())
+    backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
+    backend.encode_special_tokens = True
+    return replace(tokenizer, backend=backend)
 
 
 def _backend(file: Path) -> tokenizers.Tokenizer:

@@ -29,14 +29,13 @@ from whet.models.decoder import Decoder
 from whet.objectives.base import Objective
 from whet.packing import Batch
 from whet.progress import amount
+from whet.tokenstore import Int64
 from whet.train.data import TrainingData
 from whet.train.optim import Optimizer
 from whet.train.sharding import Sharding
 
 MOST_LOOKED_AT = 200_000
 """Micro-batches among which the largest is looked for."""
-PACKED = 64
-"""Of those with the most tokens so many are packed to see how many positions they take."""
 SUGGESTED = 3
 
 
@@ -93,24 +92,32 @@ def probe(
 
 
 def largest(training: TrainingData, steps: int) -> Batch:
-    """The micro-batch with the most positions among those of the stage's steps; of equal ones the first."""
+    """The micro-batch with the most positions among those of the stage's steps; packed rows all have as many."""
     stage = training.stage
     count = min(steps * stage.accumulation * training.launch.size, MOST_LOOKED_AT)
     rows = training.order.at(0, count * stage.batch_size).reshape(count, stage.batch_size)
-    chosen = rows[0]
+    at = 0
     if training.rows.loose:
-        tokens = training.rows.pieces.length[training.rows.order[rows]].sum(axis=1)
-        most = np.argsort(-tokens, kind="stable")[:PACKED]
-        chosen = max((rows[at] for at in most), key=partial(_positions, training))
+        at = _most_positions(training.rows.pieces.length[training.rows.order[rows]], training.rows.length)
     return packing.batch_of(
-        training.store, training.rows, chosen, training.pad_id, None, stage.prompt_loss_weight
+        training.store, training.rows, rows[at], training.pad_id, None, stage.prompt_loss_weight
     )
 
 
-def _positions(training: TrainingData, chosen: Any) -> int:
-    sizes = training.rows.pieces.length[training.rows.order[chosen]].tolist()
-    at_row, width = packing.balanced(sizes, training.rows.length)
-    return int((max(at_row) + 1) * width)
+def _most_positions(sizes: Int64, longest: int) -> int:
+    """Which micro-batch of examples, (micro-batches, examples) tokens, takes the most positions when it is packed.
+
+    Those that could take most are packed first, until no other can take more.
+    """
+    bounds = packing.positions_at_most(sizes, longest)
+    most = found = 0
+    for at in np.argsort(-bounds, kind="stable").tolist():
+        if bounds[at] <= most:
+            break
+        at_row, width = packing.balanced(sizes[at].tolist(), longest)
+        if (max(at_row) + 1) * width > most:
+            most, found = (max(at_row) + 1) * width, at
+    return found
 
 
 def _pass(decoder: Decoder, objective: Objective, batch: Batch, sharding: Sharding, passes: int) -> None:

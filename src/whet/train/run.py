@@ -44,7 +44,7 @@ from whet.train.optim import Optimizer
 from whet.train.probe import Probed
 from whet.train.profiling import recorder as profiling
 from whet.train.profiling.recorder import Profiler, Watch
-from whet.train.sharding import Sharding, trained
+from whet.train.sharding import Sharding, put_whole, trained
 from whet.train.world import ALONE, World
 
 KIND, SETTINGS = "model", "settings.json"
@@ -226,9 +226,8 @@ class StageTraining:
             )
         weights = state.weights_of(decoder, self.world)
         if self.world.leads:
-            if self.world.size > 1:  # they were in parts, or wrapped: the result is a plain model
-                decoder = self.machine.model(self.before, self.tokenizer)
-                state.load_weights(weights, decoder)
+            if self.world.size > 1:  # they may be in parts; a second model would take the memory again
+                put_whole(weights, decoder)
             self._finish(decoder, progress, probed, known_notices)
         self.world.wait()
         return store.open_artefact(self.folder / KIND, KIND, verify=False)

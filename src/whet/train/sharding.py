@@ -99,6 +99,20 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def put_whole(weights: dict[str, torch.Tensor], decoder: Decoder) -> None:
+    """Let whole tensors take the places of the trained parameters' parts, wherever these stand: a model to be saved.
+
+    `weights` has every one of `trained`. The model cannot be run afterwards; no other process takes part.
+    """
+    parts = trained(decoder)
+    assert weights.keys() == parts.keys(), "what is trained is what was gathered"
+    whole_of = {id(part): nn.Parameter(weights[name]) for name, part in parts.items()}
+    for module in decoder.model.modules():
+        for name, part in module._parameters.items():
+            if id(part) in whole_of:
+                module._parameters[name] = whole_of[id(part)]
+
+
 def like(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """A whole tensor, held as `weight` is: on its device and, if it has its shape, sharded like it."""
     if isinstance(weight, DTensor):

@@ -14,18 +14,20 @@ Cost: two renderings an answer, in batches in a child process; each rendering is
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from whet import limits
 from whet.errors import DataError
 from whet.sandbox.templates import Failed, Job, TemplateProcess
 from whet.text.chat.habits import given, habits_of
 from whet.text.chat.parts import Part, PartEncoder
-from whet.text.chat.specials import NO_SIGN, Specials, strings
+from whet.text.chat.specials import NO_SIGN, Specials
 from whet.text.chat.template import Template, choose, names
 from whet.text.chat.turns import Turn, span, turn
+from whet.text.chat.written import kept_tokens, written_by
 from whet.text.conversation import NO_ANSWER, Conversation, Message
 from whet.text.refused import Refused
 from whet.text.tokenizer import Tokenizer, load
@@ -45,13 +47,16 @@ AS_ASKED = "answers set behind their prompts: the chat template writes the two o
 OPENING = "an opening by the assistant not learned"
 MARKS_UNUSED = "marks of what to learn not used"
 AFTER_LAST = "messages after the last learned answer left out"
-SPECIAL_TEXT = "special tokens' strings in messages kept as text"
+SPECIAL_TEXT = "control tokens' strings in messages kept as text"
 NO_TOOLS = "the chat template leaves the tools out"
 LEFT_OUT = "the chat template leaves out a {role} message"
 _LEFT_OUT = tuple(LEFT_OUT.format(role=role) for role in ("system", "user", "tool"))
 CHANGES = (
     PER_ANSWER, AS_ASKED, AFTER_LAST, OPENING, MARKS_UNUSED, SPECIAL_TEXT, NO_TOOLS, *_LEFT_OUT,
 )  # fmt: skip
+
+AT_ONCE_CHARACTERS = 4 * 2**20
+"""Renderings of several conversations that are held at one time; of a longer one, its own."""
 
 _KINDS = {"refused": REFUSED, "error": FAILS, "security": FAILS}
 
@@ -77,32 +82,36 @@ class Encoded:
 class Chat:
     """A tokenizer with its chat template. `notes` are what a person should know of the choice."""
 
-    def __init__(self, tokenizer: Tokenizer, template: Template) -> None:
-        """Raises TemplateError if the template does not compile or cannot render a plain conversation."""
-        self.tokenizer, self.template = tokenizer, template
-        self.specials = Specials(tokenizer, template.text)
-        self._parts = PartEncoder(tokenizer)
+    def __init__(self, tokenizer: Tokenizer, template: Template, new_tokens: Sequence[str] = ()) -> None:
+        """`new_tokens` were added by the recipe, so a user may not write them.
+
+        Raises TemplateError if the template does not compile or cannot render a plain conversation.
+        """
+        self.tokenizer, self.template, self.new_tokens = tokenizer, template, tuple(new_tokens)
         self._process = TemplateProcess(template.text, _variables(tokenizer))
+        written = written_by(self._process, template, tokenizer, new_tokens)
+        self.specials = Specials(tokenizer, template.text, written)
+        self._parts = PartEncoder(tokenizer, written.names)
         self._habits = habits_of(self._process, self.specials, template)
 
     @classmethod
-    def of(cls, tokenizer: Path | Tokenizer, name: str | None = None) -> Chat:
+    def of(
+        cls, tokenizer: Path | Tokenizer, name: str | None = None, new_tokens: Sequence[str] | None = None
+    ) -> Chat:
         """The chat of a tokenizer, or of the one in a folder, with its own template or else whet's template `name`.
 
-        Raises DataError if there is no template, or if whet's ends answers with no special token of the tokenizer.
+        `new_tokens` are those that the fixtures in the folder name, unless they are given. Raises DataError if there
+        is no template, or if whet's writes a mark that is no token.
         """
         folder = tokenizer if isinstance(tokenizer, Path) else None
         template = choose(folder, name)
-        chat = cls(load(tokenizer) if isinstance(tokenizer, Path) else tokenizer, template)
-        if template.name and not chat.ends_answers:
+        if new_tokens is None:
+            new_tokens = kept_tokens(folder) if folder else ()
+        chat = cls(load(tokenizer) if isinstance(tokenizer, Path) else tokenizer, template, new_tokens)
+        missing = [mark for mark in template.marks if mark not in chat.specials.ids]
+        if template.name and (missing or not chat.ends_answers):
             chat.close()
-            others = ", ".join(other for other in names() if other != template.name)
-            raise DataError(
-                f"the chat template {template.name} ends its answers with no special token of this tokenizer, "
-                "so a model could not learn to stop",
-                where="chat template",
-                fix=f"take another ({others}), or add its tokens to tokenizer.special_tokens",
-            )
+            raise _no_end(template, missing)
         return chat
 
     @property
@@ -136,6 +145,10 @@ class Chat:
         those that are not marked against it. Raises TemplateError if the template is beyond use.
         """
         tasks = [self._task_or_not(conversation, loss_on) for conversation in conversations]
+        return [one for some in _portions(tasks) for one in self._encoded(some)]
+
+    def _encoded(self, tasks: Sequence[_Task | Refused]) -> list[list[Encoded] | Refused]:
+        """The examples of some conversations, whose renderings are held together."""
         ready = [task for task in tasks if isinstance(task, _Task)]
         drawn = iter(self._process.render([task.job() for task in ready]))
         laid = [task if isinstance(task, Refused) else self._laid_or_not(task, next(drawn)) for task in tasks]
@@ -203,8 +216,10 @@ class Chat:
         except RecursionError:
             raise Refused(TOO_MUCH, "nested too deeply") from None
         task = _Task(hidden["messages"], hidden["tools"], sign)
+        if task.job().size > limits.TEMPLATE_OUTPUT_CHARACTERS:
+            raise Refused(TOO_MUCH, f"more than {limits.TEMPLATE_OUTPUT_CHARACTERS:,} characters")
         if sign:
-            task.special_text = tuple(sorted(self.specials.within(strings(values))))
+            task.special_text = tuple(sorted(self.specials.within(values)))
         if task.special_text:
             task.changes.append(SPECIAL_TEXT)
         if tools and not self.template.takes_tools:
@@ -214,7 +229,7 @@ class Chat:
     def _turns(self, task: _Task, texts: list[str]) -> list[Turn | None]:
         """Every answer, None for one that is not located."""
         return [
-            turn(index, texts[2 * at], texts[2 * at + 1], _says(task.said[index]), self.specials.pattern)
+            turn(index, texts[2 * at], texts[2 * at + 1], _says(task.said[index]), self.specials.borders)
             for at, index in enumerate(task.answers)
         ]
 
@@ -255,7 +270,7 @@ class Chat:
         layout = _Layout(text, task)
         end = 0
         for one in turns:
-            found = span(one, text, self.specials.pattern, self._habits.ending) if one else None
+            found = span(one, text, self.specials.borders, self._habits.ending) if one else None
             if one and found and found[0] >= end:
                 layout.spans.append((*found, one.index in learned))
                 layout.shown.add(one.index)
@@ -352,6 +367,30 @@ class _Piece:
     part: Part | None
     special: int
     learned: bool
+
+
+def _no_end(template: Template, missing: Sequence[str]) -> DataError:
+    others = ", ".join(other for other in names() if other != template.name)
+    add = f"add {json.dumps(missing)}, with a base as model.new_tokens, else as tokenizer.special_tokens; or "
+    why = f"writes {' and '.join(missing)}, which are no" if missing else "ends its answers with no special"
+    return DataError(
+        f"the chat template {template.name} {why} tokens of this tokenizer, so a model could not learn to stop",
+        where="chat template",
+        fix=f"{add if missing else ''}take another template ({others})",
+    )
+
+
+def _portions(tasks: Sequence[_Task | Refused]) -> Iterator[list[_Task | Refused]]:
+    """The tasks in their order, so many at a time that their renderings may be held together."""
+    portion: list[_Task | Refused] = []
+    size = 0
+    for task in tasks:
+        portion.append(task)
+        size += task.job().work if isinstance(task, _Task) else 0
+        if size >= AT_ONCE_CHARACTERS:
+            yield portion
+            portion, size = [], 0
+    yield portion
 
 
 def _variables(tokenizer: Tokenizer) -> dict[str, str]:

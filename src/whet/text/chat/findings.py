@@ -48,7 +48,7 @@ class Findings:
         self.answers += len(ends)
         for end in ends:
             last = example.ids[end]
-            if last in self.chat.specials.numbers:
+            if last in self.chat.specials.ends:
                 self.stops[last] += 1
             else:
                 self.unended += 1
@@ -57,7 +57,7 @@ class Findings:
 
     def as_dict(self) -> dict[str, int | dict[str, int]]:
         """The counts by name, for a record."""
-        names = self.chat.tokenizer.special_tokens
+        names = self.chat.specials.names
         return {
             "examples": self.examples,
             "tokens": self.tokens,
@@ -77,7 +77,7 @@ class Findings:
         return [*self._about_ends(), *self._about_examples(), *self._about_others()]
 
     def _about_ends(self) -> Iterator[str]:
-        names, roles = self.chat.tokenizer.special_tokens, self.chat.tokenizer.special_ids
+        names, roles = self.chat.specials.names, self.chat.tokenizer.special_ids
         if self.unended:
             yield (
                 f"{self.unended:,} of {self.answers:,} answers end with no special token: "
@@ -104,7 +104,7 @@ class Findings:
     def _about_others(self) -> Iterator[str]:
         if self.special_text:
             shown = ", ".join(f"{name} ({count:,})" for name, count in self.special_text.most_common(5))
-            yield f"messages hold strings of special tokens, kept as text; other programs may read them as control: {shown}"
+            yield f"messages hold strings of control tokens, kept as text; other programs may read them as control: {shown}"
         if self.differing:
             yield (
                 f"{self.differing:,} of {self.examples:,} examples have other ids in programs that encode a rendered "

@@ -16,11 +16,11 @@ from whet.errors import DataError
 from whet.store import write_json, write_text
 from whet.text.chat.chat import Chat, Encoded
 from whet.text.chat.template import FILE as TEMPLATE_FILE
+from whet.text.chat.written import FILE as FILE
 from whet.text.conversation import Conversation, Message
 from whet.text.refused import Refused
 from whet.text.tokenizer_bounds import data_errors
 
-FILE = "chat_fixtures.json"
 SCHEMA = 1
 
 _ASKED, _ANSWERED = Message("user", "What is 2 + 2?"), Message("assistant", "4, of course.\n\nÄ 😀")
@@ -42,11 +42,13 @@ def conversations(chat: Chat) -> dict[str, Conversation]:
 
 
 def fixtures(chat: Chat) -> dict[str, Any]:
-    """Plain data for FILE: the template's SHA-256, what stops, and ids and masks (0 and 1) of every example."""
+    """Plain data for FILE: the template's SHA-256, what stops, the recipe's new tokens, and ids and masks (0 and 1) of
+    every example."""
     return {
         "schema": SCHEMA,
         "template_sha256": chat.template.sha256,
         "stop_ids": chat.stop_ids(),
+        "new_tokens": list(chat.new_tokens),
         "conversations": {name: _examples(chat, one) for name, one in conversations(chat).items()},
     }
 

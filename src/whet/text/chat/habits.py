@@ -101,7 +101,7 @@ def habits_of(process: TemplateProcess, specials: Specials, template: Template) 
     for count in (3, 4):
         (more,) = process.render([Job(said, [(count, False)])])
         if not isinstance(more, Failed):
-            ending = ending_of(answered, more[0], len(prompt), specials.pattern)
+            ending = ending_of(answered, more[0], len(prompt), specials.borders)
             break
     stops = list(_stop(Turn(1, prompt, answered), specials, ending))
     calls = Calls()
@@ -121,14 +121,14 @@ def _calling(process: TemplateProcess, specials: Specials, template: Template, c
     (done,) = process.render([Job(said, [(1, True), (2, False)], [_TOOL])])
     if isinstance(done, Failed):
         return None
-    found = turn(1, done[0], done[1], (_NAME, _ARGUMENT), specials.pattern)
+    found = turn(1, done[0], done[1], (_NAME, _ARGUMENT), specials.borders)
     return None if found is None or "None" in found.full[len(found.prompt) :] else found
 
 
 def _stop(found: Turn, specials: Specials, ending: str) -> Iterator[int]:
     """The id that ends an answer, if a special token does."""
-    place = span(found, found.full, specials.pattern, ending)
+    place = span(found, found.full, specials.borders, ending)
     if place:
-        for mark in specials.pattern.finditer(found.full, place[0]):
+        for mark in specials.borders.finditer(found.full, place[0]):
             if mark.end() == place[1]:
                 yield specials.id_of(mark[0])

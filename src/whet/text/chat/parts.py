@@ -7,11 +7,12 @@ behind a line feed, whose ids are taken off again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from whet.text.encoder import Encoder
-from whet.text.tokenizer import Tokenizer
+from whet.text.tokenizer import Tokenizer, with_special
 from whet.text.tokenizer_bounds import data_errors
 
 BATCH = 64
@@ -27,10 +28,13 @@ Part = tuple[str, bool]
 
 
 class PartEncoder:
-    """Encodes parts with one tokenizer, special tokens' strings as ordinary text."""
+    """Encodes parts with one tokenizer, special tokens' strings as ordinary text, and those of the added tokens
+    `written` too, which the tokenizer would find in any text."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, written: Iterable[str] = ()) -> None:
         self.tokenizer = tokenizer
+        self._names = sorted(written)
+        self._written = re.compile("|".join(map(re.escape, self._names)) or "(?!)")
         self._known: dict[Part, list[int]] = {}
         self._before = self._plain([_BEFORE])[0]
         alone, behind = self._plain(["a", f"{_BEFORE}a"])
@@ -61,9 +65,23 @@ class PartEncoder:
         return row[size:] if row[:size] == self._before else self._plain([text])[0]
 
     def _plain(self, texts: list[str]) -> list[list[int]]:
+        held = [self._written.search(text) is not None for text in texts]
+        if not any(held):
+            return self._usual(texts)
+        others = iter(self._usual([text for text, holds in zip(texts, held, strict=True) if not holds]))
+        those = iter(
+            self._inert.encode_parts([text for text, holds in zip(texts, held, strict=True) if holds])
+        )
+        return [next(those if holds else others) for holds in held]
+
+    def _usual(self, texts: list[str]) -> list[list[int]]:
         if len(texts) >= BATCH:
             return self._fast.encode_parts(texts)
         return self.tokenizer.encode_parts(texts)
+
+    @cached_property
+    def _inert(self) -> Tokenizer:
+        return with_special(self.tokenizer, self._names)
 
     @cached_property
     def _fast(self) -> Encoder:

@@ -1,9 +1,10 @@
-"""The special tokens of a tokenizer in a rendered conversation: finding those the template wrote, hiding the others.
+"""The control tokens of a tokenizer in a rendered conversation: finding those the template wrote, hiding the others.
 
-A content may hold the string of a special token. Before it is rendered, a sign that stands nowhere in the
-conversation is put into every such string, and into what could become one at the border of two contents; in the
-rendering only unbroken strings count, and the sign is taken out of the rest. So nobody's text becomes a control id,
-whatever the template does with it short of taking it apart.
+Control tokens are the special ones, and those added ones that the template writes (`written`). A content may hold the
+string of one. Before it is rendered, a sign that stands nowhere in the conversation is put into every such string, and
+into what could become one at the border of two contents; in the rendering only unbroken strings count, and the sign is
+taken out of the rest. So nobody's text becomes a control id, whatever the template does with it short of taking it
+apart. Only assistant and system may write some that are not special and mark no turn: a thought, a call of a tool.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from whet.errors import DataError
+from whet.text.chat.written import Written
 from whet.text.refused import Refused
 
 if TYPE_CHECKING:
@@ -23,7 +25,10 @@ ROLE = "role"
 """Whose value is one of four words."""
 
 _KEYS = frozenset({ROLE, "messages", "content", "tools", "input", "name", "type", "function", "arguments"})
-"""No special token's string stands in these."""
+"""No control token's string stands in these."""
+
+_TRUSTED = ("assistant", "system")
+"""Roles that may write control tokens that are not special and mark no turn."""
 
 NO_SIGN = "holds every private character"
 
@@ -31,27 +36,33 @@ _PRIVATE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10
 
 
 class Specials:
-    """`pattern` finds special tokens as the tokenizer does, with white space that belongs to them; `ids` by string."""
+    """`pattern` finds control tokens as the tokenizer does, with white space that belongs to them; `borders` only those
+    that nobody but the template writes. `ids` by name, `names` by id; `ends`: ids of those in `borders`."""
 
-    def __init__(self, tokenizer: Tokenizer, template: str) -> None:
+    def __init__(self, tokenizer: Tokenizer, template: str, written: Written | None = None) -> None:
         """Raises DataError for a special token of one character, which cannot be broken."""
+        written = written or Written()
         added = tokenizer.backend.get_added_tokens_decoder()
-        tokens = {str(token.content): (index, token) for index, token in added.items() if token.special}
+        tokens = {
+            str(token.content): (index, token)
+            for index, token in added.items()
+            if token.special or str(token.content) in written.names
+        }
         for name in tokens:
             if len(name) < 2:
                 raise DataError(
                     f"the special token {name!r} is one character: no text that holds it can be told from it",
                     where="tokenizer",
                 )
+        own = [name for name, (_, token) in tokens.items() if token.special or name in written.turns]
         self.ids = {name: index for name, (index, _) in tokens.items()}
-        self.numbers = frozenset(self.ids.values())
-        longest_first = sorted(tokens, key=lambda name: (-len(name), name))
-        nothing = "(?!)"
-        self.pattern = re.compile("|".join(_as_found(tokens[name][1]) for name in longest_first) or nothing)
-        self._plain = re.compile("|".join(map(re.escape, longest_first)) or nothing)
-        self._any_start = re.compile(f"(?=({self._plain.pattern}))")
-        self._beginnings = _by_sign((name[:size] for name in tokens for size in range(1, len(name))), -1)
-        self._endings = _by_sign((name[size:] for name in tokens for size in range(1, len(name))), 0)
+        self.names = {index: name for name, index in self.ids.items()}
+        self.ends = frozenset(self.ids[name] for name in own)
+        self.pattern, self.borders = (
+            _any_of(_as_found(tokens[name][1]) for name in _longest_first(some)) for some in (tokens, own)
+        )
+        self._all = _Hidden(tokens)
+        self._own = _Hidden(own) if len(own) < len(tokens) else self._all
         self.absorb = any(token.lstrip or token.rstrip for _, token in tokens.values())
         self._taken = set(template).union(*tokens)
 
@@ -59,19 +70,20 @@ class Specials:
         """The id of what `pattern` found."""
         return self.ids[found] if found in self.ids else self.ids[found.strip()]
 
-    def within(self, texts: Iterable[str]) -> set[str]:
-        """The special tokens whose strings stand in some texts."""
-        return {match[0] for text in texts for match in self._plain.finditer(text)}
+    def within(self, values: Any) -> set[str]:
+        """The control tokens whose strings stand where they may not be written."""
+        return {match[0] for text, names in self._texts(values) for match in names.plain.finditer(text)}
 
     def hidden(self, values: Any) -> tuple[Any, str]:
-        """Plain values with the sign wherever a special token's string stands or could arise; and the sign.
+        """Plain values with the sign wherever a control token's string stands or could arise; and the sign.
 
         The sign is "" if nothing had to be hidden. Raises Refused if no character is left for it.
         """
-        if not any(self._touches(text) for text in strings(values)):
+        texts = list(self._texts(values))
+        if not any(names.touches(text) for text, names in texts):
             return values, ""
-        sign = self._sign(list(strings(values)))
-        return self._mapped(values, sign), sign
+        sign = self._sign([text for text, _ in texts])
+        return self._mapped(values, sign, self._all), sign
 
     def _sign(self, texts: list[str]) -> str:
         used = self._taken.union(*texts)
@@ -81,12 +93,70 @@ class Specials:
                     return chr(code)
         raise Refused(NO_SIGN)
 
-    def _touches(self, text: str) -> bool:
-        return self._plain.search(text) is not None or next(self._borders(text), None) is not None
+    def _texts(self, values: Any, names: _Hidden | None = None) -> Iterator[tuple[str, _Hidden]]:
+        """Every text in plain values, keys too but for those of messages, and what may not be written in it."""
+        names = names or self._all
+        if isinstance(values, str):
+            yield values, names
+        elif isinstance(values, dict):
+            names = self._for(values, names)
+            for key, value in values.items():
+                if key not in _KEYS:
+                    yield key, names
+                if key != ROLE:
+                    yield from self._texts(value, names)
+        elif isinstance(values, list | tuple):
+            for value in values:
+                yield from self._texts(value, names)
+
+    def _for(self, values: dict[str, Any], names: _Hidden) -> _Hidden:
+        return self._own if values.get(ROLE) in _TRUSTED else names
+
+    def _mapped(self, values: Any, sign: str, names: _Hidden) -> Any:
+        """The same values, their texts broken. Names of values are shown between quotes, if at all: they have no border."""
+        if isinstance(values, str):
+            return names.broken(values, sign)
+        if isinstance(values, dict):
+            names = self._for(values, names)
+            return {
+                names.broken(name, sign, borders=False): self._mapped(value, sign, names)
+                if name != ROLE
+                else value
+                for name, value in values.items()
+            }
+        return (
+            [self._mapped(value, sign, names) for value in values]
+            if isinstance(values, list | tuple)
+            else values
+        )
+
+
+class _Hidden:
+    """Names, and where the sign breaks them in a text. `plain` finds them."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        names = _longest_first(names)
+        self.plain = _any_of(map(re.escape, names))
+        self._any_start = re.compile(f"(?=({self.plain.pattern}))")
+        self._beginnings = _by_sign((name[:size] for name in names for size in range(1, len(name))), -1)
+        self._endings = _by_sign((name[size:] for name in names for size in range(1, len(name))), 0)
+
+    def touches(self, text: str) -> bool:
+        """Whether a name stands in the text, or could arise at its borders."""
+        return self.plain.search(text) is not None or next(self._borders(text), None) is not None
+
+    def broken(self, text: str, sign: str, *, borders: bool = True) -> str:
+        """The text with the sign in every name, and with `borders` in what could become one."""
+        places = {match.start() + 1 for match in self._any_start.finditer(text)}
+        places.update(self._borders(text) if borders else ())
+        if not places:
+            return text
+        cuts = [0, *sorted(places), len(text)]
+        return sign.join(text[start:stop] for start, stop in pairwise(cuts))
 
     def _borders(self, text: str) -> Iterator[int]:
-        """Where the sign breaks what could be the beginning of a special token at the text's end, or the end of one at
-        its beginning; templates may strip white space."""
+        """Where the sign breaks what could be the beginning of a name at the text's end, or the end of one at its
+        beginning; templates may strip white space."""
         ended = text.rstrip()
         for part in self._beginnings.get(ended[-1:], ()):
             if ended.endswith(part):
@@ -96,27 +166,13 @@ class Specials:
             if begun.startswith(part):
                 yield len(text) - len(begun) + len(part) - 1
 
-    def _mapped(self, values: Any, sign: str) -> Any:
-        """The same values, their texts broken. Names of values are shown between quotes, if at all: they have no border."""
-        if isinstance(values, str):
-            return self._broken(values, sign, self._borders(values)) if self._touches(values) else values
-        if isinstance(values, dict):
-            return {
-                self._named(name, sign): self._mapped(value, sign) if name != ROLE else value
-                for name, value in values.items()
-            }
-        return [self._mapped(value, sign) for value in values] if isinstance(values, list | tuple) else values
 
-    def _named(self, name: str, sign: str) -> str:
-        return self._broken(name, sign) if self._plain.search(name) else name
+def _longest_first(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: (-len(name), name))
 
-    def _broken(self, text: str, sign: str, borders: Iterable[int] = ()) -> str:
-        places = {match.start() + 1 for match in self._any_start.finditer(text)}
-        places.update(borders)
-        if not places:
-            return text
-        cuts = [0, *sorted(places), len(text)]
-        return sign.join(text[start:stop] for start, stop in pairwise(cuts))
+
+def _any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(patterns) or "(?!)")
 
 
 def _by_sign(parts: Iterable[str], at: int) -> dict[str, list[str]]:
@@ -137,18 +193,3 @@ def _as_found(token: Any) -> str:
 
 _BLANKS = r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*"
 """White space as Rust knows it."""
-
-
-def strings(values: Any) -> Iterator[str]:
-    """Every text in plain values, keys too but for those of messages."""
-    if isinstance(values, str):
-        yield values
-    elif isinstance(values, dict):
-        for key, value in values.items():
-            if key not in _KEYS:
-                yield key
-            if key != ROLE:
-                yield from strings(value)
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from strings(value)

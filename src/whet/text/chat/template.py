@@ -25,6 +25,7 @@ _BUILT_IN = Path(__file__).parents[1] / "templates"
 _INPUT = re.compile(r"""(\.|\[\s*['"]|\.get\(\s*['"])input\b""")
 _CLOCK = re.compile(r"strftime_now")
 _TOOLS = re.compile(r"\btools\b")
+_MARK = re.compile(r"<\|\w+\|>")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Template:
     def takes_tools(self) -> bool:
         """Whether it speaks of tools at all."""
         return _TOOLS.search(self.text) is not None
+
+    @cached_property
+    def marks(self) -> list[str]:
+        """What it names in the form of `<|im_end|>`, each once."""
+        return list(dict.fromkeys(_MARK.findall(self.text)))
 
 
 def names() -> list[str]:

@@ -47,7 +47,8 @@ def turn(index: int, prompt: str, full: str, says: Sequence[str], special: re.Pa
             return None
     if not all(text in answer for text in says):
         return None
-    return Turn(index, prompt, prompt + answer, moved=not full.startswith(prompt))
+    moved = not full.startswith(prompt)
+    return Turn(index, prompt, prompt + answer if moved else full, moved)
 
 
 def span(turn: Turn, text: str, special: re.Pattern[str], ending: str) -> tuple[int, int] | None:
