@@ -147,9 +147,11 @@ def _train_all(run: Run, *, force: bool, profile: bool) -> Made:
 
 
 def _prepared_and_planned(run: Run, *, force: bool) -> tuple[store.Artefact, dict[str, Any]]:
+    from whet.doctor.case import FAILURE
     from whet.prepare.run import run as prepare_room
 
     begin(run, force=force)
+    (run.folder / FAILURE).unlink(missing_ok=True)  # of an earlier attempt
     prepared = prepare_room(run.recipe, run.folder, run.reporter)
     return prepared, plan(run, prepared)
 
@@ -269,22 +271,24 @@ def diagnose(target: str | Path, overrides: Sequence[str] = (), *, say: Say = as
 @contextmanager
 def _examined(run: Run) -> Iterator[None]:
     """Afterwards, and also if it fails, the run's records are examined, and what is wrong is told."""
-    from whet.doctor.case import FAILURE
-
-    leads = launch.started().leads
-    if leads:
-        (run.folder / FAILURE).unlink(missing_ok=True)
+    leads, before = launch.started().leads, _begun(run)
     try:
         yield
     except (Stopped, RecipeError):
         raise
     except WhetError as error:
-        if leads and (run.folder / STATE).exists():
+        if leads and _begun(run) != before:  # else it was refused, and nothing was done
             _keep_failure(run, error)
             _tell(run)
         raise
     if leads:
         _tell(run)
+
+
+def _begun(run: Run) -> int | None:
+    """When the run was begun last; None if it never was."""
+    state = run.folder / STATE
+    return state.stat().st_mtime_ns if state.exists() else None
 
 
 def _keep_failure(run: Run, error: WhetError) -> None:
