@@ -8,31 +8,30 @@ A `Run` is one recipe and its folder. What passes between rooms lies in the fold
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whet import __version__, launch, store
+from whet import launch, store
+from whet.begin import begin, command
 from whet.errors import ArtefactError, OutOfMemory, RecipeError, Stopped, WhetError
-from whet.models.hub import Say, silent
-from whet.progress import Reporter, Silent
+from whet.models.hub import Say
+from whet.progress import Reporter, Silent, aside
 from whet.recipe.load import Loaded, load_recipe
 from whet.recipe.schema import Recipe
-from whet.records import SCHEMA_VERSION, differences
-from whet.use.choose import stage_names
+from whet.records import SCHEMA_VERSION
+from whet.results import RECIPE, STATE, Evaluation, Plan, Prepared, Trained, TrainedStage
 
 if TYPE_CHECKING:
     from whet.doctor.run import Diagnosis
-
-RECIPE, STATE = "recipe.yaml", "run.json"
+    from whet.prepare.preview import Preview
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One recipe, where its results go, and who is told."""
+    """One recipe, where its results go, and who is told. Its methods are the rooms."""
 
     loaded: Loaded
     folder: Path
@@ -44,102 +43,66 @@ class Run:
         """The validated recipe."""
         return self.loaded.recipe
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and speaks; the only one, unless torchrun started several."""
+        return launch.started().leads
 
-def open_run(target: str, overrides: Sequence[str] = (), reporter: Reporter | None = None) -> Run:
-    """From a recipe's name or file, or from the folder of an earlier run. Raises RecipeError; writes nothing.
+    def prepare(self, *, force: bool = False, npy: str | Path | None = None) -> Prepared:
+        """Raw material to clean, split and tokenized documents; `npy`: also as arrays into this folder."""
+        made = prepare(self, force=force)
+        self.reporter.event("prepared", folder=str(made.folder), record=made.record)
+        if npy is not None:
+            from whet.prepare.export import write_arrays
 
-    A run's folder stays its own place unless `name` or `output` is overridden.
+            for line in write_arrays(self.recipe, made, Path(npy)):
+                self.reporter.say(line)
+        return Prepared.of(made)
+
+    def preview(self, *, stage: str | None = None, split: str = "train", rows: int = 2) -> Preview:
+        """The first training rows of a stage, or of each, and what was dropped or changed and why."""
+        from whet.prepare.preview import preview
+
+        return preview(prepare(self), self.recipe, stage=stage, split=split, rows=rows)
+
+    def plan(self) -> Plan:
+        """What training will take."""
+        return Plan.of(plan(self, prepare(self)))
+
+    def train(self, *, force: bool = False, profile: bool = False) -> Trained:
+        """Every stage in order; each is skipped if it is finished and unchanged, and goes on if it was stopped."""
+        models = train(self, force=force, profile=profile)[2]
+        return Trained(tuple(TrainedStage.of(model) for model in models))
+
+    def evaluate(self, *, force: bool = False) -> Evaluation:
+        """Every model on held-out text. Raises ArtefactError where training is not finished."""
+        return Evaluation.of(evaluate(self, force=force))
+
+    def report(self) -> Path:
+        """The HTML report and the cards, from what the folder holds so far; the report's path."""
+        return report(self)
+
+
+def open_run(
+    target: str | Path | Recipe, overrides: Sequence[str] = (), reporter: Reporter | None = None
+) -> Run:
+    """From a recipe, its name or file, or from the folder of an earlier run. Raises RecipeError; writes nothing.
+
+    `overrides` are `KEY=VALUE` as after `--set`. A run's folder stays its own place unless `name` or `output` is
+    overridden.
     """
-    path = Path(target)
-    earlier = path / RECIPE
-    if path.is_dir() and not earlier.exists():
+    path = Path(target) if not isinstance(target, Recipe) else None
+    folder = path if path is not None and path.is_dir() else None
+    if folder and not (folder / RECIPE).exists():
         raise WhetError(
             "this folder holds no run (no recipe.yaml)",
-            where=target,
+            where=str(folder),
             fix="give a recipe, or a folder that `whet runs` lists",
         )
-    loaded = load_recipe(str(earlier) if path.is_dir() else target, overrides)
-    moved = any(item.startswith(("name=", "output=")) for item in overrides)
-    folder = path if path.is_dir() and not moved else Path(loaded.recipe.output) / loaded.recipe.name
+    loaded = load_recipe(folder / RECIPE if folder else target, overrides)
+    if folder is None or any(item.startswith(("name=", "output=")) for item in overrides):
+        folder = Path(loaded.recipe.output) / loaded.recipe.name
     return Run(loaded, folder, reporter or Reporter(), tuple(overrides))
-
-
-def begin(run: Run, *, force: bool = False) -> None:
-    """Write the resolved recipe into the folder; refuse first if what is trained there has another recipe."""
-    launch.require_alone("prepare and evaluate")
-    require_possible(run)
-    store.sweep(run.folder)
-    if not force:
-        require_same_training(run)
-    store.write_text(run.folder / RECIPE, run.loaded.resolved)
-    state = {
-        "schema": SCHEMA_VERSION,
-        "whet": __version__,
-        "command": _command(run),
-        "python": sys.version.split()[0],
-    }
-    store.write_json(run.folder / STATE, state)
-
-
-def require_possible(run: Run) -> None:
-    """Raise WhetError for what can be known to fail before anything is read: the base, its limits, the device."""
-    if run.recipe.tuned:
-        from whet.models import hub, saved
-        from whet.plan.size import of_base
-
-        of_base(run.recipe, run.recipe.tuned)
-        found = hub.of(run.recipe.tuned, weights=False)  # of a repository it looks at the list of files
-        if Path(run.recipe.tuned.base).expanduser().is_dir():
-            saved.require_whole(found)
-    if run.recipe.device not in ("auto", "cpu"):
-        from whet.hardware import choose_device
-
-        choose_device(run.recipe.device)
-
-
-def require_same_training(run: Run) -> None:
-    """Raise ArtefactError if a stage was begun here with other settings than the recipe's now."""
-    earlier = run.folder / RECIPE
-    begun = {path.parent.name for path in run.folder.glob("stages/*/settings.json")}
-    if not begun or not earlier.exists():
-        return
-    moved = (
-        [f"model.base={run.recipe.tuned.base}"] if run.recipe.tuned else []
-    )  # it may have moved; see `fingerprint`
-    try:
-        before = load_recipe(str(earlier), moved).recipe
-    except RecipeError as error:
-        raise ArtefactError(
-            f"the recipe of what is trained here no longer holds: {error.what}",
-            where=str(earlier),
-            fix="bring back what it names; --force starts over, --set name=... starts another run",
-        ) from error
-    old, new = (_deciding(recipe, begun) for recipe in (before, run.recipe))
-    changed = differences(old, new)
-    if changed:
-        raise ArtefactError(
-            f"what is trained here had other settings: {'; '.join(changed[:6])}",
-            where=str(run.folder),
-            fix="--force (with run or train) starts over and removes it; --set name=... starts another run",
-        )
-
-
-def _deciding(recipe: Recipe, stages: set[str]) -> dict[str, Any]:
-    """The part of a recipe that decides the weights of these stages."""
-    without = {"keep", "log_every", "save_every", "batch_size", "accumulation"}
-    rows = {stage.name: recipe.rows_per_step(stage) for stage in recipe.stages if stage.name in stages}
-    return {
-        "seed": recipe.seed,
-        "rows_per_step": rows,
-        "precision": recipe.precision,
-        "prepare": recipe.prepare.model_dump(),
-        "tokenizer": recipe.tokenizer.model_dump() if recipe.tokenizer else None,
-        "chat_template": recipe.chat_template,
-        "model": recipe.model.model_dump(exclude={"size", "base", "revision", "cache_dir"}),
-        "stages": {
-            stage.name: stage.model_dump(exclude=without) for stage in recipe.stages if stage.name in stages
-        },
-    }
 
 
 def prepare(run: Run, *, force: bool = False) -> store.Artefact:
@@ -157,10 +120,11 @@ def plan(run: Run, prepared: store.Artefact) -> dict[str, Any]:
     return room(run.recipe, run.folder, prepared, run.reporter)
 
 
-Trained = tuple[store.Artefact, dict[str, Any], list[store.Artefact]]
+Made = tuple[store.Artefact, dict[str, Any], list[store.Artefact]]
+"""Prepared data, plan, and every stage's model."""
 
 
-def train(run: Run, *, force: bool = False, profile: bool = False) -> Trained:
+def train(run: Run, *, force: bool = False, profile: bool = False) -> Made:
     """Prepare, plan and train; returns all three results. `profile` also records a few steps of every stage.
 
     torchrun may start it in several processes. What went wrong is told at the end (`whet.doctor`).
@@ -169,7 +133,7 @@ def train(run: Run, *, force: bool = False, profile: bool = False) -> Trained:
         return _train_all(run, force=force, profile=profile)
 
 
-def _train_all(run: Run, *, force: bool, profile: bool) -> Trained:
+def _train_all(run: Run, *, force: bool, profile: bool) -> Made:
     started = launch.required(run.recipe.processes)
     if started.size == 1:
         return _train(run, *_prepared_and_planned(run, force=force), force=force, profile=profile)
@@ -183,9 +147,11 @@ def _train_all(run: Run, *, force: bool, profile: bool) -> Trained:
 
 
 def _prepared_and_planned(run: Run, *, force: bool) -> tuple[store.Artefact, dict[str, Any]]:
+    from whet.doctor.case import FAILURE
     from whet.prepare.run import run as prepare_room
 
     begin(run, force=force)
+    (run.folder / FAILURE).unlink(missing_ok=True)  # of an earlier attempt
     prepared = prepare_room(run.recipe, run.folder, run.reporter)
     return prepared, plan(run, prepared)
 
@@ -204,7 +170,7 @@ def _train(
     force: bool,
     profile: bool,
     world: Any = None,
-) -> Trained:
+) -> Made:
     from whet.train.run import run as room
     from whet.train.world import ALONE
 
@@ -267,6 +233,15 @@ def report(run: Run) -> Path:
     return write(run.recipe, run.loaded.resolved, run.folder, _commands(run))
 
 
+def show_preview(shown: Preview) -> None:
+    """Print what `Run.preview` found, in colour where the output is a terminal."""
+    from rich.console import Console
+
+    from whet.prepare.preview import render
+
+    render(shown, Console(highlight=False))
+
+
 def run_all(run: Run, *, force: bool = False, profile: bool = False) -> Path:
     """Every room; returns the report's path. What went wrong is told at the end (`whet.doctor`)."""
     with _examined(run):
@@ -279,7 +254,7 @@ def run_all(run: Run, *, force: bool = False, profile: bool = False) -> Path:
     return path
 
 
-def diagnose(target: str, overrides: Sequence[str] = (), *, say: Say = silent) -> Diagnosis:
+def diagnose(target: str | Path, overrides: Sequence[str] = (), *, say: Say = aside) -> Diagnosis:
     """What is wrong with a recipe, a run or a model, why, and what to do. Writes nothing.
 
     `say` hears what was taken for the target. Raises RecipeError, ArtefactError or WhetError if it is none of them.
@@ -287,7 +262,7 @@ def diagnose(target: str, overrides: Sequence[str] = (), *, say: Say = silent) -
     from whet.doctor.open import open_case
     from whet.doctor.run import examine
 
-    case, remarks = open_case(target, overrides)
+    case, remarks = open_case(str(target), overrides)
     for remark in remarks:
         say(remark)
     return examine(case)
@@ -296,22 +271,24 @@ def diagnose(target: str, overrides: Sequence[str] = (), *, say: Say = silent) -
 @contextmanager
 def _examined(run: Run) -> Iterator[None]:
     """Afterwards, and also if it fails, the run's records are examined, and what is wrong is told."""
-    from whet.doctor.case import FAILURE
-
-    leads = launch.started().leads
-    if leads:
-        (run.folder / FAILURE).unlink(missing_ok=True)
+    leads, before = launch.started().leads, _begun(run)
     try:
         yield
     except (Stopped, RecipeError):
         raise
     except WhetError as error:
-        if leads and (run.folder / STATE).exists():
+        if leads and _begun(run) != before:  # else it was refused, and nothing was done
             _keep_failure(run, error)
             _tell(run)
         raise
     if leads:
         _tell(run)
+
+
+def _begun(run: Run) -> int | None:
+    """When the run was begun last; None if it never was."""
+    state = run.folder / STATE
+    return state.stat().st_mtime_ns if state.exists() else None
 
 
 def _keep_failure(run: Run, error: WhetError) -> None:
@@ -333,38 +310,6 @@ def _tell(run: Run) -> None:
         run.reporter.show_notice("\n".join(["the doctor has found:", *found.told(whole=False)]))
 
 
-def _command(run: Run) -> str:
-    overrides = "".join(f" --set {shlex.quote(item)}" for item in run.overrides)
-    return f"whet run {shlex.quote(run.loaded.origin.removeprefix('recipe '))}{overrides}"
-
-
 def _commands(run: Run) -> list[str]:
     folder = shlex.quote(str(run.folder))
-    return [_command(run), f'whet generate {folder} --prompt "def "']
-
-
-def list_runs(output: Path) -> list[dict[str, Any]]:
-    """Every run below `output`: name, which stages are finished, whether evaluated and reported."""
-    found = []
-    for state in sorted(output.glob(f"*/{STATE}")):
-        folder = state.parent
-        stages = [
-            folder / "stages" / name for name in stage_names(folder) if (folder / "stages" / name).exists()
-        ]
-        found.append(
-            {
-                "run": str(folder),
-                "stages": {
-                    stage.name: "finished" if (stage / "model").exists() else _unfinished(stage)
-                    for stage in stages
-                },
-                "evaluated": (folder / "evaluation").exists(),
-                "report": str(folder / "report.html") if (folder / "report.html").exists() else None,
-            }
-        )
-    return found
-
-
-def _unfinished(stage: Path) -> str:
-    checkpoints = sorted((stage / "checkpoints").glob("step-*"))
-    return f"stopped at step {int(checkpoints[-1].name[5:])}" if checkpoints else "begun"
+    return [command(run), f'whet generate {folder} --prompt "def "']

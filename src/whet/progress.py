@@ -178,6 +178,11 @@ def reporter_for(mode: Mode) -> Reporter:
     return kinds[mode]()
 
 
+def aside(text: str) -> None:
+    """A line beside the result, on standard error: what whoever uses a model should know."""
+    print(text, file=sys.stderr)
+
+
 def duration(seconds: float) -> str:
     """1 h 02 min, 3 min 05 s, 4.2 s."""
     if seconds < 59.95:

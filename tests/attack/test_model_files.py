@@ -19,8 +19,7 @@ from whet.models.decoder import Decoder
 from whet.models.families.base import from_nothing
 from whet.models.shape import Shape
 from whet.recipe.schema import Greedy
-from whet.use.choose import choose_model
-from whet.use.run import run
+from whet.use import run as use
 
 CPU = torch.device("cpu")
 
@@ -30,8 +29,7 @@ def load(folder: Path) -> Decoder:
 
 
 def generate(folder: Path) -> str:
-    decoding = Greedy(kind="greedy")
-    return str(run(choose_model(folder, None), "def ", decoding, new_tokens=4, device="cpu")["text"])
+    return use.generate(folder, "def ", Greedy(), new_tokens=4, device="cpu").text
 
 
 def weights(decoder: Decoder) -> dict[str, torch.Tensor]:

@@ -151,7 +151,7 @@ def test_selfcheck_checkpointing_and_generation_work_with_an_adapter(kind: type[
     expected, found = (gradients(one, packed([17, 20])) for one in (decoder, saving))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-    assert generate(decoder, [2, 5, 7], Greedy(kind="greedy"), new_tokens=4, seed=0) is not None
+    assert generate(decoder, [2, 5, 7], Greedy(), new_tokens=4, seed=0) is not None
 
 
 @pytest.mark.parametrize("tied", TIED)

@@ -121,7 +121,7 @@ def test_texts_are_continued_through_the_window(name: str, more: dict[str, Any],
     """Generation is transformers' own, masks included: a window that training refuses is kept there."""
     folder = saved(tmp_path, name, {**TINY[name], **more})
     prompt = np.random.default_rng(2).integers(4, 101, 30).tolist()
-    ours = generate(load(folder), prompt, Greedy(kind="greedy"), new_tokens=30, seed=1)
+    ours = generate(load(folder), prompt, Greedy(), new_tokens=30, seed=1)
     plain = AutoModelForCausalLM.from_pretrained(folder).eval()
     theirs = plain.generate(torch.tensor([prompt]), max_new_tokens=30, do_sample=False)[0, 30:].tolist()
     assert ours == [index for index in theirs if index != 3]

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import RECIPE, write_material
 from whet import pipeline, store
+from whet.begin import require_same_training
 from whet.errors import ArtefactError, Stopped
 from whet.evaluate.report.wording import share
 from whet.pipeline import Run
@@ -148,7 +149,7 @@ def test_another_mix_or_order_is_another_training_but_the_same_tokens(
     other = open_mixed(folder, change)
     assert prepared_key(other.recipe) == prepared_key(run.recipe)
     with pytest.raises(ArtefactError, match="had other settings"):
-        pipeline.require_same_training(other)
+        require_same_training(other)
     from whet.train.machine import Machine
     from whet.train.run import StageTraining
 

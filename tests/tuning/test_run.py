@@ -20,9 +20,8 @@ from whet.text.chat import Chat
 from whet.text.conversation import Message
 from whet.tokenstore import TokenStore
 from whet.use.chat import Talk, converse
-from whet.use.merge import run as merge
-from whet.use.run import open_model
-from whet.use.run import run as use
+from whet.use.merge import merge
+from whet.use.run import generate, open_model
 
 
 @pytest.fixture(scope="module")
@@ -114,14 +113,14 @@ def test_prompts_in_use_are_the_prompts_of_training(tuned: pipeline.Run) -> None
 
 
 def test_it_answers_and_converses(tuned: pipeline.Run) -> None:
-    result = use(model_of(tuned), "How do I read a row?", Greedy(kind="greedy"), new_tokens=6, device="cpu")
-    assert result["chat"]
-    assert result["new_tokens"] <= 6
-    plain = use(model_of(tuned), "def ", Greedy(kind="greedy"), new_tokens=4, device="cpu", as_chat=False)
-    assert not plain["chat"]
+    result = generate(model_of(tuned), "How do I read a row?", Greedy(), new_tokens=6, device="cpu")
+    assert result.chat
+    assert result.new_tokens <= 6
+    plain = generate(model_of(tuned), "def ", Greedy(), new_tokens=4, device="cpu", as_chat=False)
+    assert not plain.chat
     shown: list[str] = []
     with open_model(model_of(tuned), device="cpu", chat=True) as model:
-        talk = Talk(model, Greedy(kind="greedy"), 4)
+        talk = Talk(model, Greedy(), 4)
         converse(
             talk,
             iter(["How?\n", "\n", "And then?\n", "/new\n", "Why?\n", "/bye\n", "Never asked\n"]),
@@ -206,8 +205,8 @@ def test_the_merged_model_is_the_adapted_one(tuned: pipeline.Run, tmp_path: Path
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "merged")
     assert tokenizer.chat_template == (model_of(tuned) / "chat_template.jinja").read_text()
     assert tokenizer.convert_tokens_to_ids("<|im_end|>") in model.generation_config.eos_token_id
-    answer = use(tmp_path / "merged", "How?", Greedy(kind="greedy"), new_tokens=4, device="cpu")
-    assert answer["chat"], "it still knows how it was asked"
+    answer = generate(tmp_path / "merged", "How?", Greedy(), new_tokens=4, device="cpu")
+    assert answer.chat, "it still knows how it was asked"
     with pytest.raises(WhetError, match="is there already"):
         merge(model_of(tuned), tmp_path / "merged", device="cpu")
 
@@ -262,7 +261,7 @@ def test_an_adapter_is_not_used_on_another_base(tmp_path: Path) -> None:
     pipeline.train(run)
     make_base(tmp_path / "base", seed=9)
     with pytest.raises(WhetError, match="not the one that this adapter was made for"):
-        use(model_of(run), "How?", Greedy(kind="greedy"), new_tokens=2, device="cpu")
+        generate(model_of(run), "How?", Greedy(), new_tokens=2, device="cpu")
     with pytest.raises(WhetError, match="not the one that this adapter was made for"):
         merge(model_of(run), tmp_path / "merged", device="cpu")
     assert not (tmp_path / "merged").exists()

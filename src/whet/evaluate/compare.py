@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from whet.errors import DataError
-from whet.metrics.base import DocumentScores, FloatArray, Metric
+from whet.metrics.base import METRICS, DocumentScores, FloatArray, Metric
 
 BLOCK_CELLS = 4_000_000
 """Draws held at once: resamples x documents of one block (64 MB)."""
@@ -38,6 +38,10 @@ class Estimate:
     high: float | None
     note: str = ""
 
+    def __str__(self) -> str:
+        between = f"{self.low:.4g} to {self.high:.4g}" if self.low is not None else self.note
+        return f"{self.value:.4g} ({between})"
+
     def as_dict(self) -> dict[str, Any]:
         """For a record: plain types; `note` only where there is one."""
         fields = {"value": self.value, "low": self.low, "high": self.high}
@@ -45,12 +49,18 @@ class Estimate:
 
 
 def estimate(
-    metric: type[Metric], scores: DocumentScores, *, seed: int, resamples: int = 1000, level: float = 0.95
+    metric: str | type[Metric],
+    scores: DocumentScores,
+    *,
+    seed: int = 42,
+    resamples: int = 1000,
+    level: float = 0.95,
 ) -> Estimate:
-    """The metric over all documents, with its bootstrap interval.
+    """The metric, by its name or itself, over all documents, with its bootstrap interval.
 
-    Raises DataError where the metric has no finite value: no documents, or nothing scored.
+    Raises DataError where the metric has no finite value: no documents, or nothing scored; WhetError for an unknown name.
     """
+    metric = METRICS.get(metric) if isinstance(metric, str) else metric
     value = _value(metric, scores.columns().sum(axis=0))
     if len(scores) < 2:
         return _without_interval(value, len(scores))
@@ -59,11 +69,11 @@ def estimate(
 
 
 def difference(
-    metric: type[Metric],
+    metric: str | type[Metric],
     a: DocumentScores,
     b: DocumentScores,
     *,
-    seed: int,
+    seed: int = 42,
     resamples: int = 1000,
     level: float = 0.95,
 ) -> Estimate:
@@ -72,6 +82,7 @@ def difference(
     An interval that leaves out zero is a difference at this level. The same documents in the same order
     are required; DataError if their sizes in bytes differ, or if a metric has no finite value.
     """
+    metric = METRICS.get(metric) if isinstance(metric, str) else metric
     if not np.array_equal(a.text_bytes, b.text_bytes):
         raise DataError(
             "the two models were not scored on the same documents (their sizes in bytes differ)",

@@ -74,7 +74,7 @@ def filled(
         cut["prefixes_cut"] += not kept[0]
         cut["suffixes_cut"] += not kept[1]
         # one more than a middle may have, for <eos>
-        new = generate(decoder, prompt, Greedy(kind="greedy"), new_tokens=new_tokens + 1, seed=seed)
+        new = generate(decoder, prompt, Greedy(), new_tokens=new_tokens + 1, seed=seed)
         answer = judged(middle, new, tokenizer, ended=len(new) <= new_tokens)
         examples.append({"origin": origins[middle.document], **answer})
     matches = sum(example["exact"] for example in examples)

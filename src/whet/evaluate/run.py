@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from whet import hardware, limits, store
+from whet import hardware, store
 from whet.cards.gather import without_card
 from whet.evaluate.compare import difference, estimate
+from whet.evaluate.floors import counted_on, floor_scores
 from whet.evaluate.middles import filled
 from whet.evaluate.samples import continuations
 from whet.evaluate.score import score
-from whet.metrics.base import METRICS, DocumentScores
-from whet.metrics.kneser_ney import KneserNey
+from whet.metrics.base import DocumentScores
 from whet.models import hub, tuned
 from whet.models.build import new_model
 from whet.models.decoder import Decoder
@@ -187,9 +187,7 @@ class _Room:
         }
 
     def _estimate(self, metric: str, scores: DocumentScores) -> dict[str, Any]:
-        return estimate(
-            METRICS.get(metric), scores, seed=self.recipe.seed, resamples=self.settings.resamples
-        ).as_dict()
+        return estimate(metric, scores, seed=self.recipe.seed, resamples=self.settings.resamples).as_dict()
 
     def floors(self, final: dict[str, DocumentScores]) -> tuple[dict[str, Any], dict[str, int]]:
         """Kneser-Ney models of the domain's own training tokens, scored on the same held-out tokens."""
@@ -197,22 +195,22 @@ class _Room:
         counted: dict[str, int] = {}
         for domain, held_out in self._with_floors():
             self.reporter.say(f"evaluate: Kneser-Ney floors of {domain}")
-            training = self._floor_tokens(domain)
-            counted[domain] = int(training.offsets[-1])
-            model = KneserNey.fit(
-                training.tokens,
-                training.offsets,
-                vocab_size=self.tokenizer.vocab_size,
-                order=self.settings.floors,
-            )
-            for note in model.notes():
-                self.reporter.notice(f"floors of {domain}: {note}")
-            nll, tokens = model.score(held_out.tokens, held_out.offsets)
-            by_order = [DocumentScores(row, tokens, held_out.text_bytes) for row in nll]
+            by_order, counted[domain] = self._floor_scores(domain, held_out)
             floors[domain] = [
                 self._floor(order, scores, final[domain]) for order, scores in enumerate(by_order)
             ]
         return floors, counted
+
+    def _floor_scores(self, domain: str, held_out: TokenStore) -> tuple[list[DocumentScores], int]:
+        """By order, and how many training tokens were counted."""
+
+        def notice(text: str) -> None:
+            self.reporter.notice(f"floors of {domain}: {text}")
+
+        vocab_size, order = self.tokenizer.vocab_size, self.settings.floors
+        training = counted_on(TokenStore.open(self.prepared.folder / domain / "train", vocab_size), notice)
+        scores = floor_scores(training, held_out, vocab_size=vocab_size, order=order, notice=notice)
+        return scores, int(training.offsets[-1])
 
     def _with_floors(self) -> Iterator[tuple[str, TokenStore]]:
         """The domains that are beside n-gram models: texts, not the answers of conversations."""
@@ -224,19 +222,9 @@ class _Room:
                     f"evaluate: no n-gram floors for {domain}, whose answers follow from their prompts"
                 )
 
-    def _floor_tokens(self, domain: str) -> TokenStore:
-        whole = TokenStore.open(self.prepared.folder / domain / "train", self.tokenizer.vocab_size)
-        training = whole.first(limits.FLOOR_TOKENS)
-        if len(training) < len(whole):
-            self.reporter.notice(
-                f"stage {domain}: the floors were trained on the first {int(training.offsets[-1]):,} "
-                f"of {int(whole.offsets[-1]):,} training tokens"
-            )
-        return training
-
     def _floor(self, order: int, floor: DocumentScores, final: DocumentScores) -> dict[str, Any]:
         against = difference(
-            METRICS.get("bits_per_byte"),
+            "bits_per_byte",
             final,
             floor,
             seed=self.recipe.seed,

@@ -1,6 +1,6 @@
 """The plan before the download: what a training of this model would take on these cards. No torch, no weights, no data.
 
-    look_ahead("recipe.yaml", Asked(cards="4x48GB")) -> Outlook
+    look_ahead("recipe.yaml", Asked(cards="4x48GB")) -> Outlook, which prints as what `whet plan` says
     look_ahead("Qwen/Qwen2.5-Coder-32B", Asked(length=4096, quantization="nf4", cards="48GB"))
 
 What follows from a target (`whet.plan.subject`) is arithmetic. What cannot be known before the data is prepared (steps,
@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from whet import store
 from whet.memory import duration, fit
 from whet.memory.cards import Cards
 from whet.memory.duration import Inference, Speed
@@ -21,7 +23,16 @@ from whet.memory.fit import Change
 from whet.memory.training import Estimate, Training, estimate
 from whet.models.families.base import for_model_type
 from whet.models.outline import Outline
-from whet.plan.subject import Asked, Subject, cards_of, processor, subject_of, this_machine, training_of
+from whet.plan.subject import (
+    Asked,
+    Subject,
+    Target,
+    cards_of,
+    processor,
+    subject_of,
+    this_machine,
+    training_of,
+)
 from whet.recipe.schema import Recipe, Stage
 
 BEST_OF = 3
@@ -127,6 +138,17 @@ class Outlook:
         training = self.prospects[-1].training
         return duration.inference(self.subject.outline, training, tokens=training.length)
 
+    def __str__(self) -> str:
+        from whet.plan.show import told
+
+        return "\n".join(told(self))
+
+    def draw(self, path: str | Path) -> None:
+        """Write the memory as a picture (SVG). Raises CannotWrite."""
+        from whet.plan.picture import svg
+
+        store.write_text(Path(path), svg(self.prospects))
+
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         outline = self.subject.outline
@@ -147,8 +169,12 @@ class Outlook:
         }
 
 
-def look_ahead(target: str, asked: Asked, overrides: Sequence[str] = ()) -> Outlook:
-    """What training `target` takes. Raises RecipeError, ArtefactError or WhetError that say what to do."""
+def look_ahead(target: Target, asked: Asked | None = None, overrides: Sequence[str] = ()) -> Outlook:
+    """What training `target` takes: a recipe or a run, a model's name, or the folder or file of its config.json.
+
+    Raises RecipeError, ArtefactError or WhetError that say what to do.
+    """
+    asked = asked or Asked()
     cards = cards_of(asked)
     subject = subject_of(target, asked, cards, overrides)
     prospects = [_prospect(subject, name, training, asked) for name, training in subject.trainings]

@@ -26,11 +26,12 @@ from whet.recipe.load import builtin_recipes, load_recipe
 from whet.recipe.schema import Model, Recipe, Stage, Tuned
 
 CONFIG = "config.json"
+Target = str | Path | Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the command line adds to the target. None: as the recipe says, or the default for a model by itself."""
+    """What is asked beside the target. None: as the recipe says, or the default for a model by itself."""
 
     length: int | None = None
     batch: int | None = None
@@ -96,8 +97,11 @@ def processor() -> Cards:
     return card_table.cpu(memory, bf16=bf16)
 
 
-def subject_of(target: str, asked: Asked, cards: Cards, overrides: Sequence[str] = ()) -> Subject:
+def subject_of(target: Target, asked: Asked, cards: Cards, overrides: Sequence[str] = ()) -> Subject:
     """What `target` means. Raises RecipeError, ArtefactError or WhetError if it means nothing."""
+    if isinstance(target, Recipe):
+        return _from_recipe(target, asked, cards, overrides)
+    target = str(target)
     path = Path(target).expanduser()
     run = path / "recipe.yaml"
     if path.suffix in (".yaml", ".yml") or target in builtin_recipes() or run.is_file():
@@ -180,12 +184,12 @@ def _placed(training: Training, cards: Cards, asked: Asked) -> Training:
     return replace(with_cards(training, cards), sharding=sharding if cards.count > 1 else None)
 
 
-def _from_recipe(target: str, asked: Asked, cards: Cards, overrides: Sequence[str]) -> Subject:
+def _from_recipe(target: str | Recipe, asked: Asked, cards: Cards, overrides: Sequence[str]) -> Subject:
     if asked.about_the_model:
         names = ", ".join(f"--{name}" for name in asked.about_the_model)
         raise WhetError(
             f"{names}: a recipe says that itself",
-            where=target,
+            where=target if isinstance(target, str) else target.name,
             fix="change it with --set, e.g. --set stages.0.batch_size=1",
         )
     recipe = load_recipe(target, overrides).recipe

@@ -12,7 +12,7 @@ from whet.memory.training import Estimate, Quantization, Training, estimate
 from whet.models import known
 from whet.models.families.base import for_model_type
 from whet.models.outline import Outline
-from whet.plan.subject import Asked, by_options, read_config
+from whet.plan.subject import Asked, by_options, cards_of, read_config
 
 QUANTIZATIONS: tuple[Quantization, ...] = ("none", "int8", "nf4")
 
@@ -44,6 +44,30 @@ class Line:
             "verdict": found.verdict,
             "largest_length": self.largest_length,
         }
+
+
+@dataclass(frozen=True)
+class PlanTable:
+    """A line for each model and quantization; prints as `whet plan --models` does."""
+
+    lines: list[Line]
+    cards: Cards
+
+    def __str__(self) -> str:
+        from whet.plan.show import told_table
+
+        return "\n".join(told_table(self.lines, self.cards))
+
+    def as_dict(self) -> list[dict[str, Any]]:
+        """For `--json`."""
+        return [line.as_dict() for line in self.lines]
+
+
+def plan_table(models: Sequence[str], asked: Asked | None = None) -> PlanTable:
+    """What fits on the cards that are asked for; `["all"]` means the models whose sizes come with whet."""
+    asked = asked or Asked()
+    cards = cards_of(asked)
+    return PlanTable(table(models, asked, cards), cards)
 
 
 def table(models: Sequence[str], asked: Asked, cards: Cards) -> list[Line]:

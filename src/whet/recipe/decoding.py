@@ -15,15 +15,17 @@ from whet.recipe.section import Section
 class AnyDecoding(Section):
     """What all kinds have."""
 
+    TAG = "kind"
+
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] = Field(
-        1.0,
+        default=1.0,
         description="Above 1, tokens that occurred already become less likely (Keskar et al. 2019); 1 is off.",
     )
     no_repeat_ngram: Annotated[int, Field(ge=1, le=100)] | None = Field(
-        None, description="No run of this many tokens is written twice; `null` allows it."
+        default=None, description="No run of this many tokens is written twice; `null` allows it."
     )
     min_new_tokens: Annotated[int, Field(ge=0)] = Field(
-        0, description="The text cannot end before this many tokens."
+        default=0, description="The text cannot end before this many tokens."
     )
     stop: list[Annotated[str, Field(min_length=1)]] = Field(
         default_factory=list, description="Texts that end it where they first appear; they are left out."
@@ -33,36 +35,38 @@ class AnyDecoding(Section):
 class Greedy(AnyDecoding):
     """The likeliest token each time."""
 
-    kind: Literal["greedy"] = Field(description="greedy")
+    kind: Literal["greedy"] = Field(default="greedy", description="greedy")
 
 
 class Sample(AnyDecoding):
     """Drawn from the distribution, seeded."""
 
-    kind: Literal["sample"] = Field(description="sample")
+    kind: Literal["sample"] = Field(default="sample", description="sample")
     temperature: Annotated[float, Field(gt=0, le=10)] = Field(
-        0.8, description="Divides the logits: below 1 sharper, above 1 flatter."
+        default=0.8, description="Divides the logits: below 1 sharper, above 1 flatter."
     )
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.95, description="Only the likeliest tokens that together reach this probability; 1 keeps all."
+        default=0.95,
+        description="Only the likeliest tokens that together reach this probability; 1 keeps all.",
     )
     top_k: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Only this many of the likeliest tokens; `null` keeps all."
+        default=None, description="Only this many of the likeliest tokens; `null` keeps all."
     )
 
 
 class Beam(AnyDecoding):
     """The best of several hypotheses kept side by side."""
 
-    kind: Literal["beam"] = Field(description="beam")
+    kind: Literal["beam"] = Field(default="beam", description="beam")
     beams: Annotated[int, Field(ge=2, le=64)] = Field(
-        5, description="Hypotheses kept; memory grows with them."
+        default=5, description="Hypotheses kept; memory grows with them."
     )
     length_penalty: float = Field(
-        1.0, description="Scores are divided by length to this power: above 0 favours longer, below shorter."
+        default=1.0,
+        description="Scores are divided by length to this power: above 0 favours longer, below shorter.",
     )
     early_stopping: bool = Field(
-        True,
+        default=True,
         description="Stop once as many hypotheses have ended as are kept, instead of looking for better.",
     )
 
@@ -71,7 +75,6 @@ Decoding = Annotated[Greedy | Sample | Beam, Field(discriminator="kind")]
 
 PRESETS: dict[str, Greedy | Sample | Beam] = {
     "production": Sample(
-        kind="sample",
         temperature=0.3,
         top_p=0.9,
         top_k=50,
@@ -79,12 +82,12 @@ PRESETS: dict[str, Greedy | Sample | Beam] = {
         no_repeat_ngram=3,
         min_new_tokens=10,
     ),
-    "balanced": Sample(kind="sample", temperature=0.5, top_p=0.9, top_k=50),
-    "exploratory": Sample(kind="sample", temperature=0.8, top_p=0.95),
-    "greedy": Greedy(kind="greedy"),
-    "nucleus": Sample(kind="sample", top_p=0.9),
-    "top-k": Sample(kind="sample", top_k=50, top_p=1.0),
-    "beam": Beam(kind="beam"),
+    "balanced": Sample(temperature=0.5, top_p=0.9, top_k=50),
+    "exploratory": Sample(temperature=0.8, top_p=0.95),
+    "greedy": Greedy(),
+    "nucleus": Sample(top_p=0.9),
+    "top-k": Sample(top_k=50, top_p=1.0),
+    "beam": Beam(),
 }
 """By the names under which they are asked for. Temperatures: 0.1 to 0.3 for production, 0.4 to 0.6 balanced, 0.7 to
 0.9 exploratory."""

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
+from pydantic import BaseModel
+
 from whet.cleaning.base import FILTERS
+from whet.errors import RecipeError
 from whet.recipe import suggest
 from whet.recipe.locate import Spot, bare, locate
 from whet.recipe.registered import AnyFilters, AnySource, no_such
+from whet.recipe.schema import Recipe
 from whet.recipe.yaml12 import OVERRIDES, Path, Place, Tree, scalar
 from whet.sources.base import SOURCES
 
@@ -26,6 +31,14 @@ _SHOWN_CHARACTERS = 60
 _KINDS = ["greedy", "sample", "beam"]
 
 
+class Made(dict[str, Any]):
+    """The plain values of settings that were made in Python, and what they were made as."""
+
+    def __init__(self, values: dict[str, Any], kind: str) -> None:
+        super().__init__(values)
+        self.kind = kind
+
+
 class Problem(NamedTuple):
     """One line of the report; sorts by place."""
 
@@ -33,10 +46,20 @@ class Problem(NamedTuple):
     text: str
 
 
-def problems(tree: Tree, errors: Iterable[Any]) -> list[Problem]:
-    """What is wrong with a recipe, in the order of the file, each thing once; the first MOST_PROBLEMS of it."""
+def refused(tree: Tree, found: Sequence[Problem]) -> RecipeError:
+    """One error that lists them all."""
+    most = "at least " if len(found) == MOST_PROBLEMS else ""
+    count = f"{most}{len(found)} problem{'s' if len(found) > 1 else ''} in {tree.name}"
+    return RecipeError("\n".join([count, *(problem.text for problem in found)]))
+
+
+def problems(tree: Tree, errors: Iterable[Any], root: type[BaseModel] = Recipe) -> list[Problem]:
+    """What is wrong with a recipe, in the order of the file, each thing once; the first MOST_PROBLEMS of it.
+
+    `root`: the section that the tree holds, if it is not a whole recipe.
+    """
     located = sorted(
-        ((locate(error["loc"]), error) for error in errors), key=lambda item: tree.place(item[0].path)
+        ((locate(error["loc"], root), error) for error in errors), key=lambda item: tree.place(item[0].path)
     )
     explained = _explained(tree, located[:MOST_PROBLEMS])
     everything = {(tree.place(path), path, text) for path, text in explained} | set(tree.problems)
@@ -71,7 +94,13 @@ def shown(value: Any) -> str:
         return f"the text {_cut(value)!r}"
     if isinstance(value, list):
         return "a list"
-    return "keys and values" if isinstance(value, dict) else _cut(number(value))
+    if isinstance(value, PurePath):
+        return f"a Path; write str({_cut(str(value))!r})"
+    if isinstance(value, dict):
+        return f"whet.{value.kind}(...)" if isinstance(value, Made) else "keys and values"
+    if not isinstance(value, int | float):
+        return f"{_cut(str(value))} (a {type(value).__name__})"
+    return _cut(number(value))
 
 
 def number(value: Any) -> str:
@@ -155,7 +184,7 @@ def _no_arm_fits(tree: Tree, spot: Spot, tried: list[dict[Path, str]]) -> tuple[
             value = value_at(tree.values, path)
             listed = isinstance(value, str) and any(arm.startswith("list") for arm in arms)
             hint = f"; write [{_cut(value)}]" if listed else ""
-            return path, f"must be {' or '.join(map(_noun, arms))}, not {shown(value)}{hint}"
+            return path, f"must be {' or '.join(dict.fromkeys(map(_noun, arms)))}, not {shown(value)}{hint}"
     return None
 
 
@@ -197,6 +226,8 @@ def _unknown_tag(spot: Spot, value: Any) -> tuple[Path, str]:
     if spot.inside is AnyFilters:
         return spot.path, f"must be the filter's settings, or false to switch it off, not {shown(value)}"
     key, names = ("source", SOURCES.names()) if expected is AnySource else ("kind", _KINDS)
+    if isinstance(value, Made) or not isinstance(value, dict):
+        return spot.path, f"must be a section with {key} one of {', '.join(names)}, not {shown(value)}"
     if key in value and isinstance(value[key], str):
         return (*spot.path, key), no_such(key, _cut(value[key]), names)
     if key in value:
@@ -235,7 +266,10 @@ def _hint(kind: str, spot: Spot, value: Any) -> str:
     if kind == "string_type" and isinstance(value, bool | int | float):
         return "; put it in quotes"
     if kind == "list_type":
-        return "; put `- ` before each item" if isinstance(value, dict) else f"; write [{value}]"
+        if isinstance(value, dict) and not isinstance(value, Made):
+            return "; put `- ` before each item"
+        items = ", ".join(map(str, value)) if isinstance(value, tuple) else shown(value)
+        return f"; write [{items}]"
     return ""
 
 

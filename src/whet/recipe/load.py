@@ -25,6 +25,9 @@ from whet.recipe.yaml12_writer import dump
 from whet.sources.base import SOURCES, Source
 from whet.store import write_text
 
+IN_PYTHON = "whet.Recipe(...)"
+"""The origin of a recipe that was made in Python."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -46,14 +49,24 @@ def builtin_recipes() -> dict[str, str]:
     return {item.name.removesuffix(".yaml"): item.read_text("utf-8") for item in files}
 
 
-def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Loaded:
+def builtin_descriptions() -> dict[str, str]:
+    """Name -> one line on each recipe that comes with whet."""
+    return {
+        name: str(yaml12.parse(text, name).values["description"]) for name, text in builtin_recipes().items()
+    }
+
+
+def load_recipe(target: str | Path | Recipe, overrides: Sequence[str] = ()) -> Loaded:
     """Read, override, validate. Raises RecipeError whose text has one line per problem, `file:line: key: ...`.
 
-    Relative paths inside a recipe file start at its folder; in a built-in recipe and in overrides at
-    the current one.
+    `target`: a recipe's file, a built-in one's name, or one made in Python, of which only what was given counts (so an
+    override acts as in a file). Relative paths inside a recipe file start at its folder; elsewhere at the current one.
     """
-    text, origin, folder = _find(name_or_path)
-    tree = yaml12.parse(text, origin)
+    if isinstance(target, Recipe):
+        tree, origin, folder = yaml12.tree_of(target.given(), IN_PYTHON), IN_PYTHON, Path.cwd()
+    else:
+        text, origin, folder = _find(str(target))
+        tree = yaml12.parse(text, origin)
     for item in overrides:
         override(tree, item)
     return Loaded(validate(tree, folder), origin)
@@ -61,7 +74,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Loaded:
 
 def validate(tree: yaml12.Tree, folder: Path) -> Recipe:
     """A recipe from parsed values; paths relative to `folder`. Raises RecipeError."""
-    _refresh_schema()
+    refresh_schema()
     recipe, errors = None, []
     try:
         recipe = Recipe.model_validate(tree.values, context={"folder": str(folder)})
@@ -69,9 +82,7 @@ def validate(tree: yaml12.Tree, folder: Path) -> Recipe:
         errors = error.errors(include_url=False)
     problems = explain.problems(tree, errors)
     if recipe is None or problems:
-        most = "at least " if len(problems) == explain.MOST_PROBLEMS else ""
-        count = f"{most}{len(problems)} problem{'s' if len(problems) > 1 else ''} in {tree.name}"
-        raise RecipeError("\n".join([count, *(problem.text for problem in problems)]))
+        raise explain.refused(tree, problems)
     return recipe
 
 
@@ -117,7 +128,7 @@ def _read(path: Path, name: str) -> str:
 _schema_revision = (-1, -1)
 
 
-def _refresh_schema() -> None:
+def refresh_schema() -> None:
     """Sources and filters registered since the schema was built become part of it."""
     global _schema_revision
     SOURCES.names()
@@ -131,7 +142,7 @@ def _refresh_schema() -> None:
 
 def json_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of a recipe, for editors."""
-    _refresh_schema()
+    refresh_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
 
 

@@ -33,9 +33,9 @@ class Spot:
     arms: dict[Path, str] = field(default_factory=dict)
 
 
-def locate(location: tuple[int | str, ...]) -> Spot:
-    """Follow a location through the annotations of the recipe."""
-    spot = Spot()
+def locate(location: tuple[int | str, ...], root: type[BaseModel] = Recipe) -> Spot:
+    """Follow a location through the annotations of the recipe, or of one of its sections."""
+    spot = Spot(inside=root, expected=root)
     for part in location:
         expected = bare(spot.expected)
         if expected is AnySource:

@@ -72,6 +72,18 @@ class Tree:
         return self.places.get(path, Place(1, f"{self.name}:1"))
 
 
+def tree_of(values: dict[str, Any], name: str) -> Tree:
+    """Plain values that were written in Python: `name` is the place of them all."""
+    return Tree(values, dict.fromkeys(_paths(values, ()), Place(1, name)), name=name)
+
+
+def _paths(value: Any, at: Path) -> Iterator[Path]:
+    yield at
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _paths(item, (*at, key))
+
+
 def scalar(text: str) -> Any:
     """A plain scalar by the YAML 1.2 core schema (section 10.3.2 of the specification).
 

@@ -13,21 +13,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import ConfigDict, Field, ValidationInfo
 
 from whet.records import Document, Dropped
 from whet.registry import Registry
+from whet.settings import Settings
 
 
-class Source(BaseModel):
+class Source(Settings):
     """One kind of raw material. Subclasses set the class attributes and a `source: Literal[NAME]` field.
 
     NAME is what recipes write, SUMMARY one line for lists, UNITS what one record is ("files"),
     EXAMPLE a recipe entry that validates on every machine (shown in the docs, tried by a test).
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(frozen=True)
 
+    TAG = "source"
     NAME: ClassVar[str] = ""
     SUMMARY: ClassVar[str] = ""
     UNITS: ClassVar[str] = ""

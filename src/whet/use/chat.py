@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from whet.errors import WhetError
 from whet.models.generation import DecodingSettings
 from whet.text.conversation import Message
-from whet.use.run import OpenModel
+from whet.use.model import OpenModel
 
 FORGET, LEAVE = "/new", "/bye"
 

@@ -107,10 +107,10 @@ def choose_decoding(
     try:
         if beams is not None:
             return Beam.model_validate(
-                {**(chosen or Beam(kind="beam")).model_dump(), "beams": beams, "stop": list(stop)}
+                {**(chosen or Beam()).model_dump(), "beams": beams, "stop": list(stop)}
             )
         if chosen is None:
-            chosen = Sample(kind="sample") if given else Greedy(kind="greedy")
+            chosen = Sample() if given else Greedy()
         return type(chosen).model_validate({**chosen.model_dump(), **given, "stop": list(stop)})
     except ValueError as error:
         detail = error.errors()[0] if hasattr(error, "errors") else {"loc": ("",), "msg": str(error)}

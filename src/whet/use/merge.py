@@ -5,7 +5,6 @@ What it is checked on: beginnings of the run's held-out documents; for a folder 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -14,29 +13,36 @@ import numpy as np
 from whet import hardware, store
 from whet.errors import ArtefactError
 from whet.models import hub, tuned
-from whet.models.merge import Comparison, SaveAs, merge
+from whet.models import merge as merging
+from whet.models.hub import Say
+from whet.models.merge import Comparison
 from whet.models.tuned import how_held
+from whet.progress import aside
 from whet.text import tokenizer as tokenizers
 from whet.tokenstore import TokenStore
+from whet.use.choose import choose_model, choose_type
 
 ROWS, ROW_TOKENS = 16, 256
 """How much held-out text the two are compared on: documents, and tokens of each."""
 
 
-def run(
-    model_folder: Path,
-    to: Path,
+def merge(
+    target: str | Path,
+    to: str | Path,
     *,
-    save_as: SaveAs = "bf16",
+    stage: str | None = None,
+    save_as: str = "bf16",
     device: str = "auto",
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = aside,
 ) -> Comparison:
-    """Merge the adapter in `model_folder` and write the whole model to `to`; how close the two are.
+    """Merge the adapter of a run (of its last finished stage, or of `stage`), or the one in a folder, into its base.
 
-    Raises ArtefactError if the folder holds no adapter, if its base is not the one it was made for, or if the result
+    Writes the whole model to `to`, with weights in bf16, fp16 or fp32; returns how close the two are.
+    Raises ArtefactError if there is no adapter, if its base is not the one it was made for, or if the result
     computes something else; then nothing is written.
     """
-    model_folder = model_folder.resolve()
+    to, kind = Path(to), choose_type(save_as)
+    model_folder = choose_model(Path(target), stage).resolve()
     if not tuned.is_adapter(model_folder):
         raise ArtefactError(
             "holds no adapter; a model of which every weight was tuned is whole as it is",
@@ -49,13 +55,13 @@ def run(
     tuned.require_same_base(about, base, model_folder)
     chosen = hardware.choose_device(device)
     precision = about.precision or hardware.choose_precision("auto", chosen)[0]
-    return merge(
+    return merging.merge(
         base,
         model_folder,
         to,
         weights=how_held(about),
         precision=precision,
-        save_as=save_as,
+        save_as=kind,
         held_out=held_out(model_folder, tuned.tokenizer_folder(model_folder, base)),
         device=chosen,
         base_name=about.base,

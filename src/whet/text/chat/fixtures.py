@@ -7,6 +7,7 @@ of the fixtures too.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ def save(chat: Chat, folder: Path) -> None:
     write_json(folder / FILE, fixtures(chat))
 
 
-def verify(folder: Path) -> None:
-    """Compare a folder's tokenizer and template with its fixtures.
+def verify(folder: Path, opened: Chat | None = None) -> None:
+    """Compare a folder's tokenizer and template (`opened`, if they are) with its fixtures.
 
     Raises DataError that names the first difference, or the file that is missing or no such thing.
     """
@@ -67,7 +68,7 @@ def verify(folder: Path) -> None:
         kept = untrusted.settings_inside(folder, FILE)
     if kept.get("schema") != SCHEMA:
         raise DataError(f"has schema {kept.get('schema')!r}, not {SCHEMA}", where=str(folder / FILE))
-    with Chat.of(folder) as chat:
+    with nullcontext(opened) if opened else Chat.of(folder) as chat:
         difference = _difference(kept, fixtures(chat), chat)
     if difference:
         raise DataError(

@@ -1,0 +1,216 @@
+"""A model in use: what it can be asked, and what it wrote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from whet.errors import WhetError
+from whet.fill_in_the_middle import prompt_ids
+from whet.models.decoder import Decoder
+from whet.models.generation import DecodingSettings, Written, before_stop, generate_all
+from whet.recipe.decoding import PRESETS
+from whet.text.chat import Chat
+from whet.text.conversation import Message
+from whet.text.tokenizer import Tokenizer
+from whet.use.stream import OnText, Stream
+
+GREEDY: DecodingSettings = PRESETS["greedy"]
+NEW_TOKENS = 128
+"""At most so many are written where nobody says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What a model wrote after a prompt, or between it and a suffix.
+
+    `ended`: at an end token, at a stop text (left out), or at the length asked for. `chat`: asked as a user's message.
+    `seconds` are those of the whole call, of all prompts that were continued together.
+    """
+
+    prompt: str
+    text: str
+    ended: Literal["end", "stop", "length"]
+    prompt_tokens: int
+    new_tokens: int
+    seconds: float
+    decoding: DecodingSettings
+    seed: int
+    suffix: str | None = None
+    chat: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "prompt": self.prompt,
+            "suffix": self.suffix,
+            "chat": self.chat,
+            "text": self.text,
+            "ended": self.ended,
+            "prompt_tokens": self.prompt_tokens,
+            "new_tokens": self.new_tokens,
+            "seconds": round(self.seconds, 3),
+            "tokens_per_s": round(self.new_tokens / max(self.seconds, 1e-9), 1),
+            "decoding": self.decoding.model_dump(),
+            "seed": self.seed,
+        }
+
+
+@dataclass(slots=True)
+class OpenModel:
+    """A model in use; a context manager, since a chat template runs in a process of its own.
+
+    Every way to ask takes a decoding (default: greedy), how many tokens are written at most, a seed, and raises
+    WhetError if prompt and new tokens exceed the context.
+    """
+
+    decoder: Decoder
+    tokenizer: Tokenizer
+    chat: Chat | None
+    folder: Path
+    _contents: list[bytes] = field(default_factory=list)
+
+    def __enter__(self) -> OpenModel:
+        return self
+
+    def __exit__(self, *about: object) -> None:
+        if self.chat:
+            self.chat.close()
+
+    def generate(
+        self,
+        prompt: str,
+        decoding: DecodingSettings = GREEDY,
+        *,
+        suffix: str | None = None,
+        new_tokens: int = NEW_TOKENS,
+        seed: int = 42,
+        on_text: OnText | None = None,
+        echo: bool = False,
+    ) -> Generated:
+        """Continue a text; with a `suffix`, write what stands between both.
+
+        `on_text` receives what is written piece by piece; with `echo` also the prompt before it and the suffix after.
+        Raises DataError if the tokenizer cannot mark a middle.
+        """
+        if suffix is None:
+            ids = self.tokenizer.encode_prompt(prompt)
+        else:
+            ids = prompt_ids(self.tokenizer, prompt, suffix, str(self.folder))
+        began = time.perf_counter()
+        around = (prompt, suffix or "") if echo else ("", "")
+        written, text = self.write(
+            ids, decoding, new_tokens=new_tokens, seed=seed, on_text=on_text, around=around
+        )
+        return _generated(prompt, ids, written, text, decoding, seed, began, suffix=suffix)
+
+    def generate_all(
+        self,
+        prompts: Sequence[str],
+        decoding: DecodingSettings = GREEDY,
+        *,
+        new_tokens: int = NEW_TOKENS,
+        seed: int = 42,
+        batch_size: int = 8,
+    ) -> list[Generated]:
+        """Continue several texts, `batch_size` of them together. What is sampled for one depends on the others."""
+        began = time.perf_counter()
+        found: list[tuple[tuple[str, list[int]], Written]] = []
+        waiting = iter([(prompt, self.tokenizer.encode_prompt(prompt)) for prompt in prompts])
+        while batch := list(islice(waiting, batch_size)):
+            settings: Any = {"new_tokens": new_tokens, "seed": seed, "contents": self._bytes(decoding)}
+            written = generate_all(self.decoder, [ids for _, ids in batch], decoding, **settings)
+            found += zip(batch, written, strict=True)
+        return [
+            _generated(prompt, ids, one, self._text(one, decoding), decoding, seed, began)
+            for (prompt, ids), one in found
+        ]
+
+    def answer(
+        self,
+        messages: str | Sequence[Message],
+        decoding: DecodingSettings = GREEDY,
+        *,
+        system: str = "",
+        tools: Sequence[dict[str, Any]] = (),
+        new_tokens: int = NEW_TOKENS,
+        seed: int = 42,
+        on_text: OnText | None = None,
+    ) -> Generated:
+        """Answer a user's message, or the last of several, after `system` if there is one.
+
+        `on_text` receives the answer piece by piece. Raises WhetError if the model was not opened as a chat, DataError
+        if its template refuses the messages.
+        """
+        given = [Message("user", messages)] if isinstance(messages, str) else list(messages)
+        ids = self.asked([*([Message("system", system)] if system else []), *given], tools)
+        began = time.perf_counter()
+        written, text = self.write(ids, decoding, new_tokens=new_tokens, seed=seed, on_text=on_text)
+        said = given[-1].content if given else ""
+        return _generated(said, ids, written, text, decoding, seed, began, chat=True)
+
+    def asked(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> list[int]:
+        """The ids before the answer to these messages, as they stood before such an answer in training."""
+        if self.chat is None:
+            raise WhetError(
+                "was not tuned on conversations by whet, and not opened as a chat",
+                where=str(self.folder),
+                fix="open it with chat=True if its tokenizer has a chat template",
+            )
+        return self.chat.prompt_ids(messages, tools)
+
+    def write(
+        self,
+        ids: Sequence[int],
+        decoding: DecodingSettings,
+        *,
+        new_tokens: int,
+        seed: int,
+        on_text: OnText | None = None,
+        around: tuple[str, str] = ("", ""),
+    ) -> tuple[Written, str]:
+        """What follows these ids, and as text up to a stop text. Raises WhetError as `generate_all` does."""
+        stream = Stream(self.tokenizer, on_text, decoding.stop, around) if on_text else None
+        (written,) = generate_all(
+            self.decoder,
+            [ids],
+            decoding,
+            new_tokens=new_tokens,
+            seed=seed,
+            contents=self._bytes(decoding),
+            on_tokens=stream.put if stream else None,
+        )
+        if stream:
+            stream.end()
+        return written, self._text(written, decoding)
+
+    def _text(self, written: Written, decoding: DecodingSettings) -> str:
+        return before_stop(self.tokenizer.decode(written.ids), decoding.stop)
+
+    def _bytes(self, decoding: DecodingSettings) -> list[bytes] | None:
+        """What every id stands for, where stop texts are looked for."""
+        if decoding.stop and not self._contents:
+            self._contents = self.tokenizer.token_contents()
+        return self._contents if decoding.stop else None
+
+
+def _generated(
+    prompt: str,
+    ids: Sequence[int],
+    written: Written,
+    text: str,
+    decoding: DecodingSettings,
+    seed: int,
+    began: float,
+    *,
+    suffix: str | None = None,
+    chat: bool = False,
+) -> Generated:
+    seconds = time.perf_counter() - began
+    return Generated(
+        prompt, text, written.ended, len(ids), len(written.ids), seconds, decoding, seed, suffix, chat
+    )
