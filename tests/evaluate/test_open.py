@@ -7,15 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.models.random_models import CPU, KINDS, Settings, saved, targets, tiny
+from tests.models.random_models import CPU, LLAMA, Settings, saved, targets, tiny
 
 from whet.errors import ArtefactError
 from whet.evaluate.run import _Room
 from whet.models import hub
 from whet.models.adapters import attach, save_adapter
 from whet.progress import Reporter
-
-LLAMA = next(param.values[0] for param in KINDS if param.id == "llama")
 
 
 def opened(folder: Path, adapter: Any) -> Any:

@@ -25,6 +25,7 @@ LLAMA_NAMES = {
 NAMES = {"gpt2": {"d_model": "n_embd", "d_ff": "n_inner", "layers": "n_layer"}}
 NO_DROPOUT = {"gpt2": {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}}
 KINDS = [pytest.param(kind, id=kind.NAME) for kind in FAMILIES if not kind.PLAN_ONLY]
+LLAMA = FAMILIES.get("llama")
 TIED = [pytest.param(True, id="tied"), pytest.param(False, id="untied")]
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 from tests.models.random_models import (
     CPU,
     KINDS,
+    LLAMA,
     TIED,
     VOCAB,
     Settings,
@@ -37,7 +38,6 @@ from whet.models.families.base import Family
 from whet.models.generation import generate
 from whet.recipe.schema import Greedy
 
-LLAMA = next(param.values[0] for param in KINDS if param.id == "llama")
 NEW = [7, 50, 99]
 GROWN = [50, VOCAB + 1, VOCAB + 3]
 

@@ -12,6 +12,7 @@ import torch
 from tests.models.random_models import (
     CPU,
     KINDS,
+    LLAMA,
     TIED,
     VOCAB,
     Settings,
@@ -28,14 +29,13 @@ from whet.models import adapters, merge
 from whet.models.adapters import attach, load_adapter, save_adapter
 from whet.models.build import Held, load_base
 from whet.models.decoder import Decoder
-from whet.models.families.base import Family
+from whet.models.families.base import FAMILIES, Family
 from whet.models.quantize import Quantization
 
 HELD_OUT = [some_ids(40, seed)[0].tolist() for seed in range(4)]
 BASES: list[Held | Quantization] = [
     "fp32", Quantization("nf4"), Quantization("fp4", double=False), Quantization("int8")
 ]  # fmt: skip
-LLAMA = next(param.values[0] for param in KINDS if param.id == "llama")
 
 
 def make(
@@ -216,7 +216,7 @@ def test_what_cannot_be_merged_leaves_nothing(case: str, tmp_path: Path) -> None
     base, adapter, _ = make(tmp_path)
     held_out: Any = HELD_OUT
     if case == "another base":
-        base = saved(tmp_path / "other", next(param.values[0] for param in KINDS if param.id == "gpt2"))
+        base = saved(tmp_path / "other", FAMILIES.get("gpt2"))
     elif case == "no text":
         held_out = [[], [1]]
     elif case == "an adapter as base":

@@ -12,7 +12,7 @@ import torch
 from torch import distributed
 from torch.distributed.tensor import DTensor
 
-from tests.models.random_models import CPU, KINDS, Settings, gradients, packed, relative, stir, targets, tiny
+from tests.models.random_models import CPU, LLAMA, Settings, gradients, packed, relative, stir, targets, tiny
 from tests.train.test_optim import stage
 from whet.errors import WhetError
 from whet.launch import Launch
@@ -25,7 +25,6 @@ from whet.train.sharding import Sharding, put_whole, whole
 from whet.train.state import weights_of
 from whet.train.world import World
 
-LLAMA = next(param.values[0] for param in KINDS if param.id == "llama")
 BASES: dict[str, tuple[Any, str]] = {
     "nf4": (Quantization("nf4"), "fp32"), "int8": (Quantization("int8"), "fp32"),
     "nf4, bf16": (Quantization("nf4"), "bf16"), "bf16": ("compute", "bf16"),

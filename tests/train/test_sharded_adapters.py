@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.models.random_models import saved
-from tests.train.sharded_adapters import BASES, LLAMA, RESULTS
+from tests.models.random_models import LLAMA, saved
+from tests.train.sharded_adapters import BASES, RESULTS
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,6 +5,10 @@ sum in fp32 at half their advertised rate. Sources: NVIDIA's architecture papers
 Blackwell) and data sheets (A100 1758950, A10, A30, A40, L4, L40, L40S, H100/H200 tensor core, B200, Quadro RTX 8000,
 RTX A6000, RTX 6000 Ada, T4 951643, V100 1165301), AMD's for the MI300X. What a training reaches is a share of them:
 `whet.memory.duration`.
+
+Compared with tables elsewhere (Lightning's throughput.py and verl's, which name data sheets, and others): all but the
+RTX 2080 and 5080 were found again, and the RTX 3060 corrected; where tables differ, theirs are with sparsity or summed in
+fp16. Not settled is the A10G, which many give the A10's 125 and those who compare both 70.
 """
 
 from __future__ import annotations
@@ -48,7 +52,7 @@ KNOWN: dict[str, Card] = {
         _card("RTX 2080", 8, 40.3, turing=True),
         _card("RTX 2080 Ti", 11, 53.8, turing=True),
         _card("Quadro RTX 8000", 48, 130.5, turing=True),
-        _card("RTX 3060", 12, 25.3),
+        _card("RTX 3060", 12, 25.5),
         _card("RTX 3070", 8, 40.6),
         _card("RTX 3080", 10, 59.5),
         _card("RTX 3090", 24, 71),

@@ -2,7 +2,8 @@
 
 What their config.json says that decides parameters, linear layers, context and windows; the rest (constants of
 norms, rotation, ids) is left out, so this is nothing to load a model with. The counts that follow are compared with
-those that the models' publishers state (tests/models/test_known.py).
+those that the models' publishers state (tests/models/test_known.py), which proves sizes, not contexts and windows. Those
+of Qwen2.5-72B, LLaMA and Phi-3-medium-128k agree with what LitGPT, ML.NET and others copied from the files.
 """
 
 from __future__ import annotations
