@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from whet.doctor.case import Case
 from whet.doctor.finding import Check, Finding
-from whet.prepare.run import LEAK_SHARE
+from whet.prepare.notices import LEAK_SHARE
 
 
 class Leakage(Check):
