@@ -297,40 +297,61 @@ def diagnose(target: str, overrides: Sequence[str] = (), *, say: Say = silent) -
 def _examined(run: Run) -> Iterator[None]:
     """Afterwards, and also if it fails, the run's records are examined, and what is wrong is told."""
     from whet.doctor.case import FAILURE
+    from whet.doctor.run import DIAGNOSIS
 
     leads = launch.started().leads
     if leads:
-        (run.folder / FAILURE).unlink(missing_ok=True)
+        with store.writing(run.folder):
+            for name in (FAILURE, DIAGNOSIS):  # of the time before
+                (run.folder / name).unlink(missing_ok=True)
     try:
         yield
     except (Stopped, RecipeError):
         raise
-    except WhetError as error:
-        if leads and (run.folder / STATE).exists():
-            _keep_failure(run, error)
-            _tell(run)
+    except Exception as error:
+        if leads:
+            _tell(run, error)
         raise
     if leads:
         _tell(run)
 
 
-def _keep_failure(run: Run, error: WhetError) -> None:
-    from whet.doctor.case import FAILURE
-
-    about = {name: getattr(error, name) for name in ("what", "where", "fix")}
-    out = isinstance(error, OutOfMemory)
-    store.write_json(run.folder / FAILURE, {"schema": SCHEMA_VERSION, "out_of_memory": out, **about})
-
-
-def _tell(run: Run) -> None:
+def _tell(run: Run, error: Exception | None = None) -> None:
+    """Examine the run, which `error` has ended. Never raises: neither its result nor this error is to be lost."""
     from whet.doctor.case import Case
     from whet.doctor.run import DIAGNOSIS, examine
 
-    found = examine(Case(str(run.folder), run.recipe, run.folder))
-    store.write_sealed(run.folder / DIAGNOSIS, {"schema": SCHEMA_VERSION, **found.as_dict()})
-    run.reporter.event("diagnosis", **found.as_dict())
-    if not found.healthy:
-        run.reporter.show_notice("\n".join(["the doctor has found:", *found.told(whole=False)]))
+    try:
+        if error is not None:
+            if not _has_begun(run):
+                return  # it was refused: what lies here is of another recipe
+            _keep_failure(run, error)
+        found = examine(Case(str(run.folder), run.recipe, run.folder))
+        store.write_sealed(run.folder / DIAGNOSIS, {"schema": SCHEMA_VERSION, **found.as_dict()})
+        run.reporter.event("diagnosis", **found.as_dict())
+        if not found.healthy:
+            run.reporter.show_notice("\n".join(["the doctor has found:", *found.told(whole=False)]))
+    except Exception as trouble:  # noqa: BLE001
+        run.reporter.notice(f"the doctor could not look at this run: {type(trouble).__name__}: {trouble}")
+
+
+def _has_begun(run: Run) -> bool:
+    path = run.folder / RECIPE
+    return path.is_file() and path.read_text("utf-8", "surrogateescape") == run.loaded.resolved
+
+
+def _keep_failure(run: Run, error: Exception) -> None:
+    from whet.doctor.case import FAILURE
+    from whet.train.probe import out_of_memory
+
+    out = isinstance(error, OutOfMemory) or (not isinstance(error, WhetError) and out_of_memory(error))
+    about = {name: getattr(error, name, "") for name in ("where", "fix")}
+    what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
+    kind = type(error).__name__
+    store.write_json(
+        run.folder / FAILURE,
+        {"schema": SCHEMA_VERSION, "kind": kind, "out_of_memory": out, "what": what, **about},
+    )
 
 
 def _command(run: Run) -> str:

@@ -68,6 +68,9 @@ def run(
     room = _Room(recipe, prepared, plan, reporter)
     scores = room.score_all(models)
     record: dict[str, Any] = {"split": room.splits, "domains": list(room.stores), "models": list(scores)}
+    record["results"] = {
+        model.record["name"]: store.content_hash(without_card(model.files)) for model in models
+    }
     record["scored"] = room.scored()
     record["matrix"] = room.matrix(scores)
     record["floors"], record["floor_tokens"] = room.floors(scores[models[-1].record["name"]])

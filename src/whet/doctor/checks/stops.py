@@ -37,7 +37,10 @@ class Stops(Check):
                 raise
             return
         ends = stop_ids(folder) if case.converses else _of_the_template(case)
-        missing = [one for one in ends if one not in stop_ids_in(folder)]
+        stopping = stop_ids_in(folder) or (stop_ids_in(case.base) if case.is_adapter else ())  # as in use
+        if not stopping and not case.converses:
+            raise CannotLook("no generation_config.json says where it stops")
+        missing = [one for one in ends if one not in stopping]
         if missing:
             names = tokenizers.load(folder).special_tokens
             yield _finding(
@@ -61,10 +64,14 @@ def _unended(case: Case) -> Iterator[Finding]:
 
 
 def _of_the_template(case: Case) -> list[int]:
+    """Of a model from elsewhere. Raises CannotLook where it may be a base that only has a template beside it."""
     if own(case.result) is None:
         raise CannotLook("there is no chat template")
     with Chat.of(case.result) as chat:
-        return list(chat.stop_ids())
+        ends, eos = list(chat.stop_ids()), chat.tokenizer.special_ids["eos"]
+    if ends[0] != eos:
+        raise CannotLook("its template ends answers otherwise than its tokenizer ends texts: is it a base?")
+    return ends
 
 
 def _finding(where: str, evidence: str, cause: str, todo: str) -> Finding:
