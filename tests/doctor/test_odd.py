@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.doctor.material import change_log, change_record, found, run_of, trained, write_case
-from tests.doctor.test_planted import Heard, evaluated, model_of
+from tests.doctor.material import change_log, found, run_of, write_case
+from tests.doctor.test_planted import Heard
 from whet import pipeline, store
 from whet.doctor.case import Case
 from whet.doctor.checks.data import Data
-from whet.doctor.checks.output import _loops, _texts
 from whet.doctor.finding import Finding
 from whet.errors import ArtefactError, LossNotFinite
 from whet.train import machine
@@ -39,18 +37,6 @@ RECORDS = (
     "evaluation/MANIFEST.json",
 )
 DAMAGES = (None, b"", b"null", b"[1, 2]", b'{"step": 1, "record": {}}', b"\xff\xfe\x00torn")
-
-
-@pytest.fixture(scope="module")
-def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run in which nothing is wrong. Read only."""
-    return trained(write_case(tmp_path_factory.mktemp("healthy")))
-
-
-@pytest.fixture
-def run(healthy: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be spoiled."""
-    return Path(shutil.copytree(healthy, tmp_path / "tuned"))
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -161,72 +147,3 @@ def test_a_refused_command_tells_nothing_of_the_run_before(healthy: Path, tmp_pa
         pipeline.run_all(run)
     assert not (run.folder / "failure.json").exists()
     assert not (run.folder / "diagnosis.json").exists()
-
-
-def test_an_evaluation_of_other_results_is_not_looked_at(run: Path) -> None:
-    evaluated(run, "The value is " + "read the file, " * 12)
-    assert found(run) == ["looping output"]
-    change_record(run / "evaluation", lambda record: record["results"].update(chat="of another training"))
-    diagnosis = pipeline.diagnose(str(run))
-    assert diagnosis.healthy
-    assert "another result of stage chat" in diagnosis.not_looked["output"]
-
-
-def test_output_that_is_empty(run: Path) -> None:
-    evaluated(run, " ")
-    assert found(run) == ["incoherent output"]
-
-
-def test_an_adapter_without_settings_of_generation_stops_where_its_base_does(run: Path) -> None:
-    """As other programs save one: the template beside it, no fixtures, no generation_config.json."""
-    for name in ("chat_fixtures.json", "generation_config.json", store.MANIFEST):
-        (model_of(run) / name).unlink()
-    assert "stop tokens" not in found(model_of(run))
-
-
-def test_an_adapter_whose_base_is_nowhere(run: Path) -> None:
-    path = model_of(run) / "adapter_config.json"
-    settings = json.loads(path.read_text("utf-8"))
-    path.write_text(json.dumps({**settings, "base_model_name_or_path": str(run / "nowhere")}), "utf-8")
-    (model_of(run) / store.MANIFEST).unlink()
-    diagnosis = pipeline.diagnose(str(model_of(run)))
-    assert diagnosis.healthy
-    assert "base cannot be had" in diagnosis.not_looked["targets"]
-
-
-def test_a_base_of_an_architecture_that_nobody_knows(tmp_path: Path) -> None:
-    case = write_case(tmp_path)
-    settings = tmp_path / "base" / "config.json"
-    config = json.loads(settings.read_text("utf-8"))
-    odd: dict[str, Any] = {
-        "model_type": "novel",
-        "bos_token_id": None,
-        "eos_token_id": [0, 0.5, "2", -1, 2**70],
-        "pad_token_id": {},
-    }
-    settings.write_text(json.dumps({**config, **odd, "vocab_size": None}), "utf-8")
-    diagnosis = pipeline.diagnose(str(case))
-    assert diagnosis.healthy
-    assert "novel" in diagnosis.not_looked["targets"]
-    assert not any("the check failed" in why for why in diagnosis.not_looked.values())
-
-
-def test_text_that_repeats_as_its_reference_does() -> None:
-    line = "0x{0:02x}, mapping({1} => uint256) public {1}Of; "
-    table = "".join(line.format(number, f"name{number}") for number in range(40))
-    other = "".join(line.format(number, f"word{number}") for number in range(40, 80))
-    assert not _loops(other, table)
-    assert _loops("the same thing again, " * 20, table)
-
-
-def test_scripts_without_spaces_loop_too() -> None:
-    assert _loops("这是一个测试。" * 20, "")
-    assert _loops("a" * 600, "")
-    assert not _loops("天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳", "")
-
-
-def test_output_that_was_decoded_greedily_alone() -> None:
-    """A small model loops then, however healthy it is."""
-    record = {"samples": [{"reference": "", "outputs": [{"decoding": "greedy", "text": "again " * 50}]}] * 4}
-    assert list(_texts(record, greedy=False)) == []
-    assert len(list(_texts(record, greedy=True))) == 4

@@ -44,20 +44,26 @@ class Data(Check):
                 yield Finding(
                     name=LITTLE,
                     where=f"stage {stage.name}",
-                    evidence=f"{count:,} {unit} to train on, fewer than {FEWEST}",
+                    evidence=f"to train on are {count:,} {unit}, fewer than {FEWEST}",
                     cause="the material is small, or cleaning, duplicates and the split left little of it",
-                    todo="see with whet preview what was dropped and why; add material",
+                    todo="see with whet preview what was dropped and why; add material, or a longer sequence_length",
                     explains=("overfitting",),
                 )
             yield from _one_sided(train, stage)
 
 
 def _sequences(train: TokenStore, stage: Stage) -> tuple[int, str]:
-    """Conversations by number; texts by how many rows they fill."""
+    """Conversations by number; texts by how many rows they fill. What is dropped for its length counts as nothing."""
+    length = stage.sequence_length or 1
+    lengths = train.lengths
+    if stage.overflow == "drop":
+        lengths = lengths[lengths <= length + 1]
+    left_out = len(train) - len(lengths)
+    besides = f" ({left_out:,} more are dropped: longer than {length:,} tokens)" if left_out else ""
     if train.learned is not None:
-        return len(train), "conversations"
-    length = min(stage.sequence_length or 1, ROW_TOKENS)
-    return -(-int(train.offsets[-1]) // length), f"rows of {length:,} tokens"
+        return len(lengths), f"conversations{besides}"
+    length = min(length, ROW_TOKENS)
+    return -(-int(lengths.sum()) // length), f"rows of {length:,} tokens{besides}"
 
 
 def _one_sided(train: TokenStore, stage: Stage) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from whet.errors import LossNotFinite
 FLAT, RISING, SPIKING, OVERFITTING = "loss flat", "loss rising", "loss spiking", "overfitting"
 FEWEST = 10
 """Logged steps below which a course is not judged."""
+FEWEST_VALIDATIONS = 3
 FLAT_SHARE, RISING_SHARE, OVERFITTING_SHARE = 0.01, 0.03, 0.10
 """Of the loss: falling by less is flat, rising by more is rising."""
 HIDDEN_SHARE = 0.05
@@ -48,7 +49,7 @@ class Loss(Check):
         """Needs a stage with FEWEST logged steps."""
         ended = list(_ended(case.failure or {}))
         yield from ended
-        judged = [one for one in case.trained if len(_points(one)) >= FEWEST or _skipped(one)]
+        judged = [one for one in case.trained if _can_be_judged(one)]
         if not judged and not ended:
             raise CannotLook(f"no stage has {FEWEST} logged steps (log_every sets how often)")
         for one in judged:
@@ -57,6 +58,10 @@ class Loss(Check):
             if len(_points(one)) >= FEWEST and one.stage.curriculum is None:
                 yield from _course(one)
             yield from _overfitting(one)
+
+
+def _can_be_judged(one: Trained) -> bool:
+    return len(_points(one)) >= FEWEST or bool(_skipped(one)) or len(_validation(one)) >= FEWEST_VALIDATIONS
 
 
 def _noise(values: list[float]) -> float:
@@ -81,7 +86,7 @@ def rises(values: list[float], validation: list[float]) -> tuple[float, float] |
     starts = [*range(0, len(values) - size, max(1, size // 20)), len(values) - size]
     windows = {at: median(values[at : at + size]) for at in starts}
     lowest, last = min(windows.values()), windows[starts[-1]]
-    end, best = (validation[-1], min(validation)) if len(validation) >= 3 else (None, 0.0)
+    end, best = (validation[-1], min(validation)) if len(validation) >= FEWEST_VALIDATIONS else (None, 0.0)
     if last <= LEARNED:
         return None
     if end is not None and min(end, last) > (1 + RISEN_SHARE) * values[0]:
@@ -109,7 +114,7 @@ def falls(values: list[float], validation: list[float]) -> bool:
         for size in (max(1, count // 20), count // 3)
     ]
     hidden = HIDDEN_SHARE
-    if len(validation) >= 3:
+    if len(validation) >= FEWEST_VALIDATIONS:
         if min(validation) < validation[0] * (1 - FLAT_SHARE):
             return True
         hidden *= 3  # only what fell before the first validation may be hidden
@@ -227,7 +232,7 @@ def _at_full_rate(one: Trained) -> int:
 
 def _overfitting(one: Trained) -> Iterator[Finding]:
     values = _validation(one)
-    if len(values) < 3:
+    if len(values) < FEWEST_VALIDATIONS:
         return
     step, best = min(values, key=lambda pair: pair[1])
     last = values[-1][1]

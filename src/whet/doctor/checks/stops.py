@@ -12,8 +12,8 @@ from whet.text.chat import Chat, stop_ids
 from whet.text.chat.template import own
 
 STOPS = "stop tokens"
-UNENDED_SHARE = 0.01
-"""Above this share of answers without an end token a model learns to go on."""
+UNENDED_SHARE, CUT_SHARE = 0.01, 0.1
+"""Above this share of answers without an end token, or of examples cut before it, a model learns to go on."""
 
 
 class Stops(Check):
@@ -54,6 +54,13 @@ class Stops(Check):
 def _unended(case: Case) -> Iterator[Finding]:
     for stage, record in case.prepared_stages():
         chat = record.get("chat")
+        if chat and stage.overflow == "truncate_right" and chat["answers_cut"] > CUT_SHARE * chat["examples"]:
+            yield _finding(
+                f"stage {stage.name}",
+                f"in {chat['answers_cut']:,} of {chat['examples']:,} examples an answer is cut before its end",
+                f"they are longer than sequence_length ({stage.sequence_length:,}), and overflow is truncate_right",
+                "a longer sequence_length, or overflow: drop",
+            )
         if chat and chat["answers_without_end"] > UNENDED_SHARE * chat["answers"]:
             yield _finding(
                 f"stage {stage.name}",
