@@ -342,9 +342,14 @@ def _has_begun(run: Run) -> bool:
 
 def _keep_failure(run: Run, error: Exception) -> None:
     from whet.doctor.case import FAILURE
-    from whet.train.probe import out_of_memory
 
-    out = isinstance(error, OutOfMemory) or (not isinstance(error, WhetError) and out_of_memory(error))
+    out = isinstance(error, OutOfMemory)
+    if not isinstance(
+        error, WhetError
+    ):  # an accident, perhaps of loading a model: nobody has put it into words
+        from whet.train.probe import out_of_memory
+
+        out = out_of_memory(error)
     about = {name: getattr(error, name, "") for name in ("where", "fix")}
     what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
     kind = type(error).__name__
