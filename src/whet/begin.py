@@ -11,7 +11,7 @@ from whet import __version__, launch, store
 from whet.errors import ArtefactError, RecipeError
 from whet.recipe.load import IN_PYTHON, load_recipe
 from whet.recipe.schema import Recipe
-from whet.records import SCHEMA_VERSION, differences
+from whet.records import DIAGNOSIS, FAILURE, SCHEMA_VERSION, differences
 from whet.results import RECIPE, STATE
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def begin(run: Run, *, force: bool = False) -> None:
     if not force:
         require_same_training(run)
     store.write_text(run.folder / RECIPE, run.loaded.resolved)
+    for name in (FAILURE, DIAGNOSIS):  # of the time before
+        (run.folder / name).unlink(missing_ok=True)
     state = {
         "schema": SCHEMA_VERSION,
         "whet": __version__,

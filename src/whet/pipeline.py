@@ -21,7 +21,7 @@ from whet.models.hub import Say
 from whet.progress import Reporter, Silent, aside
 from whet.recipe.load import Loaded, load_recipe
 from whet.recipe.schema import Recipe
-from whet.records import SCHEMA_VERSION
+from whet.records import DIAGNOSIS, FAILURE, SCHEMA_VERSION
 from whet.results import RECIPE, STATE, Evaluation, Plan, Prepared, Trained, TrainedStage
 
 if TYPE_CHECKING:
@@ -147,11 +147,9 @@ def _train_all(run: Run, *, force: bool, profile: bool) -> Made:
 
 
 def _prepared_and_planned(run: Run, *, force: bool) -> tuple[store.Artefact, dict[str, Any]]:
-    from whet.doctor.case import FAILURE
     from whet.prepare.run import run as prepare_room
 
     begin(run, force=force)
-    (run.folder / FAILURE).unlink(missing_ok=True)  # of an earlier attempt
     prepared = prepare_room(run.recipe, run.folder, run.reporter)
     return prepared, plan(run, prepared)
 
@@ -276,10 +274,9 @@ def _examined(run: Run) -> Iterator[None]:
         yield
     except (Stopped, RecipeError):
         raise
-    except WhetError as error:
-        if leads and _begun(run) != before:  # else it was refused, and nothing was done
-            _keep_failure(run, error)
-            _tell(run)
+    except Exception as error:
+        if leads and _begun(run) != before:  # else it was refused: what lies there is as it was
+            _tell(run, error)
         raise
     if leads:
         _tell(run)
@@ -291,23 +288,38 @@ def _begun(run: Run) -> int | None:
     return state.stat().st_mtime_ns if state.exists() else None
 
 
-def _keep_failure(run: Run, error: WhetError) -> None:
-    from whet.doctor.case import FAILURE
-
-    about = {name: getattr(error, name) for name in ("what", "where", "fix")}
-    out = isinstance(error, OutOfMemory)
-    store.write_json(run.folder / FAILURE, {"schema": SCHEMA_VERSION, "out_of_memory": out, **about})
-
-
-def _tell(run: Run) -> None:
+def _tell(run: Run, error: Exception | None = None) -> None:
+    """Examine the run, which `error` has ended. Never raises: neither its result nor this error is to be lost."""
     from whet.doctor.case import Case
-    from whet.doctor.run import DIAGNOSIS, examine
+    from whet.doctor.run import examine
 
-    found = examine(Case(str(run.folder), run.recipe, run.folder))
-    store.write_sealed(run.folder / DIAGNOSIS, {"schema": SCHEMA_VERSION, **found.as_dict()})
-    run.reporter.event("diagnosis", **found.as_dict())
-    if not found.healthy:
-        run.reporter.show_notice("\n".join(["the doctor has found:", *found.told(whole=False)]))
+    try:
+        if error is not None:
+            _keep_failure(run, error)
+        found = examine(Case(str(run.folder), run.recipe, run.folder))
+        store.write_sealed(run.folder / DIAGNOSIS, {"schema": SCHEMA_VERSION, **found.as_dict()})
+        run.reporter.event("diagnosis", **found.as_dict())
+        if not found.healthy:
+            run.reporter.show_notice("\n".join(["the doctor has found:", *found.told(whole=False)]))
+    except Exception as trouble:  # noqa: BLE001
+        run.reporter.notice(f"the doctor could not look at this run: {type(trouble).__name__}: {trouble}")
+
+
+def _keep_failure(run: Run, error: Exception) -> None:
+    out = isinstance(error, OutOfMemory)
+    if not isinstance(
+        error, WhetError
+    ):  # an accident, perhaps of loading a model, that nobody put into words
+        from whet.train.probe import out_of_memory
+
+        out = out_of_memory(error)
+    about = {name: getattr(error, name, "") for name in ("where", "fix")}
+    what = getattr(error, "what", "") or f"{type(error).__name__}: {error}"
+    kind = type(error).__name__
+    store.write_json(
+        run.folder / FAILURE,
+        {"schema": SCHEMA_VERSION, "kind": kind, "out_of_memory": out, "what": what, **about},
+    )
 
 
 def _commands(run: Run) -> list[str]:

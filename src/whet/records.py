@@ -14,6 +14,8 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 """Of every record on disk; a reader refuses a newer one."""
+FAILURE, DIAGNOSIS = "failure.json", "diagnosis.json"
+"""In a run's folder: how its last command ended, if by an error; and what the doctor found then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

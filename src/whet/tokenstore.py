@@ -86,11 +86,11 @@ class TokenStore:
     """Of conversations: 1 for every token that is learned. None where everything is."""
 
     @classmethod
-    def open(cls, folder: Path, vocab_size: int) -> TokenStore:
+    def open(cls, folder: Path, vocab_size: int, *, check_ids: bool = True) -> TokenStore:
         """Map the files of a split; the artefact's hashes have been checked by `store.open_artefact`.
 
         Raises ArtefactError if their sizes do not agree (another vocabulary, or never finished), and for ids
-        beyond the vocabulary.
+        beyond the vocabulary, which is looked for in all of them unless told not to (`check_ids`).
         """
         offsets, text_bytes = (_index(folder / f"{name}.npy") for name in ("offsets", "text_bytes"))
         path, dtype = folder / "tokens.bin", token_dtype(vocab_size)
@@ -100,7 +100,7 @@ class TokenStore:
             raise ArtefactError("the files of this split do not fit together", where=str(folder), fix=_AGAIN)
         tokens = np.memmap(path, dtype, "r") if claimed else np.zeros(0, dtype)
         learned = _learned(folder / LEARNED, len(tokens))
-        if _largest(path, dtype) >= vocab_size:
+        if check_ids and _largest(path, dtype) >= vocab_size:
             raise ArtefactError(f"an id beyond the vocabulary of {vocab_size:,}", where=str(path), fix=_AGAIN)
         return cls(tokens, offsets, text_bytes, folder, learned)
 

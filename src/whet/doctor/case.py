@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from whet import store, untrusted
+from whet.cards.gather import without_card
 from whet.doctor.finding import CannotLook
 from whet.errors import ArtefactError
 from whet.models import hub
@@ -20,21 +21,19 @@ from whet.models.outline import Outline
 from whet.plan.size import size_of
 from whet.plan.subject import read_config
 from whet.recipe.schema import Model, Recipe, Stage, Tuned
+from whet.records import FAILURE
 from whet.text.chat import FIXTURES_FILE
 from whet.text.chat.template import Template, own
 
 ADAPTER, CONFIG = "adapter_config.json", "config.json"
-FAILURE = "failure.json"
-"""In a run's folder: how its last training ended, if it was by an error (`whet.pipeline`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One stage of a run: what was wanted, planned, logged, and recorded with its result (None while unfinished)."""
+    """One stage of a run: what was wanted, logged, and recorded with its result (None while unfinished)."""
 
     stage: Stage
     folder: Path
-    planned: dict[str, Any]
     lines: list[dict[str, Any]]
     record: dict[str, Any] | None
 
@@ -60,30 +59,29 @@ class Case:
         return self._artefact(self._run / "prepared", "prepared", "nothing is prepared yet (whet prepare)")
 
     @cached_property
-    def plan(self) -> dict[str, Any]:
-        """The plan of the run. Raises CannotLook if there is none."""
-        path = self._run / "plan.json"
-        if not path.exists():
-            raise CannotLook("nothing is planned with data yet (whet prepare, whet train)")
-        return store.read_sealed(path)
-
-    @cached_property
     def trained(self) -> list[Trained]:
         """The stages that were begun. Raises CannotLook if none was."""
         recipe, folder = self._recipe, self._run
-        planned = {stage["name"]: stage for stage in self.plan["stages"]}
         begun = [stage for stage in recipe.stages if (folder / "stages" / stage.name / "log.jsonl").exists()]
         if not begun:
             raise CannotLook("nothing is trained yet (whet train)")
-        return [
-            _trained(stage, folder / "stages" / stage.name, planned.get(stage.name, {})) for stage in begun
-        ]
+        return [_trained(stage, folder / "stages" / stage.name) for stage in begun]
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
-        """The record of the evaluation. Raises CannotLook if there is none."""
+        """The record of the evaluation. Raises CannotLook if there is none, or if it is of other models than there are."""
         missing = "nothing is evaluated yet (whet evaluate)"
-        return self._artefact(self._run / "evaluation", "evaluation", missing).record
+        record = self._artefact(self._run / "evaluation", "evaluation", missing).record
+        for name, result in record.get("results", {}).items():
+            if result != self._result_hash(name):
+                raise CannotLook(f"the evaluation is of another result of stage {name} (whet evaluate)")
+        return record
+
+    def _result_hash(self, stage: str) -> str | None:
+        folder = self._run / "stages" / stage / "model"
+        if not folder.exists():
+            return None
+        return store.content_hash(without_card(store.open_artefact(folder, "model", verify=False).files))
 
     @cached_property
     def failure(self) -> dict[str, Any] | None:
@@ -112,30 +110,34 @@ class Case:
         """Whether the result was tuned on conversations by whet."""
         return (self.result / FIXTURES_FILE).exists()
 
-    @cached_property
+    @property
     def base(self) -> Path:
         """Settings and tokenizer of the base: the recipe's, or the one that an adapter names. Raises CannotLook."""
-        if self.recipe and self.recipe.tuned:
-            return self._find(self.recipe.tuned)
+        if isinstance(self._base, str):
+            raise CannotLook(self._base)
+        return self._base
+
+    @cached_property
+    def _base(self) -> Path | str:
+        """The base, or why it cannot be had: asked once, since a hub that does not answer takes its time."""
+        about: hub.Base | None = self.recipe.tuned if self.recipe else None
         if self.model is not None and self.is_adapter:
             from whet.models.tuned import base_of
 
-            return self._find(base_of(self.model))
-        raise CannotLook("there is no base")
-
-    @staticmethod
-    def _find(settings: hub.Base) -> Path:
+            about = base_of(self.model)
+        if about is None:
+            return "there is no base"
         try:
-            return hub.of(settings, weights=False)
+            return hub.of(about, weights=False)
         except ArtefactError as error:
-            raise CannotLook(f"the base cannot be had: {error.what}") from error
+            return f"the base cannot be had: {error.what}"
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The config.json of the model that computes: of the result, or of its base. Raises CannotLook."""
         if self._has_whole_result():
             return untrusted.settings_inside(self.result, CONFIG)
-        if self.recipe and self.recipe.tuned:  # sizes that come with whet are enough
+        if self.folder is None and self.recipe and self.recipe.tuned:  # sizes that come with whet are enough
             about = self.recipe.tuned
             return read_config(about.base, revision=about.revision, cache_dir=about.cache_dir)[0]
         return untrusted.settings_inside(self.base, CONFIG)
@@ -215,8 +217,8 @@ def template_of(folder: Path) -> Template:
     return found
 
 
-def _trained(stage: Stage, folder: Path, planned: dict[str, Any]) -> Trained:
+def _trained(stage: Stage, folder: Path) -> Trained:
     lines = store.read_json_lines(folder / "log.jsonl", lambda _: None)
     model = folder / "model"
     record = store.record_of(model, "model") if model.exists() else None
-    return Trained(stage, folder, planned, lines, record)
+    return Trained(stage, folder, lines, record)

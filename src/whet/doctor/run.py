@@ -15,7 +15,9 @@ from typing import Any
 from whet.doctor.case import Case
 from whet.doctor.finding import CHECKS, CannotLook, Finding
 from whet.errors import WhetError
-from whet.evaluate.report.gather import DIAGNOSIS as DIAGNOSIS
+
+MOST_TOLD = 200
+"""Characters of an exception's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Diagnosis:
 
 
 def examine(case: Case) -> Diagnosis:
-    """Run every check. Never raises for what is wrong with the case: what cannot be read is told as not looked at."""
+    """Run every check. Never raises: what cannot be read, or what a check fails at, is told as not looked at."""
     found: list[Finding] = []
     looked: list[str] = []
     not_looked: dict[str, str] = {}
@@ -85,6 +87,8 @@ def examine(case: Case) -> Diagnosis:
             not_looked[check.NAME] = str(why)
         except WhetError as error:
             not_looked[check.NAME] = f"{error.where}: {error.what}" if error.where else error.what
+        except Exception as error:  # noqa: BLE001, records can hold anything, and a run must not end by being looked at
+            not_looked[check.NAME] = f"the check failed: {type(error).__name__}: {str(error)[:MOST_TOLD]}"
     explained = {name for finding in found for name in finding.explains}
     roots = [finding for finding in found if finding.name not in explained]
     follows = {

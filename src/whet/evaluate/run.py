@@ -69,6 +69,9 @@ def run(
     scores = room.score_all(models)
     record: dict[str, Any] = {"split": room.splits, "domains": list(room.stores), "models": list(scores)}
     final = scores[models[-1].record["name"]]
+    record["results"] = {
+        model.record["name"]: store.content_hash(without_card(model.files)) for model in models
+    }
     record["scored"] = room.scored(final)
     record["matrix"] = room.matrix(scores)
     record["floors"], record["floor_tokens"] = room.floors(final)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w{1,12}|[^\w\s]")
 RUN = 4
 """Words in a run. Shorter runs recur in every text."""
 FEWEST_TIMES = 3
@@ -13,7 +13,7 @@ FEWEST_TIMES = 3
 
 
 def words(text: str) -> list[str]:
-    """Words and single signs of punctuation, in order."""
+    """Words and single signs of punctuation or of scripts without spaces, in order; what is longer than a word in pieces."""
     return _WORD.findall(text)
 
 

@@ -203,8 +203,9 @@ class StageTraining:
         if warned:
             self.reporter.notice(f"stage {self.stage.name}: {warned}")
         torch.manual_seed(self.recipe.seed + self.world.rank)
-        decoder = self.machine.model(self.before, self.tokenizer, self.reporter.say)
-        check(decoder, self.stage.sequence_length)
+        with probe.explained(self.planned, f"stages.{self.stage.name}", "the model"):
+            decoder = self.machine.model(self.before, self.tokenizer, self.reporter.say)
+            check(decoder, self.stage.sequence_length)
         if self.stage.gradient_checkpointing:
             decoder.use_gradient_checkpointing()
         sharding = Sharding(decoder, self.world, self.machine.kind)

@@ -7,8 +7,10 @@ from typing import Any
 
 from whet.doctor.case import Case
 from whet.doctor.finding import CannotLook, Check, Finding
+from whet.errors import WhetError
 from whet.plan.ahead import BEST_OF, stage_memory
 from whet.progress import amount
+from whet.recipe.schema import Stage
 
 OUT = "out of memory"
 
@@ -25,27 +27,57 @@ class Memory(Check):
         if case.recipe is None:
             raise CannotLook("a model's folder alone says nothing of its training")
         failure = case.failure or {}
+        ran_out = failure.get("out_of_memory") is True
         for stage in case.recipe.stages:
             where = f"stages.{stage.name}"
-            ran_out = failure.get("out_of_memory") is True and failure.get("where") == where
-            if not ran_out and _finished(case, stage.name):
+            if ran_out and (failure.get("where") or where) == where and not _finished(case, stage.name):
+                yield _finding(where, f"{failure.get('what')}", _planned(case, stage))
+                return
+        if ran_out:
+            yield _finding("evaluation", f"{failure.get('what')}", None)
+        for stage in case.recipe.stages:
+            if _passed(case, stage.name):
                 continue
             memory = stage_memory(case.recipe, stage, case.outline)
-            if ran_out:
-                yield _finding(where, f"{failure.get('what')}", memory)
-            elif memory["verdict"] == "too large":
+            if memory["verdict"] == "too large":
                 total = amount(memory["total_bytes"]["expected"], "B")
                 there = amount(memory["memory_bytes"], "B")
                 yield _finding(
-                    where, f"training is planned to take {total}, this machine has {there}", memory
+                    f"stages.{stage.name}",
+                    f"training is planned to take {total}, this machine has {there}",
+                    memory,
                 )
+
+
+def _planned(case: Case, stage: Stage) -> dict[str, Any] | None:
+    """None where nothing is known of the model; that memory ran out is told all the same."""
+    assert case.recipe is not None
+    try:
+        return stage_memory(case.recipe, stage, case.outline)
+    except (CannotLook, WhetError):
+        return None
+
+
+def _passed(case: Case, name: str) -> bool:
+    """Whether its largest step was taken already: before that nothing is logged."""
+    return case.folder is not None and (
+        _finished(case, name) or (case.folder / "stages" / name / "log.jsonl").exists()
+    )
 
 
 def _finished(case: Case, name: str) -> bool:
     return case.folder is not None and (case.folder / "stages" / name / "model").exists()
 
 
-def _finding(where: str, evidence: str, memory: dict[str, Any]) -> Finding:
+def _finding(where: str, evidence: str, memory: dict[str, Any] | None) -> Finding:
+    if memory is None:
+        return Finding(
+            name=OUT,
+            where=where,
+            evidence=evidence,
+            cause="what it takes was not planned: other programs on the device, a long text, or a model too large for it",
+            todo="smaller batch_size with more accumulation; gradient_checkpointing: true; a shorter sequence_length",
+        )
     parts = sorted(memory["parts"], key=lambda part: -int(part["expected"]))[:2]
     largest = " and ".join(f"{part['name']} ({amount(part['expected'], 'B')})" for part in parts)
     changes = "; ".join(

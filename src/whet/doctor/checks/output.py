@@ -12,14 +12,19 @@ from typing import Any
 
 from whet.doctor.case import Case
 from whet.doctor.finding import CannotLook, Check, Finding
+from whet.progress import amount
 from whet.text.repetition import loop, repeated_share, words
 
 LOOPING, INCOHERENT = "looping output", "incoherent output"
 FEWEST_WORDS = 20
 """Shorter texts cannot be judged."""
+MOST_WORDS = 1000
+"""Of longer texts the end is judged: the work grows with the square."""
 FEWEST_TEXTS = 2
 LOOP_SHARE, REPEATED_SHARE = 0.5, 0.5
 """Of the words: within a loop at the end, or in runs of four that stood before."""
+BEYOND_REFERENCE = 0.25
+"""Of the runs of four: tables and code repeat themselves, so a text may do so as much as its reference and more."""
 NO_BETTER = 0.97
 """Of the loss of guessing: a model whose own texts surprise it as much has learned nothing."""
 NEW_TOKENS = 64
@@ -42,9 +47,10 @@ class Output(Check):
         if case.folder is not None:
             record = case.evaluation
             yield from _worse_than_counting(record)
-            yield from _looping(
-                [(text, sample["reference"]) for sample, text in _texts(record)], "the evaluation"
-            )
+            tuned = case.recipe is not None and case.recipe.tuned is not None
+            texts = [(text, sample["reference"]) for sample, text in _texts(record, greedy=tuned)]
+            yield from _empty(texts, "the evaluation")
+            yield from _looping(texts, "the evaluation")
         elif case.model is not None and case.thorough:
             yield from _asked(case)
         else:
@@ -53,40 +59,68 @@ class Output(Check):
             )
 
 
-def _texts(record: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+def _texts(record: dict[str, Any], *, greedy: bool) -> Iterator[tuple[dict[str, Any], str]]:
+    """Sampled texts where there are some, else (of models whose base could write before) those decoded otherwise."""
     for sample in record["samples"]:
         sampled = [one for one in sample["outputs"] if one["decoding"].startswith("sample")]
-        for one in sampled or sample["outputs"]:
+        for one in sampled or (sample["outputs"] if greedy else ()):
             yield sample, one["text"]
 
 
+def _empty(texts: list[tuple[str, str]], where: str) -> Iterator[Finding]:
+    """Where the reference says something, and the model nothing."""
+    asked = [text for text, reference in texts if reference.strip()]
+    empty = sum(not text.strip() for text in asked)
+    if len(asked) >= FEWEST_TEXTS and 2 * empty > len(asked):
+        yield Finding(
+            name=INCOHERENT,
+            where=where,
+            evidence=f"{empty} of {len(asked)} texts are empty where the held-out text goes on",
+            cause="the model ends at once: it learned the end of text where an answer begins, or wrong ids for it",
+            todo="look at what is learned with whet preview; compare eos_token_id with the tokenizer's",
+        )
+
+
 def _looping(texts: list[tuple[str, str]], where: str) -> Iterator[Finding]:
-    judged = [(text, reference) for text, reference in texts if len(words(text)) >= FEWEST_WORDS]
+    judged = [(text, reference) for text, reference in texts if len(_end(text)) >= FEWEST_WORDS]
     if len(judged) < FEWEST_TEXTS:
         raise CannotLook(
-            f"fewer than {FEWEST_TEXTS} texts of {FEWEST_WORDS} words (evaluate.samples, evaluate.new_tokens)"
+            f"fewer than {FEWEST_TEXTS} texts of {FEWEST_WORDS} words to judge (evaluate.samples, new_tokens, and a "
+            "decoding that samples)"
         )
-    looping = [text for text, reference in judged if _loops(text) and not _loops(reference)]
+    looping = [text for text, reference in judged if _loops(text, reference)]
     if 2 * len(looping) <= len(judged):
         return
-    worst = max(looping, key=lambda text: repeated_share(words(text)))
-    stretch, times = loop(words(worst))
+    worst = max((_end(text) for text in looping), key=repeated_share)
+    stretch, times = loop(worst)
     shown = " ".join(stretch)[:60]
     yield Finding(
         name=LOOPING,
         where=where,
         evidence=f"{len(looping)} of {len(judged)} texts repeat themselves; one says {shown!r} {times} times at its end, "
-        f"{repeated_share(words(worst)):.0%} of its runs of four words stood before",
+        f"{repeated_share(worst):.0%} of its runs of four words stood before",
         cause="too many passes over little data, a learning rate that was too high, or answers that never ended in training",
         todo="train shorter or on more data; check that answers end (stop tokens); in use a sampled preset, "
         "repetition_penalty or no_repeat_ngram",
     )
 
 
-def _loops(text: str) -> bool:
-    said = words(text)
+def _end(text: str) -> list[str]:
+    return words(text)[-MOST_WORDS:]
+
+
+def _loops(text: str, reference: str) -> bool:
+    said, meant = _end(text), _end(reference)
+    if _looped(meant) >= LOOP_SHARE:
+        return False
+    usual = max(REPEATED_SHARE, repeated_share(meant) + BEYOND_REFERENCE)
+    return _looped(said) >= LOOP_SHARE or repeated_share(said) >= min(usual, 1.0)
+
+
+def _looped(said: list[str]) -> float:
+    """The share of the words within a loop at the end."""
     stretch, times = loop(said)
-    return len(stretch) * times >= LOOP_SHARE * max(1, len(said)) or repeated_share(said) >= REPEATED_SHARE
+    return len(stretch) * times / max(1, len(said))
 
 
 def _worse_than_counting(record: dict[str, Any]) -> Iterator[Finding]:
@@ -118,6 +152,7 @@ def _asked(case: Case) -> Iterator[Finding]:
     from whet.use.run import open_model
 
     plain = Sample(kind="sample", temperature=1.0)
+    _require_room(case)
     with open_model(case.result, device="cpu") as model:
         chance, context = math.log(model.decoder.model.config.vocab_size), model.decoder.context
         surprise, texts = [], []
@@ -138,6 +173,22 @@ def _asked(case: Case) -> Iterator[Finding]:
         )
     else:
         yield from _looping(texts, str(case.result))
+
+
+def _require_room(case: Case) -> None:
+    """Raise CannotLook where asking would download a base, or load more than there is memory for."""
+    from whet.train.probe import free_bytes
+
+    folder = case.result
+    if case.is_adapter:
+        folder = case.base
+        if not any(folder.glob("*.safetensors")):
+            raise CannotLook("the weights of its base are not on this machine")
+    size, free = sum(file.stat().st_size for file in folder.glob("*.safetensors")), free_bytes()
+    if free is not None and 2 * size > free:
+        raise CannotLook(
+            f"its {amount(size, 'B')} of weights are not loaded where {amount(free, 'B')} are free"
+        )
 
 
 def _nats_each(model: Any, prompt: list[int], written: list[int]) -> list[float]:

@@ -12,8 +12,8 @@ from whet.text.chat import Chat, stop_ids
 from whet.text.chat.template import own
 
 STOPS = "stop tokens"
-UNENDED_SHARE = 0.01
-"""Above this share of answers without an end token a model learns to go on."""
+UNENDED_SHARE, CUT_SHARE = 0.01, 0.1
+"""Above this share of answers without an end token, or of examples cut before it, a model learns to go on."""
 
 
 class Stops(Check):
@@ -37,7 +37,10 @@ class Stops(Check):
                 raise
             return
         ends = stop_ids(folder) if case.converses else _of_the_template(case)
-        missing = [one for one in ends if one not in stop_ids_in(folder)]
+        stopping = stop_ids_in(folder) or (stop_ids_in(case.base) if case.is_adapter else ())  # as in use
+        if not stopping and not case.converses:
+            raise CannotLook("no generation_config.json says where it stops")
+        missing = [one for one in ends if one not in stopping]
         if missing:
             names = tokenizers.load(folder).special_tokens
             yield _finding(
@@ -51,6 +54,13 @@ class Stops(Check):
 def _unended(case: Case) -> Iterator[Finding]:
     for stage, record in case.prepared_stages():
         chat = record.get("chat")
+        if chat and stage.overflow == "truncate_right" and chat["answers_cut"] > CUT_SHARE * chat["examples"]:
+            yield _finding(
+                f"stage {stage.name}",
+                f"in {chat['answers_cut']:,} of {chat['examples']:,} examples an answer is cut before its end",
+                f"they are longer than sequence_length ({stage.sequence_length:,}), and overflow is truncate_right",
+                "a longer sequence_length, or overflow: drop",
+            )
         if chat and chat["answers_without_end"] > UNENDED_SHARE * chat["answers"]:
             yield _finding(
                 f"stage {stage.name}",
@@ -61,10 +71,14 @@ def _unended(case: Case) -> Iterator[Finding]:
 
 
 def _of_the_template(case: Case) -> list[int]:
+    """Of a model from elsewhere. Raises CannotLook where it may be a base that only has a template beside it."""
     if own(case.result) is None:
         raise CannotLook("there is no chat template")
     with Chat.of(case.result) as chat:
-        return list(chat.stop_ids())
+        ends, eos = list(chat.stop_ids()), chat.tokenizer.special_ids["eos"]
+    if ends[0] != eos:
+        raise CannotLook("its template ends answers otherwise than its tokenizer ends texts: is it a base?")
+    return ends
 
 
 def _finding(where: str, evidence: str, cause: str, todo: str) -> Finding:

@@ -99,10 +99,12 @@ def _other(case: Case, folder: Path, tokenizer: Tokenizer) -> Iterator[str]:
         return
     if base == folder or not (base / "tokenizer.json").exists():
         return
-    theirs = tokenizers.load(base).backend.get_vocab(with_added_tokens=True)
+    original = tokenizers.load(base).backend
+    theirs = original.get_vocab(with_added_tokens=True)
     ours = tokenizer.backend.get_vocab(with_added_tokens=True)
+    added = {str(token.content) for token in original.get_added_tokens_decoder().values()}
     moved = [token for token, index in theirs.items() if ours.get(token, index) != index]
-    missing = [token for token in theirs if token not in ours]
+    missing = [token for token in theirs if token not in ours and token not in added]  # those may be left out
     if moved or missing:
         shown = ", ".join(repr(token) for token in [*moved, *missing][:3])
         yield f"{len(moved):,} tokens have other ids than in the base's tokenizer and {len(missing):,} are missing ({shown})"
@@ -113,8 +115,8 @@ def _first_loss(case: Case) -> Iterator[str]:
     if case.recipe is None or case.recipe.tuned is None or case.folder is None or not _begun(case):
         return
     rows, first = case.config.get("vocab_size"), case.trained[0]
-    losses = [(line["step"], line["loss"]) for line in first.lines if "loss" in line]
-    if not losses or not isinstance(rows, int) or losses[0][0] > 1:
+    losses = [(line["step"], line["loss"]) for line in first.lines if isinstance(line.get("loss"), float)]
+    if not losses or not isinstance(rows, int) or rows < 1 or losses[0][0] > 1:
         return
     chance = math.log(rows)
     if losses[0][1] > WORSE_THAN_CHANCE * chance:

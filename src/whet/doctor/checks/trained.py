@@ -34,7 +34,7 @@ class TrainedAtAll(Check):
 
 
 def _by_the_log(one: Trained) -> Iterator[Finding]:
-    norms = [line["grad_norm"] for line in one.lines if "grad_norm" in line]
+    norms = [line["grad_norm"] for line in one.lines if line.get("grad_norm") is not None]
     trains = (one.record or {}).get("trained_parameters")
     if trains == 0:
         evidence = "the result has 0 trained parameters"

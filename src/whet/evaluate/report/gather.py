@@ -11,8 +11,9 @@ from whet import __version__, hardware, store
 from whet.cards.gather import without_card
 from whet.evaluate.report import render
 from whet.recipe.schema import Recipe, Stage
+from whet.records import DIAGNOSIS
 
-REPORT, DIAGNOSIS = "report.html", "diagnosis.json"
+REPORT = "report.html"
 
 
 def write(recipe: Recipe, resolved: str, folder: Path, commands: list[str]) -> Path:
