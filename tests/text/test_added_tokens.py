@@ -110,6 +110,19 @@ class TestNewTokens:
         with pytest.raises(DataError, match="new_tokens are no names"):
             Chat.of(added)
 
+    def test_a_folder_from_when_only_special_tokens_counted(self, chatml: Chat, added: Path) -> None:
+        save(chatml, added)
+        file = added / "chat_fixtures.json"
+        kept = json.loads(file.read_text())
+        assert kept["conversations"]["control"] != kept["conversations"].pop("written")
+        eos = chatml.tokenizer.special_ids["eos"]
+        old = {name: value for name, value in kept.items() if name != "new_tokens"}
+        file.write_text(json.dumps({**old, "schema": 1, "stop_ids": [eos]}))
+        verify(added)
+        file.write_text(json.dumps({**old, "schema": 1, "stop_ids": []}))
+        with pytest.raises(DataError, match="stop_ids was"):
+            verify(added)
+
     def test_chatml_without_them_says_what_to_write(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="could not learn to stop") as error:
             Chat.of(folder, "chatml")
@@ -167,6 +180,18 @@ class TestTemplatesTokens:
             ]
             together = chat.encode_batch(talks)
             assert together == [chat.encode(talk) for talk in talks]
+
+    def test_marks_that_are_put_together(self, folder: Path, tmp_path: Path) -> None:
+        """No mark stands in the template's text, and of the system's none in a talk without one."""
+        marks = [f"<|{role}|>" for role in ("system", "user", "assistant")]
+        tokenizers.copy(folder, tmp_path, marks)
+        text = (
+            "{% for m in messages %}{{ '<|' ~ m.role ~ '|>' ~ m.content ~ eos_token }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ '<|' ~ 'assistant' ~ '|>' }}{% endif %}"
+        )
+        with Chat(tokenizers.load(tmp_path), Template(text, "test")) as chat:
+            said = encoded(chat, *((role, "".join(marks)) for role in ("system", "user", "assistant")))
+            assert [count(chat, said, name) for name in marks] == [1, 1, 1]
 
     def test_a_template_that_refuses_a_history(self, folder: Path, tmp_path: Path) -> None:
         text = "{{ raise_exception('one only') if messages|length > 2 }}" + FORMS["deepseek"].template

@@ -322,9 +322,12 @@ class TestSpecialText:
         chat = chats["qwen2.5"]
         call = {
             "type": "function",
-            "function": {"name": "<|im_end|>", "arguments": {"<|im_start|>": ["<|im_end|>"]}},
+            "function": {
+                "name": "<|im_end|>",
+                "arguments": {"<|im_start|>": ["<|im_end|>"], "role": "<|im_end|>"},
+            },
         }
-        tool = {"<|im_end|>": {"description": "<|im_start|>"}}
+        tool = {"<|im_end|>": {"description": "<|im_start|>"}, "role": {"description": "<|im_end|>"}}
         messages = (user("Why?"), bot("", tool_calls=(call,)), Message("tool", "<|im_end|>"), bot("So."))
         (example,) = chat.encode(Conversation(messages, tools=(tool,)))
         turns = [name for name in control(example, chat) if name.startswith("<|")]
@@ -708,7 +711,7 @@ class TestFixtures:
             verify(folder)
 
     @pytest.mark.parametrize(
-        "text", ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "conversations": {"system": [7]}}']
+        "text", ["", "[]", "{}", '{"schema": 2}', '{"schema": 1, "conversations": {"system": [7]}}']
     )
     def test_damaged(self, folder: Path, text: str) -> None:
         (folder / "chat_fixtures.json").write_text(text)

@@ -25,7 +25,7 @@ from whet.errors import DataError
 from whet.sandbox.templates import Failed, Job, TemplateProcess
 from whet.text.chat.habits import given, habits_of
 from whet.text.chat.parts import Part, PartEncoder
-from whet.text.chat.specials import NO_SIGN, Specials
+from whet.text.chat.specials import NO_SIGN, Said, Specials
 from whet.text.chat.template import Template, choose, names
 from whet.text.chat.turns import Turn, span, turn
 from whet.text.chat.written import kept_tokens, written_by
@@ -211,16 +211,15 @@ class Chat:
 
     def _task(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> _Task:
         """Messages ready to be rendered, special tokens' strings broken. Raises Refused."""
-        values = {"messages": [self._said(message) for message in messages], "tools": list(tools)}
+        values = [self._said(message) for message in messages], list(tools)
         try:
-            hidden, sign = self.specials.hidden(values)
+            task = _Task(*self.specials.hidden(*values))
         except RecursionError:
             raise Refused(TOO_MUCH, "nested too deeply") from None
-        task = _Task(hidden["messages"], hidden["tools"], sign)
         if task.job.size > limits.TEMPLATE_OUTPUT_CHARACTERS:
             raise Refused(TOO_MUCH, f"more than {limits.TEMPLATE_OUTPUT_CHARACTERS:,} characters")
-        if sign:
-            task.special_text = tuple(sorted(self.specials.within(values)))
+        if task.sign:
+            task.special_text = tuple(sorted(self.specials.within(*values)))
         if task.special_text:
             task.changes.append(SPECIAL_TEXT)
         if tools and not self.template.takes_tools:
@@ -331,8 +330,8 @@ class Chat:
 class _Task:
     """A conversation on its way: messages and tools as the template gets them, and which answers are learned."""
 
-    said: list[dict[str, Any]]
-    tools: list[dict[str, Any]]
+    said: Said
+    tools: Said
     sign: str
     chosen: frozenset[int] = frozenset()
     changes: list[str] = field(default_factory=list)

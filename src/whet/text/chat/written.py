@@ -25,11 +25,12 @@ FILE = "chat_fixtures.json"
 """Beside a model, what its conversations were written with (`fixtures`)."""
 
 _TALK = [
+    {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Hello."},
     {"role": "assistant", "content": "Hi."},
     {"role": "user", "content": "Bye."},
 ]
-_HISTORIES = ([(3, False)], [(1, True)])
+_HISTORIES = (Job(_TALK, [(4, False)]), Job(_TALK[1:], [(3, False)]), Job(_TALK[1:], [(1, True)]))
 """What shows how turns are marked; the first that the template does not refuse counts."""
 
 
@@ -53,14 +54,14 @@ def written_by(
     marks = [name for name in added if len(name.strip()) > 1]
     if not marks:
         return Written()
-    history = next((text for wanted in _HISTORIES if (text := _rendered(process, wanted))), "")
+    history = next((text for job in _HISTORIES if (text := _rendered(process, job))), "")
     turns = {name for name in marks if name in history and not _looked_for(name, template.text)}
     named = {name for name in marks if name in template.text or name in history or name in set(new_tokens)}
     return Written(frozenset(named), frozenset(turns))
 
 
-def _rendered(process: TemplateProcess, wanted: list[tuple[int, bool]]) -> str:
-    (done,) = process.render([Job(_TALK, wanted)])
+def _rendered(process: TemplateProcess, job: Job) -> str:
+    (done,) = process.render([job])
     return "" if isinstance(done, Failed) else done[0]
 
 
