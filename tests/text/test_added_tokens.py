@@ -14,6 +14,7 @@ from whet.text import tokenizer as tokenizers
 from whet.text.chat import Chat, Encoded, Findings, save, verify
 from whet.text.chat.chat import SPECIAL_TEXT
 from whet.text.chat.template import Template
+from whet.text.chat.written import looked_for
 from whet.text.conversation import Conversation, Message
 
 TURNS = ["<|im_start|>", "<|im_end|>"]
@@ -199,6 +200,18 @@ class TestTemplatesTokens:
         with Chat(tokenizers.load(tmp_path), Template(text, "test")) as chat:
             said = encoded(chat, ("user", "<｜User｜>"), ("assistant", "<｜User｜>"))
             assert count(chat, said, "<｜User｜>") == 1
+
+
+def test_what_a_template_looks_for() -> None:
+    text = (
+        """{% if '</a>' in m.content and "<b>" not in x %}{{ m.content.split( "</c>" )[-1] ~ '<d>' }}"""
+        "{{ '<e>' is x }}{{ '<f>' indeed }}{# don't #}{{ x('<g>"
+    )
+    assert list(looked_for(text)) == ["</a>", "<b>", "</c>"]
+    # 1 MB of each; a pattern that tried every name with every end would take hours
+    for part in ("<think>", "'\"", "x('a'", "'a' ", 'a("'):
+        many = part * (2**20 // len(part))
+        assert sum(map(len, looked_for(f"'{many}")), 0) <= 2**20
 
 
 def test_a_copy_with_more_special_tokens_changes_nothing_else(folder: Path, tmp_path: Path) -> None:

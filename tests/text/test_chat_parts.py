@@ -58,6 +58,17 @@ def test_the_sign_is_none_of_the_conversations_characters() -> None:
     assert sign == "\ue002"
 
 
+def test_white_space_that_belongs_to_a_token() -> None:
+    """Before it or behind it; a long run without the token takes no time that grows with its square."""
+    backend = Backend(models.BPE())
+    backend.add_special_tokens(
+        [AddedToken("<m>", special=True, lstrip=True), AddedToken("<e>", special=True, rstrip=True)]
+    )
+    pattern = Specials(Tokenizer(backend, {}), "").pattern
+    text = "a \n<m> <m><e>\t b" + " " * 2**20 + "c <m>"
+    assert [match[0] for match in pattern.finditer(text)] == [" \n<m>", " <m>", "<e>\t ", " <m>"]
+
+
 def test_keys_roles_and_values() -> None:
     specials = Specials(with_specials(["<a>", "user"]), "")
     messages = [{"role": "user", "content": "a user"}]

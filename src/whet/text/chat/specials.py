@@ -186,11 +186,13 @@ def _as_found(token: Any) -> str:
     found = re.escape(str(token.content))
     if token.single_word:
         found = rf"(?<!\w){found}(?!\w)"
-    return f"{_BLANKS if token.lstrip else ''}{found}{_BLANKS if token.rstrip else ''}"
+    return f"{_BEFORE if token.lstrip else ''}{found}{_BLANK + '*' if token.rstrip else ''}"
 
 
-_BLANKS = r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*"
+_BLANK = r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 """White space as Rust knows it."""
+_BEFORE = rf"(?:(?<!{_BLANK}){_BLANK}+)?+"
+"""A whole run of it, tried from its beginning only: the work would grow with the square of its length."""
 
 
 def strings(values: Any) -> Iterator[str]:

@@ -10,7 +10,7 @@ a thought, is left to it. White space and single characters are nobody's mark.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,9 @@ _TALK = [
 ]
 _HISTORIES = (Job(_TALK, [(4, False)]), Job(_TALK[1:], [(3, False)]), Job(_TALK[1:], [(1, True)]))
 """What shows how turns are marked; the first that the template does not refuse counts."""
+
+_OPENED = re.compile(r"""(\w\(\s*)?(['"])""")
+_IN = re.compile(r"\s*(?:not\s+)?in\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,9 @@ def written_by(
     if not marks:
         return Written()
     history = next((text for job in _HISTORIES if (text := _rendered(process, job))), "")
-    turns = {name for name in marks if name in history and not _looked_for(name, template.text)}
-    named = {name for name in marks if name in template.text or name in history or name in set(new_tokens)}
+    read, new = "\n".join(looked_for(template.text)), set(new_tokens)
+    turns = {name for name in marks if name in history and name not in read and f"</{name[1:]}" not in read}
+    named = {name for name in marks if name in template.text or name in history or name in new}
     return Written(frozenset(named), frozenset(turns))
 
 
@@ -65,11 +69,13 @@ def _rendered(process: TemplateProcess, job: Job) -> str:
     return "" if isinstance(done, Failed) else done[0]
 
 
-def _looked_for(name: str, template: str) -> bool:
-    """Whether a template reads it, or what closes it: `'</think>' in content`, `content.split('</think>')`."""
-    either = "|".join(map(re.escape, (name, f"</{name[1:]}")))
-    text = rf"""(['"])(?:(?!\1).)*(?:{either})(?:(?!\1).)*\1"""
-    return any(re.search(use, template) for use in (rf"{text}\s*(?:not\s+)?in\b", rf"\w\(\s*{text}"))
+def looked_for(template: str) -> Iterator[str]:
+    """What a template reads: `'</think>' in content`, `content.split('</think>')`. The work grows with its length."""
+    for opened in _OPENED.finditer(template):
+        stop = template.find(opened[2], opened.end())
+        text = template[opened.end() : stop] if stop >= 0 else "\n"
+        if "\n" not in text and (opened[1] or _IN.match(template, stop + 1)):
+            yield text
 
 
 def kept_tokens(folder: Path) -> list[str]:
