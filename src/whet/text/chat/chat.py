@@ -25,7 +25,7 @@ from whet.errors import DataError
 from whet.sandbox.templates import Failed, Job, TemplateProcess
 from whet.text.chat.habits import given, habits_of
 from whet.text.chat.parts import Part, PartEncoder
-from whet.text.chat.specials import NO_SIGN, Said, Specials
+from whet.text.chat.specials import NO_SIGN, Said, Specials, without
 from whet.text.chat.template import Template, choose, names
 from whet.text.chat.turns import Turn, span, turn
 from whet.text.chat.written import kept_tokens, written_by
@@ -317,8 +317,7 @@ class Chat:
         self, layout: _Layout, start: int, stop: int, learned: bool, before: list[_Piece]
     ) -> list[_Piece]:
         """A stretch without special tokens, as one piece, or none if it is empty."""
-        text = layout.text[start:stop]
-        text = text.replace(layout.task.sign, "") if layout.task.sign else text
+        text = without(layout.task.sign, layout.text[start:stop])
         if not text:
             return []
         after_special = bool(before) and before[-1].part is None
@@ -481,7 +480,7 @@ def _encoded(layout: _Layout, pieces: Sequence[_Piece], differs: bool, ids: dict
         ids=all_ids,
         learned=learned,
         text_bytes=text_bytes,
-        rendered=layout.text.replace(task.sign, "") if task.sign else layout.text,
+        rendered=without(task.sign, layout.text),
         differs=differs or bool(task.special_text),
         changes=tuple(task.changes),
         special_text=task.special_text,

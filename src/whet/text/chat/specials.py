@@ -9,6 +9,7 @@ apart. Only assistant and system may write some that are not special and mark no
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -34,6 +35,9 @@ _TRUSTED = ("assistant", "system")
 """Roles that may write control tokens that are not special and mark no turn."""
 
 NO_SIGN = "holds every private character"
+
+_ESCAPED = re.compile(r"\\u[0-9a-f]{4}")
+"""How JSON in ASCII writes a character, or half of a rare one."""
 
 _PRIVATE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
 
@@ -67,7 +71,7 @@ class Specials:
         self._all = _Hidden(tokens)
         self._own = _Hidden(own) if len(own) < len(tokens) else self._all
         self.absorb = any(token.lstrip or token.rstrip for _, token in tokens.values())
-        self._taken = set(template).union(*tokens)
+        self._taken = set(template).union(*tokens, _ESCAPED.findall(template))
 
     def id_of(self, found: str) -> int:
         """The id of what `pattern` found."""
@@ -98,10 +102,10 @@ class Specials:
         return broken, self._all.mapped(tools, sign), sign
 
     def _sign(self, texts: list[str]) -> str:
-        used = self._taken.union(*texts)
+        used = self._taken.union(*texts, *map(_ESCAPED.findall, texts))
         for characters in _PRIVATE:
             for code in characters:
-                if chr(code) not in used:
+                if chr(code) not in used and _escaped(chr(code))[-6:] not in used:
                     return chr(code)
         raise Refused(NO_SIGN)
 
@@ -116,6 +120,15 @@ class Specials:
 
     def _for(self, message: Mapping[str, Any]) -> _Hidden:
         return self._own if message[ROLE] in _TRUSTED else self._all
+
+
+def without(sign: str, text: str) -> str:
+    """A rendering as it was meant: without the sign, also as JSON writes it in ASCII."""
+    return text.replace(sign, "").replace(_escaped(sign), "") if sign else text
+
+
+def _escaped(sign: str) -> str:
+    return json.dumps(sign)[1:-1]
 
 
 class _Hidden:
