@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,16 @@ def test_every_text_that_was_said() -> None:
     assert after.text == expected
     assert (after.origin, after.group, after.language) == ("here", "here", "de")
     assert from_text(after.text).messages[2].learn is True
+
+
+def test_a_change_without_a_name_is_a_change() -> None:
+    class Quiet(Numbers):
+        def apply(self, document: Document) -> Document | Dropped:
+            return replace(document, text=document.text.upper())
+
+    after = cleaned(document(*SAID), Quiet())
+    assert isinstance(after, Document)
+    assert [message.content for message in from_text(after.text).messages] == ["WHY?", "SO."]
 
 
 def test_what_is_dropped_takes_the_conversation_along() -> None:

@@ -14,6 +14,7 @@ from whet.text import tokenizer as tokenizers
 from whet.text.chat import Chat, Encoded, Findings, save, verify
 from whet.text.chat.chat import SPECIAL_TEXT
 from whet.text.chat.template import Template
+from whet.text.chat.written import looked_for
 from whet.text.conversation import Conversation, Message
 
 TURNS = ["<|im_start|>", "<|im_end|>"]
@@ -110,6 +111,19 @@ class TestNewTokens:
         with pytest.raises(DataError, match="new_tokens are no names"):
             Chat.of(added)
 
+    def test_a_folder_from_when_only_special_tokens_counted(self, chatml: Chat, added: Path) -> None:
+        save(chatml, added)
+        file = added / "chat_fixtures.json"
+        kept = json.loads(file.read_text())
+        assert kept["conversations"]["control"] != kept["conversations"].pop("written")
+        eos = chatml.tokenizer.special_ids["eos"]
+        old = {name: value for name, value in kept.items() if name != "new_tokens"}
+        file.write_text(json.dumps({**old, "schema": 1, "stop_ids": [eos]}))
+        verify(added)
+        file.write_text(json.dumps({**old, "schema": 1, "stop_ids": []}))
+        with pytest.raises(DataError, match="stop_ids was"):
+            verify(added)
+
     def test_chatml_without_them_says_what_to_write(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="could not learn to stop") as error:
             Chat.of(folder, "chatml")
@@ -168,12 +182,36 @@ class TestTemplatesTokens:
             together = chat.encode_batch(talks)
             assert together == [chat.encode(talk) for talk in talks]
 
+    def test_marks_that_are_put_together(self, folder: Path, tmp_path: Path) -> None:
+        """No mark stands in the template's text, and of the system's none in a talk without one."""
+        marks = [f"<|{role}|>" for role in ("system", "user", "assistant")]
+        tokenizers.copy(folder, tmp_path, marks)
+        text = (
+            "{% for m in messages %}{{ '<|' ~ m.role ~ '|>' ~ m.content ~ eos_token }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ '<|' ~ 'assistant' ~ '|>' }}{% endif %}"
+        )
+        with Chat(tokenizers.load(tmp_path), Template(text, "test")) as chat:
+            said = encoded(chat, *((role, "".join(marks)) for role in ("system", "user", "assistant")))
+            assert [count(chat, said, name) for name in marks] == [1, 1, 1]
+
     def test_a_template_that_refuses_a_history(self, folder: Path, tmp_path: Path) -> None:
         text = "{{ raise_exception('one only') if messages|length > 2 }}" + FORMS["deepseek"].template
         tokenizers.copy(folder, tmp_path, ["<｜User｜>", "<｜Assistant｜>"])
         with Chat(tokenizers.load(tmp_path), Template(text, "test")) as chat:
             said = encoded(chat, ("user", "<｜User｜>"), ("assistant", "<｜User｜>"))
             assert count(chat, said, "<｜User｜>") == 1
+
+
+def test_what_a_template_looks_for() -> None:
+    text = (
+        """{% if '</a>' in m.content and "<b>" not in x %}{{ m.content.split( "</c>" )[-1] ~ '<d>' }}"""
+        "{{ '<e>' is x }}{{ '<f>' indeed }}{# don't #}{{ x('<g>"
+    )
+    assert list(looked_for(text)) == ["</a>", "<b>", "</c>"]
+    # 1 MB of each; a pattern that tried every name with every end would take hours
+    for part in ("<think>", "'\"", "x('a'", "'a' ", 'a("'):
+        many = part * (2**20 // len(part))
+        assert sum(map(len, looked_for(f"'{many}")), 0) <= 2**20
 
 
 def test_a_copy_with_more_special_tokens_changes_nothing_else(folder: Path, tmp_path: Path) -> None:

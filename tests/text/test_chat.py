@@ -322,13 +322,26 @@ class TestSpecialText:
         chat = chats["qwen2.5"]
         call = {
             "type": "function",
-            "function": {"name": "<|im_end|>", "arguments": {"<|im_start|>": ["<|im_end|>"]}},
+            "function": {
+                "name": "<|im_end|>",
+                "arguments": {"<|im_start|>": ["<|im_end|>"], "role": "<|im_end|>"},
+            },
         }
-        tool = {"<|im_end|>": {"description": "<|im_start|>"}}
+        tool = {"<|im_end|>": {"description": "<|im_start|>"}, "role": {"description": "<|im_end|>"}}
         messages = (user("Why?"), bot("", tool_calls=(call,)), Message("tool", "<|im_end|>"), bot("So."))
         (example,) = chat.encode(Conversation(messages, tools=(tool,)))
         turns = [name for name in control(example, chat) if name.startswith("<|")]
         assert turns == ["<|im_start|>", "<|im_end|>"] * 5
+
+    def test_a_template_that_writes_json_in_ascii(self, chats: dict[str, Chat]) -> None:
+        text = "{% for m in messages %}{{ '<|im_start|>' + m.content | tojson(ensure_ascii=True) + '<|im_end|>' }}{% endfor %}"
+        with other_template(chats["qwen2.5"], text) as chat:
+            asked = r"<|im_end|> \ue000 ä"
+            (example,) = chat.encode(Conversation((user(asked), bot("So."))))
+        assert json.loads(example.rendered.split("<|im_start|>")[1].removesuffix("<|im_end|>")) == asked
+        ids = [index for index in example.ids if index not in chat.specials.names]
+        said = b"".join(chat.tokenizer.token_contents()[index] for index in ids).decode()
+        assert said == json.dumps(asked) + json.dumps("So.")
 
     def test_a_conversation_with_every_private_character(self, chats: dict[str, Chat]) -> None:
         from whet.text.chat.specials import _PRIVATE
@@ -708,7 +721,7 @@ class TestFixtures:
             verify(folder)
 
     @pytest.mark.parametrize(
-        "text", ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "conversations": {"system": [7]}}']
+        "text", ["", "[]", "{}", '{"schema": 2}', '{"schema": 1, "conversations": {"system": [7]}}']
     )
     def test_damaged(self, folder: Path, text: str) -> None:
         (folder / "chat_fixtures.json").write_text(text)

@@ -37,7 +37,9 @@ def with_specials(found: list[str]) -> Tokenizer:
 def test_no_special_token_is_left_or_arises(found: list[str], contents: list[str]) -> None:
     """However the texts follow one another, with or without the white space around them."""
     specials = Specials(with_specials(found), "")
-    (hidden,), sign = specials.hidden([contents])
+    said = [{"role": "user", "content": text} for text in contents]
+    broken, _, sign = specials.hidden(said, [])
+    hidden = [message["content"] for message in broken]
     assert [text.replace(sign, "") if sign else text for text in hidden] == contents
     for order in permutations(hidden):
         for joined in (
@@ -52,22 +54,30 @@ def test_no_special_token_is_left_or_arises(found: list[str], contents: list[str
 
 def test_the_sign_is_none_of_the_conversations_characters() -> None:
     specials = Specials(with_specials(["<a>"]), "\ue000")
-    _, sign = specials.hidden({"messages": [{"role": "user", "content": "<a> \ue001"}]})
+    _, _, sign = specials.hidden([{"role": "user", "content": "<a> \ue001"}], [])
     assert sign == "\ue002"
+
+
+def test_white_space_that_belongs_to_a_token() -> None:
+    """Before it or behind it; a long run without the token takes no time that grows with its square."""
+    backend = Backend(models.BPE())
+    backend.add_special_tokens(
+        [AddedToken("<m>", special=True, lstrip=True), AddedToken("<e>", special=True, rstrip=True)]
+    )
+    pattern = Specials(Tokenizer(backend, {}), "").pattern
+    text = "a \n<m> <m><e>\t b" + " " * 2**20 + "c <m>"
+    assert [match[0] for match in pattern.finditer(text)] == [" \n<m>", " <m>", "<e>\t ", " <m>"]
 
 
 def test_keys_roles_and_values() -> None:
     specials = Specials(with_specials(["<a>", "user"]), "")
-    values = {
-        "messages": [{"role": "user", "content": "a user"}],
-        "tools": [{"<a>": {"b": ["<a>", 1, None]}}],
-    }
-    hidden, sign = specials.hidden(values)
-    assert hidden == {
-        "messages": [{"role": "user", "content": f"a u{sign}ser"}],
-        "tools": [{f"<{sign}a>": {"b": [f"<{sign}a>", 1, None]}}],
-    }
-    assert specials.within(values) == {"<a>", "user"}
+    messages = [{"role": "user", "content": "a user"}]
+    tools = [{"<a>": {"b": ["<a>", 1, None], "role": {"role": "<a>"}}}]
+    hidden, offered, sign = specials.hidden(messages, tools)
+    assert hidden == [{"role": "user", "content": f"a u{sign}ser"}]
+    inner = {"b": [f"<{sign}a>", 1, None], "role": {"role": f"<{sign}a>"}}
+    assert offered == [{f"<{sign}a>": inner}]
+    assert specials.within(messages, tools) == {"<a>", "user"}
 
 
 def marking(kind: str) -> Backend:
@@ -145,3 +155,22 @@ def test_few_and_many_parts_have_the_same_ids() -> None:
     many = PartEncoder(tokenizer).encode(parts)
     few = PartEncoder(tokenizer)
     assert many == [few.encode([part])[0] for part in parts]
+
+
+def test_what_a_normalizer_makes_of_a_text_is_no_mark_either() -> None:
+    """A token that is found in normalized text is found in what is written otherwise."""
+    backend = Backend(models.BPE(byte_fallback=True))
+    backend.normalizer = normalizers.NFKC()
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=["</s>", *bytes_], show_progress=False)
+    backend.train_from_iterator(TEXTS, trainer)
+    backend.add_tokens([AddedToken("<|user|>", special=False, normalized=True)])
+    backend.encode_special_tokens = True
+    mark = backend.token_to_id("<|user|>")
+    tokenizer = Tokenizer(backend, {})
+    texts = [("＜|user|＞ a", False), ("<|user|> b", False), ("plain", False)]
+    assert [mark in row for row in PartEncoder(tokenizer).encode(texts)] == [True, True, False]
+    for more in ([], [("c", False)] * 100):
+        rows = PartEncoder(tokenizer, ["<|user|>"]).encode([*texts, *more])
+        assert not any(mark in row for row in rows)
+        assert all(rows)

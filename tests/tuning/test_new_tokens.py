@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from whet import pipeline
 from whet.errors import DataError
 from whet.progress import Reporter
 from whet.recipe.decoding import Greedy
+from whet.text.chat import Chat
 from whet.text.conversation import Message
 from whet.tokenstore import TokenStore
 from whet.use.run import generate, open_model
@@ -52,3 +54,18 @@ def test_from_the_recipe_to_an_answer(tmp_path: Path) -> None:
         assert (asked.count(begin), asked.count(end)) == (plain.count(begin), plain.count(end)) == (2, 1)
     result = generate(folder, "How? <|im_end|>", Greedy(), new_tokens=4, device="cpu")
     assert result.chat
+
+
+def test_those_of_an_earlier_tuning_stay_what_users_cannot_write(tmp_path: Path) -> None:
+    """The base was tuned with a token that its template does not name; its fixtures say so."""
+    run = opened(tmp_path, f"model.new_tokens={[*TURNS, '<gene>']}")
+    pipeline.prepare(run)
+    base = tmp_path / "base"
+    for file in (run.folder / "prepared" / "tokenizer").iterdir():
+        shutil.copy(file, base)
+    again = opened(tmp_path, "name=again", "chat_template=null")
+    pipeline.prepare(again)
+    with Chat.of(again.folder / "prepared" / "tokenizer") as chat:
+        assert chat.new_tokens == (*TURNS, "<gene>")
+        gene = chat.tokenizer.backend.token_to_id("<gene>")
+        assert gene not in chat.prompt_ids([Message("user", "What is <gene>?")])

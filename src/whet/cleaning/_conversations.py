@@ -62,7 +62,7 @@ def _by_messages(document: Document, rule: Filter) -> Document | Dropped:
                 size_bytes=document.size_bytes,
             )
         messages.append(cleaned)
-    if not texts.changes:
+    if not texts.changes and tuple(messages) == conversation.messages:
         return document
     text = to_text(Conversation(tuple(messages), conversation.tools))
     return replace(document, text=text, changes=(*document.changes, *texts.changes))

@@ -56,7 +56,9 @@ def run(
             "prepared": prepared.files,
             "models": [without_card(model.files) for model in models],
             "bases": [(model.record.get("base") or {}).get("fingerprint") for model in models],
-            "code": store.code_hash("evaluate", "metrics", "models", "packing", "fill_in_the_middle"),
+            "code": store.code_hash(
+                "evaluate", "metrics", "models", "packing", "tokenstore", "fill_in_the_middle"
+            ),
         }
     )
     target = folder / KIND

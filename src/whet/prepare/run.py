@@ -40,6 +40,7 @@ from whet.text.chat import Chat, Encoded, Findings
 from whet.text.chat import save as save_chat
 from whet.text.chat import template as chat_template
 from whet.text.chat.chat import LossOn
+from whet.text.chat.written import kept_tokens
 from whet.text.conversation import from_text
 from whet.text.encoder import Encoder
 from whet.text.refused import Refused
@@ -127,7 +128,14 @@ def _chat_settings(recipe: Recipe, existing: Path | None) -> list[Any]:
         return []
     own = chat_template.own(existing) if existing else None
     libraries = store.versions("jinja2")
-    return [recipe.chat_template, own.sha256 if own else None, libraries, store.code_hash("sandbox"), *chats]
+    sandbox = store.code_hash("sandbox")
+    new = _new_tokens(recipe, existing)
+    return [recipe.chat_template, own.sha256 if own else None, libraries, sandbox, new, *chats]
+
+
+def _new_tokens(recipe: Recipe, existing: Path | None) -> list[str]:
+    """What users cannot write: the recipe's new tokens, and those with which whet tuned the base before."""
+    return [*(kept_tokens(existing) if existing else ()), *(recipe.tuned.new_tokens if recipe.tuned else ())]
 
 
 def _existing_tokenizer(recipe: Recipe) -> Path | None:
@@ -303,7 +311,7 @@ def _encode_chats(
     writers: Writers = {
         name: TokenWriter(folder / name, tokenizer.vocab_size, masked=True) for name in split.SIDES
     }
-    new_tokens = recipe.tuned.new_tokens if recipe.tuned else ()
+    new_tokens = _new_tokens(recipe, _existing_tokenizer(recipe))
     with Chat.of(work / "tokenizer", recipe.chat_template, new_tokens) as chat:
         findings = Findings(chat, stage.sequence_length)
         try:

@@ -25,7 +25,7 @@ from whet.errors import DataError
 from whet.sandbox.templates import Failed, Job, TemplateProcess
 from whet.text.chat.habits import given, habits_of
 from whet.text.chat.parts import Part, PartEncoder
-from whet.text.chat.specials import NO_SIGN, Specials
+from whet.text.chat.specials import NO_SIGN, Said, Specials, without
 from whet.text.chat.template import Template, choose, names
 from whet.text.chat.turns import Turn, span, turn
 from whet.text.chat.written import kept_tokens, written_by
@@ -211,16 +211,15 @@ class Chat:
 
     def _task(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> _Task:
         """Messages ready to be rendered, special tokens' strings broken. Raises Refused."""
-        values = {"messages": [self._said(message) for message in messages], "tools": list(tools)}
+        values = [self._said(message) for message in messages], list(tools)
         try:
-            hidden, sign = self.specials.hidden(values)
+            task = _Task(*self.specials.hidden(*values))
         except RecursionError:
             raise Refused(TOO_MUCH, "nested too deeply") from None
-        task = _Task(hidden["messages"], hidden["tools"], sign)
         if task.job.size > limits.TEMPLATE_OUTPUT_CHARACTERS:
             raise Refused(TOO_MUCH, f"more than {limits.TEMPLATE_OUTPUT_CHARACTERS:,} characters")
-        if sign:
-            task.special_text = tuple(sorted(self.specials.within(values)))
+        if task.sign:
+            task.special_text = tuple(sorted(self.specials.within(*values)))
         if task.special_text:
             task.changes.append(SPECIAL_TEXT)
         if tools and not self.template.takes_tools:
@@ -318,8 +317,7 @@ class Chat:
         self, layout: _Layout, start: int, stop: int, learned: bool, before: list[_Piece]
     ) -> list[_Piece]:
         """A stretch without special tokens, as one piece, or none if it is empty."""
-        text = layout.text[start:stop]
-        text = text.replace(layout.task.sign, "") if layout.task.sign else text
+        text = without(layout.task.sign, layout.text[start:stop])
         if not text:
             return []
         after_special = bool(before) and before[-1].part is None
@@ -331,8 +329,8 @@ class Chat:
 class _Task:
     """A conversation on its way: messages and tools as the template gets them, and which answers are learned."""
 
-    said: list[dict[str, Any]]
-    tools: list[dict[str, Any]]
+    said: Said
+    tools: Said
     sign: str
     chosen: frozenset[int] = frozenset()
     changes: list[str] = field(default_factory=list)
@@ -482,7 +480,7 @@ def _encoded(layout: _Layout, pieces: Sequence[_Piece], differs: bool, ids: dict
         ids=all_ids,
         learned=learned,
         text_bytes=text_bytes,
-        rendered=layout.text.replace(task.sign, "") if task.sign else layout.text,
+        rendered=without(task.sign, layout.text),
         differs=differs or bool(task.special_text),
         changes=tuple(task.changes),
         special_text=task.special_text,

@@ -21,7 +21,10 @@ from whet.text.conversation import Conversation, Message
 from whet.text.refused import Refused
 from whet.text.tokenizer_bounds import data_errors
 
-SCHEMA = 1
+SCHEMA = 2
+SPECIAL_ONLY = 1
+"""The schema of folders from when only special tokens counted as the template's; what it has is compared."""
+WRITTEN = "written"
 
 _ASKED, _ANSWERED = Message("user", "What is 2 + 2?"), Message("assistant", "4, of course.\n\nÄ 😀")
 _FURTHER = (Message("user", "  And 3 + 3?\n"), Message("assistant", "\n6"))
@@ -29,7 +32,8 @@ _FURTHER = (Message("user", "  And 3 + 3?\n"), Message("assistant", "\n6"))
 
 def conversations(chat: Chat) -> dict[str, Conversation]:
     """The fixed conversations by name."""
-    control = "".join(sorted(chat.specials.ids)[:8])
+    special = chat.tokenizer.special_tokens.values()
+    control, written = ("".join(sorted(names)[:8]) for names in (special, chat.specials.ids.keys() - special))
     kinds: dict[str, tuple[Message, ...]] = {
         "single turn": (_ASKED, _ANSWERED),
         "several turns": (_ASKED, _ANSWERED, *_FURTHER),
@@ -37,6 +41,7 @@ def conversations(chat: Chat) -> dict[str, Conversation]:
         "empty system": (Message("system", ""), _ASKED, _ANSWERED),
         "input": (Message("user", "Add up.", input="2, 2"), _ANSWERED),
         "control": (Message("user", f"What is {control}?"), _ANSWERED),
+        WRITTEN: (Message("user", f"What is {written}?"), _ANSWERED),
     }
     return {name: Conversation(messages) for name, messages in kinds.items()}
 
@@ -66,10 +71,14 @@ def verify(folder: Path, opened: Chat | None = None) -> None:
     """
     with data_errors(str(folder / FILE)):
         kept = untrusted.settings_inside(folder, FILE)
-    if kept.get("schema") != SCHEMA:
+    if kept.get("schema") not in (SCHEMA, SPECIAL_ONLY):
         raise DataError(f"has schema {kept.get('schema')!r}, not {SCHEMA}", where=str(folder / FILE))
     with nullcontext(opened) if opened else Chat.of(folder) as chat:
-        difference = _difference(kept, fixtures(chat), chat)
+        now = fixtures(chat)
+        if kept["schema"] == SPECIAL_ONLY:
+            del now["conversations"][WRITTEN]
+            now["stop_ids"] = [index for index in now["stop_ids"] if index in chat.tokenizer.special_tokens]
+        difference = _difference(kept, now, chat)
     if difference:
         raise DataError(
             f"tokenizer and chat template no longer do what the model was trained with: {difference}",

@@ -7,7 +7,6 @@ behind a line feed, whose ids are taken off again.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
@@ -29,12 +28,13 @@ Part = tuple[str, bool]
 
 class PartEncoder:
     """Encodes parts with one tokenizer, special tokens' strings as ordinary text, and those of the added tokens
-    `written` too, which the tokenizer would find in any text."""
+    `written` too, which the tokenizer would find in any text, or in what its normalizer makes of one."""
 
     def __init__(self, tokenizer: Tokenizer, written: Iterable[str] = ()) -> None:
         self.tokenizer = tokenizer
         self._names = sorted(written)
-        self._written = re.compile("|".join(map(re.escape, self._names)) or "(?!)")
+        ids = (tokenizer.backend.token_to_id(name) for name in self._names)
+        self._written = frozenset(index for index in ids if index is not None)
         self._known: dict[Part, list[int]] = {}
         self._before = self._plain([_BEFORE])[0]
         alone, behind = self._plain(["a", f"{_BEFORE}a"])
@@ -65,14 +65,12 @@ class PartEncoder:
         return row[size:] if row[:size] == self._before else self._plain([text])[0]
 
     def _plain(self, texts: list[str]) -> list[list[int]]:
-        held = [self._written.search(text) is not None for text in texts]
-        if not any(held):
-            return self._usual(texts)
-        others = iter(self._usual([text for text, holds in zip(texts, held, strict=True) if not holds]))
-        those = iter(
-            self._inert.encode_parts([text for text, holds in zip(texts, held, strict=True) if holds])
-        )
-        return [next(those if holds else others) for holds in held]
+        rows = self._usual(texts)
+        held = [at for at, row in enumerate(rows) if not self._written.isdisjoint(row)]
+        if held:
+            for at, row in zip(held, self._inert.encode_parts([texts[at] for at in held]), strict=True):
+                rows[at] = row
+        return rows
 
     def _usual(self, texts: list[str]) -> list[list[int]]:
         if len(texts) >= BATCH:

@@ -9,8 +9,9 @@ apart. Only assistant and system may write some that are not special and mark no
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +22,22 @@ from whet.text.refused import Refused
 if TYPE_CHECKING:
     from whet.text.tokenizer import Tokenizer
 
-ROLE = "role"
-"""Whose value is one of four words."""
+Said = Sequence[dict[str, Any]]
+"""Messages or tools as templates are given them."""
 
-_KEYS = frozenset({ROLE, "messages", "content", "tools", "input", "name", "type", "function", "arguments"})
+ROLE = "role"
+"""Of a message, one of four words; elsewhere a name like any other."""
+
+_KEYS = frozenset({"type", "function", "name", "arguments", "description", "parameters", "properties"})
 """No control token's string stands in these."""
 
 _TRUSTED = ("assistant", "system")
 """Roles that may write control tokens that are not special and mark no turn."""
 
 NO_SIGN = "holds every private character"
+
+_ESCAPED = re.compile(r"\\u[0-9a-f]{4}")
+"""How JSON in ASCII writes a character, or half of a rare one."""
 
 _PRIVATE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
 
@@ -64,71 +71,64 @@ class Specials:
         self._all = _Hidden(tokens)
         self._own = _Hidden(own) if len(own) < len(tokens) else self._all
         self.absorb = any(token.lstrip or token.rstrip for _, token in tokens.values())
-        self._taken = set(template).union(*tokens)
+        self._taken = set(template).union(*tokens, _ESCAPED.findall(template))
 
     def id_of(self, found: str) -> int:
         """The id of what `pattern` found."""
         return self.ids[found] if found in self.ids else self.ids[found.strip()]
 
-    def within(self, values: Any) -> set[str]:
+    def within(self, messages: Said, tools: Said) -> set[str]:
         """The control tokens whose strings stand where they may not be written."""
-        return {match[0] for text, names in self._texts(values) for match in names.plain.finditer(text)}
+        return {
+            match[0] for text, names in self._texts(messages, tools) for match in names.plain.finditer(text)
+        }
 
-    def hidden(self, values: Any) -> tuple[Any, str]:
-        """Plain values with the sign wherever a control token's string stands or could arise; and the sign.
+    def hidden(self, messages: Said, tools: Said) -> tuple[Said, Said, str]:
+        """Messages and tools with the sign wherever a control token's string stands or could arise; and the sign.
 
         The sign is "" if nothing had to be hidden. Raises Refused if no character is left for it.
         """
-        texts = list(self._texts(values))
+        texts = list(self._texts(messages, tools))
         if not any(names.touches(text) for text, names in texts):
-            return values, ""
+            return messages, tools, ""
         sign = self._sign([text for text, _ in texts])
-        return self._mapped(values, sign, self._all), sign
+        broken = [
+            {
+                key: value if key == ROLE else self._for(said).mapped(value, sign)
+                for key, value in said.items()
+            }
+            for said in messages
+        ]
+        return broken, self._all.mapped(tools, sign), sign
 
     def _sign(self, texts: list[str]) -> str:
-        used = self._taken.union(*texts)
+        used = self._taken.union(*texts, *map(_ESCAPED.findall, texts))
         for characters in _PRIVATE:
             for code in characters:
-                if chr(code) not in used:
+                if chr(code) not in used and _escaped(chr(code))[-6:] not in used:
                     return chr(code)
         raise Refused(NO_SIGN)
 
-    def _texts(self, values: Any, names: _Hidden | None = None) -> Iterator[tuple[str, _Hidden]]:
-        """Every text in plain values, keys too but for those of messages, and what may not be written in it."""
-        names = names or self._all
-        if isinstance(values, str):
-            yield values, names
-        elif isinstance(values, dict):
-            names = self._for(values, names)
-            for key, value in values.items():
-                if key not in _KEYS:
-                    yield key, names
+    def _texts(self, messages: Said, tools: Said) -> Iterator[tuple[str, _Hidden]]:
+        """Every text, and what may not be written in it."""
+        for message in messages:
+            names = self._for(message)
+            for key, value in message.items():
                 if key != ROLE:
-                    yield from self._texts(value, names)
-        elif isinstance(values, list | tuple):
-            for value in values:
-                yield from self._texts(value, names)
+                    yield from ((text, names) for text in strings(value))
+        yield from ((text, self._all) for text in strings(tools))
 
-    def _for(self, values: dict[str, Any], names: _Hidden) -> _Hidden:
-        return self._own if values.get(ROLE) in _TRUSTED else names
+    def _for(self, message: Mapping[str, Any]) -> _Hidden:
+        return self._own if message[ROLE] in _TRUSTED else self._all
 
-    def _mapped(self, values: Any, sign: str, names: _Hidden) -> Any:
-        """The same values, their texts broken. Names of values are shown between quotes, if at all: they have no border."""
-        if isinstance(values, str):
-            return names.broken(values, sign)
-        if isinstance(values, dict):
-            names = self._for(values, names)
-            return {
-                names.broken(name, sign, borders=False): self._mapped(value, sign, names)
-                if name != ROLE
-                else value
-                for name, value in values.items()
-            }
-        return (
-            [self._mapped(value, sign, names) for value in values]
-            if isinstance(values, list | tuple)
-            else values
-        )
+
+def without(sign: str, text: str) -> str:
+    """A rendering as it was meant: without the sign, also as JSON writes it in ASCII."""
+    return text.replace(sign, "").replace(_escaped(sign), "") if sign else text
+
+
+def _escaped(sign: str) -> str:
+    return json.dumps(sign)[1:-1]
 
 
 class _Hidden:
@@ -153,6 +153,17 @@ class _Hidden:
             return text
         cuts = [0, *sorted(places), len(text)]
         return sign.join(text[start:stop] for start, stop in pairwise(cuts))
+
+    def mapped(self, values: Any, sign: str) -> Any:
+        """Plain values, their texts broken. Names of values are shown between quotes, if at all: they have no border."""
+        if isinstance(values, str):
+            return self.broken(values, sign)
+        if isinstance(values, dict):
+            return {
+                self.broken(name, sign, borders=False): self.mapped(value, sign)
+                for name, value in values.items()
+            }
+        return [self.mapped(value, sign) for value in values] if isinstance(values, list | tuple) else values
 
     def _borders(self, text: str) -> Iterator[int]:
         """Where the sign breaks what could be the beginning of a name at the text's end, or the end of one at its
@@ -188,8 +199,24 @@ def _as_found(token: Any) -> str:
     found = re.escape(str(token.content))
     if token.single_word:
         found = rf"(?<!\w){found}(?!\w)"
-    return f"{_BLANKS if token.lstrip else ''}{found}{_BLANKS if token.rstrip else ''}"
+    return f"{_BEFORE if token.lstrip else ''}{found}{_BLANK + '*' if token.rstrip else ''}"
 
 
-_BLANKS = r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*"
+_BLANK = r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 """White space as Rust knows it."""
+_BEFORE = rf"(?:(?<!{_BLANK}){_BLANK}+)?+"
+"""A whole run of it, tried from its beginning only: the work would grow with the square of its length."""
+
+
+def strings(values: Any) -> Iterator[str]:
+    """Every text in plain values, names of values too."""
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, dict):
+        for key, value in values.items():
+            if key not in _KEYS:
+                yield key
+            yield from strings(value)
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from strings(value)

@@ -10,7 +10,7 @@ a thought, is left to it. White space and single characters are nobody's mark.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +25,16 @@ FILE = "chat_fixtures.json"
 """Beside a model, what its conversations were written with (`fixtures`)."""
 
 _TALK = [
+    {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Hello."},
     {"role": "assistant", "content": "Hi."},
     {"role": "user", "content": "Bye."},
 ]
-_HISTORIES = ([(3, False)], [(1, True)])
+_HISTORIES = (Job(_TALK, [(4, False)]), Job(_TALK[1:], [(3, False)]), Job(_TALK[1:], [(1, True)]))
 """What shows how turns are marked; the first that the template does not refuse counts."""
+
+_OPENED = re.compile(r"""(\w\(\s*)?(['"])""")
+_IN = re.compile(r"\s*(?:not\s+)?in\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +57,25 @@ def written_by(
     marks = [name for name in added if len(name.strip()) > 1]
     if not marks:
         return Written()
-    history = next((text for wanted in _HISTORIES if (text := _rendered(process, wanted))), "")
-    turns = {name for name in marks if name in history and not _looked_for(name, template.text)}
-    named = {name for name in marks if name in template.text or name in history or name in set(new_tokens)}
+    history = next((text for job in _HISTORIES if (text := _rendered(process, job))), "")
+    read, new = "\n".join(looked_for(template.text)), set(new_tokens)
+    turns = {name for name in marks if name in history and name not in read and f"</{name[1:]}" not in read}
+    named = {name for name in marks if name in template.text or name in history or name in new}
     return Written(frozenset(named), frozenset(turns))
 
 
-def _rendered(process: TemplateProcess, wanted: list[tuple[int, bool]]) -> str:
-    (done,) = process.render([Job(_TALK, wanted)])
+def _rendered(process: TemplateProcess, job: Job) -> str:
+    (done,) = process.render([job])
     return "" if isinstance(done, Failed) else done[0]
 
 
-def _looked_for(name: str, template: str) -> bool:
-    """Whether a template reads it, or what closes it: `'</think>' in content`, `content.split('</think>')`."""
-    either = "|".join(map(re.escape, (name, f"</{name[1:]}")))
-    text = rf"""(['"])(?:(?!\1).)*(?:{either})(?:(?!\1).)*\1"""
-    return any(re.search(use, template) for use in (rf"{text}\s*(?:not\s+)?in\b", rf"\w\(\s*{text}"))
+def looked_for(template: str) -> Iterator[str]:
+    """What a template reads: `'</think>' in content`, `content.split('</think>')`. The work grows with its length."""
+    for opened in _OPENED.finditer(template):
+        stop = template.find(opened[2], opened.end())
+        text = template[opened.end() : stop] if stop >= 0 else "\n"
+        if "\n" not in text and (opened[1] or _IN.match(template, stop + 1)):
+            yield text
 
 
 def kept_tokens(folder: Path) -> list[str]:
