@@ -7,6 +7,7 @@ A `Run` is one recipe and its folder. What passes between rooms lies in the fold
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,8 +92,8 @@ def open_run(
     `overrides` are `KEY=VALUE` as after `--set`. A run's folder stays its own place unless `name` or `output` is
     overridden.
     """
-    path = Path(target) if not isinstance(target, Recipe) else None
-    folder = path if path is not None and path.is_dir() else None
+    path = Path(os.path.expanduser(target)) if not isinstance(target, Recipe) else None
+    folder = path if path is not None and os.path.isdir(path) else None
     if folder and not (folder / RECIPE).exists():
         raise WhetError(
             "this folder holds no run (no recipe.yaml)",

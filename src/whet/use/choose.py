@@ -104,14 +104,13 @@ def choose_decoding(
         raise WhetError(
             f"--beams and --{next(iter(given)).replace('_', '-')} are two ways to decode", fix="keep one"
         )
+    texts = stop if isinstance(stop, str) else list(stop)  # one text is refused, not cut into letters
     try:
         if beams is not None:
-            return Beam.model_validate(
-                {**(chosen or Beam()).model_dump(), "beams": beams, "stop": list(stop)}
-            )
+            return Beam.model_validate({**(chosen or Beam()).model_dump(), "beams": beams, "stop": texts})
         if chosen is None:
             chosen = Sample() if given else Greedy()
-        return type(chosen).model_validate({**chosen.model_dump(), **given, "stop": list(stop)})
+        return type(chosen).model_validate({**chosen.model_dump(), **given, "stop": texts})
     except ValueError as error:
         detail = error.errors()[0] if hasattr(error, "errors") else {"loc": ("",), "msg": str(error)}
         raise WhetError(f"--{str(detail['loc'][-1]).replace('_', '-')}: {detail['msg']}") from error
