@@ -223,7 +223,7 @@ def chat(
     decoding = whet.choose_decoding(preset=preset)
     with whet.open_model(target, stage=stage, device=device, chat=True) as model:
         talk = whet.Talk(model, decoding, new_tokens, system=system, seed=seed)
-        whet.converse(talk, iter(sys.stdin), _as_it_comes)
+        whet.converse(talk, sys.stdin, _as_it_comes)
 
 
 @app.command()

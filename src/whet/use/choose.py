@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Literal
@@ -17,7 +18,18 @@ def choose_model(folder: Path, stage: str | None) -> Path:
 
     Raises ArtefactError that says which stages are finished.
     """
+    folder = Path(os.path.expanduser(folder))
+    if not os.path.isdir(folder):
+        raise ArtefactError(
+            "there is no such folder",
+            where=str(folder),
+            fix="whet runs lists runs; whet train RECIPE trains one",
+        )
     if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
+        if stage is not None:
+            raise ArtefactError(
+                f"is one model, without a stage {stage!r}", where=str(folder), fix="leave the stage out"
+            )
         return _unchanged(folder)
     finished = {
         name: folder / "stages" / name / "model"
@@ -69,12 +81,12 @@ def stage_names(folder: Path) -> list[str]:
     return names
 
 
-def choose_type(name: str) -> Literal["fp32", "bf16", "fp16"]:
-    """A type of weights by name. Raises WhetError that lists them."""
+def choose_type(name: str, where: str) -> Literal["fp32", "bf16", "fp16"]:
+    """A type of weights or of products by name. Raises WhetError that lists them."""
     for known in ("fp32", "bf16", "fp16"):
         if name == known:
             return known
-    raise WhetError(f"--save-as: there is no type {name!r}", fix="there are: bf16, fp16, fp32")
+    raise WhetError(f"there is no type {name!r}", where=where, fix="there are: bf16, fp16, fp32")
 
 
 def choose_decoding(
