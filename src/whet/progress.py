@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, Literal
 
 Mode = Literal["terminal", "plain", "quiet", "json"]
@@ -30,8 +31,10 @@ class Task:
 class Reporter:
     """Collects notices and shows nothing: the base, and what `--quiet` and Python callers get."""
 
-    def __init__(self) -> None:
-        self.notices: list[str] = []
+    @cached_property
+    def notices(self) -> list[str]:
+        """What was said as a notice so far. (Made when it is asked for: a subclass need not call `__init__`.)"""
+        return []
 
     def say(self, text: str) -> None:
         """A statement for the person watching."""
@@ -117,7 +120,6 @@ class TerminalReporter(Reporter):
     """Coloured lines and live progress bars (rich)."""
 
     def __init__(self) -> None:
-        super().__init__()
         from rich.console import Console
 
         self.console = Console(stderr=True, highlight=False)

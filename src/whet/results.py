@@ -5,13 +5,16 @@ Every view has the whole `record` too; docs/file-formats.md says what is in it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from whet import store
+from whet.errors import WhetError
 from whet.evaluate.compare import Estimate
+from whet.recipe.registered import no_such
 from whet.use.choose import stage_names
 
 RECIPE, STATE = "recipe.yaml", "run.json"
@@ -158,13 +161,18 @@ class Evaluation:
     ) -> Estimate:
         """A figure with its interval; of the last domain and the last model where none is named.
 
-        Raises KeyError for a name that is not in `domains` or `models`, or a metric that the recipe does not ask for.
+        Raises WhetError for a name that is not in `domains` or `models`, or a metric that the recipe does not ask for.
         """
-        by_domain = self.record["matrix"][metric][model or self.models[-1]]
-        return Estimate(**by_domain[domain or self.domains[-1]])
+        by_model = _named("metric", metric, self.record["matrix"])
+        by_domain = _named("model", model or self.models[-1], by_model)
+        return Estimate(**_named("domain", domain or self.domains[-1], by_domain))
 
     def floors(self, domain: str | None = None) -> list[Floor]:
-        """The n-gram models of a domain, by order; none where the recipe or the material leaves them out."""
+        """The n-gram models of a domain, by order; none where the recipe or the material leaves them out.
+
+        Raises WhetError for a name that is not in `domains`.
+        """
+        _named("domain", domain or self.domains[-1], dict.fromkeys(self.domains))
         return [
             Floor(
                 entry["name"],
@@ -174,6 +182,12 @@ class Evaluation:
             )
             for entry in self.record["floors"].get(domain or self.domains[-1], ())
         ]
+
+
+def _named(what: str, name: str, known: Mapping[str, Any]) -> Any:
+    if name not in known:
+        raise WhetError(no_such(what, name, list(known)), where="evaluation")
+    return known[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +212,7 @@ class RunState:
 
 def list_runs(output: str | Path = "runs") -> list[RunState]:
     """Every run below `output`."""
-    return [_state(path.parent) for path in sorted(Path(output).glob(f"*/{STATE}"))]
+    return [_state(path.parent) for path in sorted(Path(os.path.expanduser(output)).glob(f"*/{STATE}"))]
 
 
 def _state(folder: Path) -> RunState:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import whet
 from tests.conftest import write_material
@@ -140,8 +142,16 @@ def test_results_are_those_of_the_records(project: Path) -> None:
     assert evaluation.score("only", model="only") == last
     assert evaluation.score(model="untrained").value > last.value
     assert [floor.name for floor in evaluation.floors()] == ["unigram", "bigram"]
-    with pytest.raises(KeyError):
-        evaluation.score("nowhere")
+    wrong: dict[str, Callable[[], object]] = {
+        "no domain 'ony'; did you mean 'only'": lambda: evaluation.score("ony"),
+        "no domain 'nowhere'": lambda: evaluation.floors("nowhere"),
+        "no model 'b'": lambda: evaluation.score(model="b"),
+        "no metric 'accuracy'": lambda: evaluation.score(metric="accuracy"),
+    }
+    for words, ask in wrong.items():
+        with pytest.raises(whet.WhetError, match=words):
+            ask()
+    assert json.loads(command("report", "runs/made", "--json").stdout) == {"report": "runs/made/report.html"}
     assert run.report() == run.folder / "report.html"
     shown = run.preview(rows=1)
     assert len(shown.rows) == 1
@@ -150,3 +160,48 @@ def test_results_are_those_of_the_records(project: Path) -> None:
     assert state.as_dict() == {
         "run": "runs/made", "stages": {"only": "finished"}, "evaluated": True, "report": "runs/made/report.html"
     }  # fmt: skip
+
+
+def test_what_comes_first_is_said_as_it_can_be_done(project: Path) -> None:
+    run = whet.open_run(recipe(project, "made"))
+    with pytest.raises(whet.ArtefactError, match="not trained yet\n  -> train it first"):
+        run.evaluate()
+    with pytest.raises(whet.ArtefactError, match="no such run yet\n  -> run it first"):
+        run.report()
+    run.prepare()
+    with pytest.raises(whet.ArtefactError, match="-> whet train runs/made"):
+        run.evaluate()
+    Path("elsewhere.yaml").write_text(run.loaded.resolved)
+    with pytest.raises(whet.ArtefactError, match=r"-> whet train elsewhere\.yaml --set name=other"):
+        whet.open_run("elsewhere.yaml", ["name=other"]).evaluate()
+
+
+def test_training_leaves_the_random_state_of_its_caller(project: Path) -> None:
+    """Else a random search over recipes would draw the same recipe again and again."""
+    run = whet.open_run(recipe(project, "made"), ["stages.only.steps=2"])
+    before = torch.get_rng_state()
+    run.train()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_reporter_of_ones_own_needs_no_more_than_its_methods(project: Path) -> None:
+    class Mine(whet.Reporter):
+        def __init__(self) -> None:
+            self.events: list[str] = []
+
+        def event(self, kind: str, **fields: object) -> None:
+            self.events.append(kind)
+
+    mine = Mine()
+    whet.open_run(recipe(project, "made"), ["stages.only.steps=2"], reporter=mine).train()
+    assert "trained" in mine.events
+    mine.notice("one")
+    assert (mine.notices, Mine().notices) == (["one"], [])
+
+
+def test_arrays_go_into_a_folder(project: Path) -> None:
+    (project / "file").touch()
+    run = whet.open_run(recipe(project, "made"))
+    with pytest.raises(whet.CannotWrite, match="a file stands where"):
+        run.prepare(npy="file")
+    assert not run.folder.exists(), "said before the work"

@@ -298,3 +298,33 @@ def test_a_source_registered_later_is_part_of_it() -> None:
         ]
     finally:
         SOURCES.unregister("nothing")
+
+
+def test_a_source_can_be_defined_again() -> None:
+    """As a notebook's cell does that runs twice."""
+
+    def define(units: str) -> type[Source]:
+        class Cell(Source):
+            """Yields nothing."""
+
+            NAME = "cell"
+            SUMMARY, EXAMPLE = "nothing", "{source: cell}"
+            UNITS = units
+            source: Literal["cell"] = "cell"
+
+            def fingerprint(self) -> str:
+                return "0" * 32
+
+            def documents(self) -> Any:
+                return iter(())
+
+        return Cell
+
+    try:
+        SOURCES.register(define("things"))
+        old = whet.Recipe(name="a", stages=[whet.Stage(name="a", data=[SOURCES.get("cell")()])])
+        again = SOURCES.register(define("others"))
+        assert whet.Stage(name="a", data=[again()]).data[0].UNITS == "others"
+        assert whet.load_recipe(old).recipe.stages[0].data[0].UNITS == "others"
+    finally:
+        SOURCES.unregister("cell")

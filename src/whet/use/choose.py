@@ -125,4 +125,4 @@ def choose_decoding(
         return type(chosen).model_validate({**chosen.model_dump(), **given, "stop": texts})
     except ValueError as error:
         detail = error.errors()[0] if hasattr(error, "errors") else {"loc": ("",), "msg": str(error)}
-        raise WhetError(f"--{str(detail['loc'][-1]).replace('_', '-')}: {detail['msg']}") from error
+        raise WhetError(f"--{str(detail['loc'][0]).replace('_', '-')}: {detail['msg']}") from error
