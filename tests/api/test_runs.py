@@ -205,3 +205,12 @@ def test_arrays_go_into_a_folder(project: Path) -> None:
     with pytest.raises(whet.CannotWrite, match="a file stands where"):
         run.prepare(npy="file")
     assert not run.folder.exists(), "said before the work"
+
+
+def test_a_table_has_no_picture_and_says_so(project: Path) -> None:
+    arguments = ["plan", "--models", "all", "--cards", "48GB", "--picture", "memory.svg"]
+    done = subprocess.run(
+        [sys.executable, "-m", "whet", *arguments], capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "leave out TARGET, --set and --picture" in done.stderr

@@ -118,6 +118,18 @@ WRONG: dict[str, tuple[Callable[[], object], list[str]]] = {
         lambda: whet.Evaluate(decoding=[whet.Greedy]),
         ["decoding.0: must be a section with kind one of greedy"],
     ),  # type: ignore[list-item]
+    "a name too long for the system": (
+        lambda: whet.Tokenizer(path="a" * 5000),
+        ["whet.Tokenizer(...): path: there is no tokenizer.json at"],
+    ),
+    "a base too long for the system": (
+        lambda: whet.Tuned(base="a" * 4000),
+        ["whet.Tuned(...): base: there is no folder"],
+    ),
+    "no folder": (
+        lambda: whet.Recipe(name="a", output="a\0b", stages=[notes()]),
+        ["output: holds a character"],
+    ),
     "no such source": (
         lambda: whet.Stage(name="a", data=[{"source": "txt"}]),  # type: ignore[list-item]
         ["data.0.source: there is no source 'txt'; did you mean 'text'?"],
@@ -298,6 +310,22 @@ def test_a_source_registered_later_is_part_of_it() -> None:
         ]
     finally:
         SOURCES.unregister("nothing")
+
+
+def test_a_source_that_is_not_registered_is_said_to_be_so() -> None:
+    class Unknown(Source):
+        """Yields nothing."""
+
+        source: Literal["unknown"] = "unknown"
+
+        def fingerprint(self) -> str:
+            return "0" * 32
+
+        def documents(self) -> Any:
+            return iter(())
+
+    with pytest.raises(whet.RecipeError, match=r"'unknown' is not registered; call .*register\(Unknown\)"):
+        whet.Stage(name="a", data=[Unknown()])
 
 
 def test_a_source_can_be_defined_again() -> None:

@@ -227,6 +227,9 @@ def _unknown_tag(spot: Spot, value: Any) -> tuple[Path, str]:
     if spot.inside is AnyFilters:
         return spot.path, f"must be the filter's settings, or false to switch it off, not {shown(value)}"
     key, names = ("source", SOURCES.names()) if expected is AnySource else ("kind", _KINDS)
+    if isinstance(value, Made) and key == "source" and value.get(key) not in [None, *names]:
+        register = f"whet.sources.base.SOURCES.register({value.kind})"
+        return spot.path, f"the source {value[key]!r} is not registered; call {register} first"
     if isinstance(value, Made) or not isinstance(value, dict):
         return spot.path, f"must be a section with {key} one of {', '.join(names)}, not {shown(value)}"
     if key in value and isinstance(value[key], str):

@@ -104,8 +104,8 @@ class Tokenizer(Section):
         if path is None:
             return None
         absolute = resolve(path, info)
-        file = absolute / "tokenizer.json" if absolute.is_dir() else absolute
-        if not file.is_file():
+        file = absolute / "tokenizer.json" if os.path.isdir(absolute) else absolute
+        if not os.path.isfile(file):
             raise ValueError(f"there is no tokenizer.json at {absolute}")
         return str(absolute)
 
@@ -199,6 +199,8 @@ class Recipe(Section):
     @field_validator("output")
     @classmethod
     def _home(cls, output: str) -> str:
+        if "\0" in output:
+            raise ValueError("holds a character that no folder's name can hold")
         return os.path.expanduser(output)
 
     @model_validator(mode="after")
