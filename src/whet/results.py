@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Prepared:
     vocab_size: int
     stages: tuple[PreparedStage, ...]
     notices: tuple[str, ...]
-    record: Mapping[str, Any]
+    record: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, made: store.Artefact) -> Prepared:
@@ -85,7 +85,7 @@ class Plan:
     disk_bytes: int
     stages: tuple[PlannedStage, ...]
     notices: tuple[str, ...]
-    record: Mapping[str, Any]
+    record: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Plan:
@@ -110,7 +110,7 @@ class TrainedStage:
     seconds: float
     best_validation_loss: float | None
     result_step: int
-    record: Mapping[str, Any]
+    record: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, model: store.Artefact) -> TrainedStage:
@@ -149,7 +149,7 @@ class Evaluation:
     folder: Path
     models: tuple[str, ...]
     domains: tuple[str, ...]
-    record: Mapping[str, Any]
+    record: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, made: store.Artefact) -> Evaluation:

@@ -153,6 +153,7 @@ def test_results_are_those_of_the_records(project: Path) -> None:
             ask()
     assert json.loads(command("report", "runs/made", "--json").stdout) == {"report": "runs/made/report.html"}
     assert run.report() == run.folder / "report.html"
+    assert max(len(repr(made)) for made in (prepared, plan, trained, evaluation)) < 1000
     shown = run.preview(rows=1)
     assert len(shown.rows) == 1
     whet.show_preview(shown)

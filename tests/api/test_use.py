@@ -160,6 +160,14 @@ def test_threads_draw_what_one_would(base: Path) -> None:
             assert list(threads.map(draw, asked)) == alone
 
 
+def test_a_notebook_shows_which_model_it_is(base: Path) -> None:
+    """Not its vocabulary."""
+    with opened(base) as model, opened(base) as other:
+        model.generate("a", whet.Greedy(stop=["b"]), new_tokens=1)
+        assert repr(model) == f"OpenModel(folder={base!r})"
+        assert len({model, other}) == 2
+
+
 def test_what_cannot_be_asked(talking: Path) -> None:
     with opened(talking) as model:
         wrong: dict[str, Callable[[], object]] = {

@@ -63,7 +63,7 @@ class Generated:
         }
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class OpenModel:
     """A model in use; a context manager, since a chat template runs in a process of its own.
 
@@ -71,11 +71,11 @@ class OpenModel:
     WhetError if prompt and new tokens exceed the context, or if what is asked is no text. Threads are served in turn.
     """
 
-    decoder: Decoder
-    tokenizer: Tokenizer
-    chat: Chat | None
+    decoder: Decoder = field(repr=False)
+    tokenizer: Tokenizer = field(repr=False)
+    chat: Chat | None = field(repr=False)
     folder: Path
-    _contents: list[bytes] = field(default_factory=list)
+    _contents: list[bytes] = field(default_factory=list, repr=False)
 
     def __enter__(self) -> OpenModel:
         return self
