@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def begin(run: Run, *, force: bool = False) -> None:
     """Write the resolved recipe into the folder; refuse first if what is trained there has another recipe."""
     launch.require_alone("prepare and evaluate")
+    run.reporter.begin_anew()
     require_possible(run)
     store.sweep(run.folder)
     if not force:

@@ -31,6 +31,8 @@ class Task:
 class Reporter:
     """Collects notices and shows nothing: the base, and what `--quiet` and Python callers get."""
 
+    _begun = 0
+
     @cached_property
     def notices(self) -> list[str]:
         """What was said as a notice so far. (Made when it is asked for: a subclass need not call `__init__`.)"""
@@ -40,10 +42,14 @@ class Reporter:
         """A statement for the person watching."""
 
     def notice(self, text: str) -> None:
-        """Something the user should know; kept for the report, said once."""
-        if text not in self.notices:
+        """Something the user should know; kept for the report, said once until `begin_anew`."""
+        if text not in self.notices[self._begun :]:
             self.notices.append(text)
             self.show_notice(text)
+
+    def begin_anew(self) -> None:
+        """What was said before is said again, and kept: another call of a room, whose record is its own."""
+        self._begun = len(self.notices)
 
     def show_notice(self, text: str) -> None:
         """How a notice appears; quiet ones still go to standard error."""

@@ -163,6 +163,8 @@ class Evaluation:
 
         Raises WhetError for a name that is not in `domains` or `models`, or a metric that the recipe does not ask for.
         """
+        if not self.domains:
+            raise WhetError("nothing was measured: no stage has held-out text", where="evaluation")
         by_model = _named("metric", metric, self.record["matrix"])
         by_domain = _named("model", model or self.models[-1], by_model)
         return Estimate(**_named("domain", domain or self.domains[-1], by_domain))
@@ -172,6 +174,8 @@ class Evaluation:
 
         Raises WhetError for a name that is not in `domains`.
         """
+        if not self.domains and domain is None:
+            return []
         _named("domain", domain or self.domains[-1], dict.fromkeys(self.domains))
         return [
             Floor(

@@ -215,3 +215,27 @@ def test_a_table_has_no_picture_and_says_so(project: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "leave out TARGET, --set and --picture" in done.stderr
+
+
+def test_a_room_that_is_called_again_keeps_its_notices(project: Path) -> None:
+    """As a notebook does with one run: what was said before is as true of the second result."""
+    made = recipe(project, "made")
+    made.stages[0].steps, made.prepare.test_share = 2, 0.0
+    run = whet.open_run(made)
+    trained, evaluated = run.train().stages[0].record, run.evaluate().record
+    assert any("no test split" in notice for notice in evaluated["notices"])
+    again = run.train(force=True).stages[0].record
+    assert again["notices"] == trained["notices"]
+    assert run.evaluate(force=True).record["notices"] == evaluated["notices"]
+
+
+def test_nothing_measured_is_said(project: Path) -> None:
+    made = recipe(project, "made")
+    made.stages[0].steps, made.prepare = 2, whet.Prepare(test_share=0.0, validation_share=0.0)
+    run = whet.open_run(made)
+    run.train()
+    evaluation = run.evaluate()
+    assert evaluation.domains == ()
+    assert evaluation.floors() == []
+    with pytest.raises(whet.WhetError, match="nothing was measured"):
+        evaluation.score()
