@@ -1,7 +1,7 @@
 """What all settings are made of: the sections of a recipe, and its data entries.
 
 They are read from files (`whet.recipe.load`) or made in Python. A mistake made in Python is said in the words that a
-file's gets; those know the whole recipe, so `whet.recipe.python` brings them (`made_by`).
+file's gets; those know the whole recipe, so `whet.recipe.load` brings them (`made_by`).
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -356,3 +358,19 @@ def test_a_source_can_be_defined_again() -> None:
         assert whet.load_recipe(old).recipe.stages[0].data[0].UNITS == "others"
     finally:
         SOURCES.unregister("cell")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "whet.open_run('scratch-quickstart').recipe.stages[0].lr = 1",
+        "whet.load_recipe('scratch-quickstart').recipe.stages[0].lr = 1",
+        "from whet.evaluate.texts import stored; stored(pathlib.Path('nothing'), None, print)",
+        "whet.TextSource(path='nothing')",
+        "whet.Greedy(stop=3)",
+    ],
+)
+def test_whatever_is_imported_first_mistakes_are_recipe_errors(script: str) -> None:
+    whole = f"import pathlib, whet\ntry:\n    {script}\nexcept whet.RecipeError:\n    print('refused')"
+    done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "refused\n", done.stderr

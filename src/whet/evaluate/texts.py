@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from whet.errors import DataError
+from whet.recipe.python import TextSource
 from whet.records import Dropped
 from whet.sources.base import Source
-from whet.sources.text import TextSource
 from whet.text.tokenizer import Tokenizer
 from whet.tokenstore import TokenStore, token_dtype
 

@@ -7,22 +7,24 @@ What contradicts what is looked at in a section once each of its keys is right b
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from whet import limits
+from whet import limits, settings
 from whet.cleaning.base import FILTERS
 from whet.errors import RecipeError
 from whet.recipe import explain, yaml12
 from whet.recipe.override import override
 from whet.recipe.schema import Prepare, Recipe, Stage
 from whet.recipe.yaml12_writer import dump
+from whet.settings import Settings
 from whet.sources.base import SOURCES, Source
 from whet.store import write_text
 
@@ -169,3 +171,29 @@ def copy_builtin(name: str, to: str | Path) -> Path:
         raise RecipeError("this file exists already", where=str(to), fix="choose another with --to FILE")
     write_text(to, known[name])
     return to
+
+
+@contextmanager
+def _making(kind: type[BaseModel], values: dict[str, Any]) -> Iterator[None]:
+    """How settings are made in Python: with what is registered by then, and refused as a file's are."""
+    refresh_schema()
+    here = f"whet.{kind.__name__}(...)"
+    try:
+        yield
+    except UnicodeEncodeError as error:  # pydantic's message of it cannot be written
+        raise RecipeError(f"text that is not valid Unicode: {error}", where=here) from None
+    except ValidationError as error:
+        tree = yaml12.tree_of(_plain(values), here)
+        raise explain.refused(tree, explain.problems(tree, error.errors(include_url=False), kind)) from None
+
+
+def _plain(value: Any) -> Any:
+    """Plain values of settings within settings, for the message."""
+    if isinstance(value, Settings):
+        return explain.Made(value.given(), type(value).__name__)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+settings.made_by(_making)
