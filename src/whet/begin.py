@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def begin(run: Run, *, force: bool = False) -> None:
     """Write the resolved recipe into the folder; refuse first if what is trained there has another recipe."""
     launch.require_alone("prepare and evaluate")
+    run.reporter.begin_anew()
     require_possible(run)
     store.sweep(run.folder)
     if not force:
@@ -98,9 +99,9 @@ def _deciding(recipe: Recipe, stages: set[str]) -> dict[str, Any]:
     }
 
 
-def command(run: Run) -> str:
-    """The command that makes the run again; of a recipe made in Python, its folder has the file."""
+def command(run: Run, verb: str = "run") -> str:
+    """The command that makes the run again, or one room of it; of a recipe made in Python, its folder has the file."""
     if run.loaded.origin == IN_PYTHON:
-        return f"whet run {shlex.quote(str(run.folder))}"
+        return f"whet {verb} {shlex.quote(str(run.folder))}"
     overrides = "".join(f" --set {shlex.quote(item)}" for item in run.overrides)
-    return f"whet run {shlex.quote(run.loaded.origin.removeprefix('recipe '))}{overrides}"
+    return f"whet {verb} {shlex.quote(run.loaded.origin.removeprefix('recipe '))}{overrides}"

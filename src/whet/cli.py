@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -127,6 +128,12 @@ def plan(
         price_per_hour=price,
     )
     if models:
+        if target or overrides or picture:
+            raise whet.WhetError(
+                "a table is of the models alone",
+                where="whet plan --models",
+                fix="leave out TARGET, --set and --picture",
+            )
         table = whet.plan_table(models.split(","), asked)
         print(_json(table.as_dict()) if json else table)
         return
@@ -223,7 +230,7 @@ def chat(
     decoding = whet.choose_decoding(preset=preset)
     with whet.open_model(target, stage=stage, device=device, chat=True) as model:
         talk = whet.Talk(model, decoding, new_tokens, system=system, seed=seed)
-        whet.converse(talk, iter(sys.stdin), _as_it_comes)
+        whet.converse(talk, sys.stdin, _as_it_comes)
 
 
 @app.command()
@@ -260,7 +267,7 @@ def report(
     target: opt.Target, overrides: opt.Overrides = None, quiet: opt.Quiet = False, json: opt.Json = False
 ) -> None:
     """Make the HTML report from what a run's folder holds so far."""
-    path = _open(target, overrides, quiet, json).report()
+    path = _open(target, overrides, quiet or json, json=False).report()
     print(_json({"report": str(path)}) if json else path)
 
 
@@ -347,6 +354,8 @@ def main() -> None:
 
 def _run() -> int:
     """Run a command; prints a user's mistake in a few lines. The exit code."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # what is not UTF-8 is refused where it is used
     try:
         return int(app(standalone_mode=False) or 0)
     except CommandLineError as error:

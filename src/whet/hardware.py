@@ -24,10 +24,10 @@ def choose_device(wanted: str, local_rank: int = 0) -> torch.device:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         wanted = next(name for name, available in there.items() if available)
-    if not there[wanted]:
+    if not there.get(wanted):
         known = ", ".join(name for name, available in there.items() if available)
         raise WhetError(
-            f"the recipe asks for {wanted}, which is not there",
+            f"{wanted} is not there",
             where="device",
             fix=f"set device to auto, or one of: {known}",
         )

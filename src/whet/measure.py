@@ -72,6 +72,8 @@ def floors(
 
     Both are read with the model's tokenizer; nothing else of the model is loaded. Raises as `score` does.
     """
+    if order < 1:
+        raise DataError(f"must be at least 1, not {order}", where="order")
     reporter = reporter or Reporter()
     tokenizer = model.tokenizer if isinstance(model, OpenModel) else tokenizer_of(model, say=reporter.say)
     counted = floor.counted_on(stored(training, tokenizer, reporter.notice), reporter.notice)

@@ -7,6 +7,7 @@ A `Run` is one recipe and its folder. What passes between rooms lies in the fold
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from whet import launch, store
 from whet.begin import begin, command
-from whet.errors import ArtefactError, OutOfMemory, RecipeError, Stopped, WhetError
+from whet.errors import ArtefactError, CannotWrite, OutOfMemory, RecipeError, Stopped, WhetError
 from whet.models.hub import Say
 from whet.progress import Reporter, Silent, aside
-from whet.recipe.load import Loaded, load_recipe
+from whet.recipe.load import IN_PYTHON, Loaded, load_recipe
 from whet.recipe.schema import Recipe
 from whet.records import DIAGNOSIS, FAILURE, SCHEMA_VERSION
 from whet.results import RECIPE, STATE, Evaluation, Plan, Prepared, Trained, TrainedStage
@@ -50,6 +51,10 @@ class Run:
 
     def prepare(self, *, force: bool = False, npy: str | Path | None = None) -> Prepared:
         """Raw material to clean, split and tokenized documents; `npy`: also as arrays into this folder."""
+        if npy is not None and os.path.isfile(npy):
+            raise CannotWrite(
+                "a file stands where the folder would", where=str(npy), fix="name another folder"
+            )
         made = prepare(self, force=force)
         self.reporter.event("prepared", folder=str(made.folder), record=made.record)
         if npy is not None:
@@ -91,8 +96,8 @@ def open_run(
     `overrides` are `KEY=VALUE` as after `--set`. A run's folder stays its own place unless `name` or `output` is
     overridden.
     """
-    path = Path(target) if not isinstance(target, Recipe) else None
-    folder = path if path is not None and path.is_dir() else None
+    path = Path(os.path.expanduser(target)) if not isinstance(target, Recipe) else None
+    folder = path if path is not None and os.path.isdir(path) else None
     if folder and not (folder / RECIPE).exists():
         raise WhetError(
             "this folder holds no run (no recipe.yaml)",
@@ -169,19 +174,23 @@ def _train(
     profile: bool,
     world: Any = None,
 ) -> Made:
+    import torch
+
     from whet.train.run import run as room
     from whet.train.world import ALONE
 
-    models = room(
-        run.recipe,
-        run.folder,
-        prepared,
-        planned,
-        run.reporter,
-        world or ALONE,
-        force=force,
-        profile=profile,
-    )
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=cuda):  # what the caller draws afterwards is none of the recipe's seed
+        models = room(
+            run.recipe,
+            run.folder,
+            prepared,
+            planned,
+            run.reporter,
+            world or ALONE,
+            force=force,
+            profile=profile,
+        )
     return prepared, planned, models
 
 
@@ -210,7 +219,7 @@ def finished_models(run: Run) -> list[store.Artefact]:
             raise ArtefactError(
                 f"stage {stage.name} is not trained yet",
                 where=str(folder),
-                fix=f"whet train {run.recipe.name}",
+                fix=_first(run, "train"),
             )
         models.append(store.open_artefact(folder, "model"))
     return models
@@ -222,9 +231,7 @@ def report(run: Run) -> Path:
     from whet.evaluate.report.gather import write
 
     if not run.folder.exists():
-        raise ArtefactError(
-            "there is no such run yet", where=str(run.folder), fix=f"whet run {run.recipe.name}"
-        )
+        raise ArtefactError("there is no such run yet", where=str(run.folder), fix=_first(run, "run"))
     cards = write_cards(run.recipe, run.folder)
     if cards:
         run.reporter.say(f"report: {' and '.join(map(str, cards))}")
@@ -320,6 +327,12 @@ def _keep_failure(run: Run, error: Exception) -> None:
         run.folder / FAILURE,
         {"schema": SCHEMA_VERSION, "kind": kind, "out_of_memory": out, "what": what, **about},
     )
+
+
+def _first(run: Run, verb: str) -> str:
+    """What to do before; a recipe made in Python is no command's to find until its run has begun."""
+    known = run.loaded.origin != IN_PYTHON or (run.folder / RECIPE).exists()
+    return command(run, verb) if known else f"{verb} it first"
 
 
 def _commands(run: Run) -> list[str]:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, Literal
 
 Mode = Literal["terminal", "plain", "quiet", "json"]
@@ -30,17 +31,25 @@ class Task:
 class Reporter:
     """Collects notices and shows nothing: the base, and what `--quiet` and Python callers get."""
 
-    def __init__(self) -> None:
-        self.notices: list[str] = []
+    _begun = 0
+
+    @cached_property
+    def notices(self) -> list[str]:
+        """What was said as a notice so far. (Made when it is asked for: a subclass need not call `__init__`.)"""
+        return []
 
     def say(self, text: str) -> None:
         """A statement for the person watching."""
 
     def notice(self, text: str) -> None:
-        """Something the user should know; kept for the report, said once."""
-        if text not in self.notices:
+        """Something the user should know; kept for the report, said once until `begin_anew`."""
+        if text not in self.notices[self._begun :]:
             self.notices.append(text)
             self.show_notice(text)
+
+    def begin_anew(self) -> None:
+        """What was said before is said again, and kept: another call of a room, whose record is its own."""
+        self._begun = len(self.notices)
 
     def show_notice(self, text: str) -> None:
         """How a notice appears; quiet ones still go to standard error."""
@@ -117,7 +126,6 @@ class TerminalReporter(Reporter):
     """Coloured lines and live progress bars (rich)."""
 
     def __init__(self) -> None:
-        super().__init__()
         from rich.console import Console
 
         self.console = Console(stderr=True, highlight=False)

@@ -43,7 +43,7 @@ class Registry(Generic[T]):
             )
         name: str = item.NAME  # type: ignore[attr-defined]
         known = self._found.get(name)
-        if known is not None and known is not item:
+        if known is not None and _home(known) != _home(item):  # the same is defined anew in a notebook
             raise WhetError(f"two {self.kind} are named {name!r}: {known.__module__} and {item.__module__}")
         self._found[name] = item
         self.revision += 1
@@ -88,3 +88,7 @@ class Registry(Generic[T]):
             own = inspect.isclass(item) and item.__module__ == getattr(module, "__name__", "")
             if own and issubclass(item, self.base) and not inspect.isabstract(item):
                 self.register(item)
+
+
+def _home(item: type) -> tuple[str, str]:
+    return item.__module__, item.__qualname__

@@ -5,13 +5,16 @@ Every view has the whole `record` too; docs/file-formats.md says what is in it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from whet import store
+from whet.errors import WhetError
 from whet.evaluate.compare import Estimate
+from whet.recipe.registered import no_such
 from whet.use.choose import stage_names
 
 RECIPE, STATE = "recipe.yaml", "run.json"
@@ -43,7 +46,7 @@ class Prepared:
     vocab_size: int
     stages: tuple[PreparedStage, ...]
     notices: tuple[str, ...]
-    record: Mapping[str, Any]
+    record: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, made: store.Artefact) -> Prepared:
@@ -82,7 +85,7 @@ class Plan:
     disk_bytes: int
     stages: tuple[PlannedStage, ...]
     notices: tuple[str, ...]
-    record: Mapping[str, Any]
+    record: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Plan:
@@ -107,7 +110,7 @@ class TrainedStage:
     seconds: float
     best_validation_loss: float | None
     result_step: int
-    record: Mapping[str, Any]
+    record: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, model: store.Artefact) -> TrainedStage:
@@ -146,7 +149,7 @@ class Evaluation:
     folder: Path
     models: tuple[str, ...]
     domains: tuple[str, ...]
-    record: Mapping[str, Any]
+    record: Mapping[str, Any] = field(repr=False)
 
     @classmethod
     def of(cls, made: store.Artefact) -> Evaluation:
@@ -158,13 +161,22 @@ class Evaluation:
     ) -> Estimate:
         """A figure with its interval; of the last domain and the last model where none is named.
 
-        Raises KeyError for a name that is not in `domains` or `models`, or a metric that the recipe does not ask for.
+        Raises WhetError for a name that is not in `domains` or `models`, or a metric that the recipe does not ask for.
         """
-        by_domain = self.record["matrix"][metric][model or self.models[-1]]
-        return Estimate(**by_domain[domain or self.domains[-1]])
+        if not self.domains:
+            raise WhetError("nothing was measured: no stage has held-out text", where="evaluation")
+        by_model = _named("metric", metric, self.record["matrix"])
+        by_domain = _named("model", model or self.models[-1], by_model)
+        return Estimate(**_named("domain", domain or self.domains[-1], by_domain))
 
     def floors(self, domain: str | None = None) -> list[Floor]:
-        """The n-gram models of a domain, by order; none where the recipe or the material leaves them out."""
+        """The n-gram models of a domain, by order; none where the recipe or the material leaves them out.
+
+        Raises WhetError for a name that is not in `domains`.
+        """
+        if not self.domains and domain is None:
+            return []
+        _named("domain", domain or self.domains[-1], dict.fromkeys(self.domains))
         return [
             Floor(
                 entry["name"],
@@ -174,6 +186,12 @@ class Evaluation:
             )
             for entry in self.record["floors"].get(domain or self.domains[-1], ())
         ]
+
+
+def _named(what: str, name: str, known: Mapping[str, Any]) -> Any:
+    if name not in known:
+        raise WhetError(no_such(what, name, list(known)), where="evaluation")
+    return known[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +216,7 @@ class RunState:
 
 def list_runs(output: str | Path = "runs") -> list[RunState]:
     """Every run below `output`."""
-    return [_state(path.parent) for path in sorted(Path(output).glob(f"*/{STATE}"))]
+    return [_state(path.parent) for path in sorted(Path(os.path.expanduser(output)).glob(f"*/{STATE}"))]
 
 
 def _state(folder: Path) -> RunState:

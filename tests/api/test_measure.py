@@ -116,9 +116,21 @@ def test_what_cannot_be_measured(model: whet.OpenModel, tmp_path: Path) -> None:
         "do not fit": lambda: whet.score(model, ["a"], length=65),
         "stride of 9": lambda: whet.score(model, ["a"], length=8, stride=9),
         "stride of 0": lambda: whet.score(model, ["a"], stride=0),
+        "text 1: not text, but PosixPath": lambda: whet.score(model, ["a", tmp_path]),  # type: ignore[list-item]
+        "no texts, but int": lambda: whet.score(model, 3),  # type: ignore[arg-type]
+        "order: must be at least 1": lambda: whet.floors(["a"], ["a"], model, order=0),
     }
     for words, ask in wrong.items():
         with pytest.raises(whet.DataError, match=words):
             ask()
+    with pytest.raises(whet.RecipeError, match="there is nothing at"):
+        whet.score(model, tmp_path / "nothing")
+    scores = whet.score(model, ["a b c", "d e f"])
     with pytest.raises(whet.WhetError, match="did you mean 'perplexity'"):
-        whet.estimate("perplexty", whet.score(model, ["a b c", "d e f"]))
+        whet.estimate("perplexty", scores)
+    with pytest.raises(whet.WhetError, match="resamples: must be at least 1, not 0"):
+        whet.estimate("perplexity", scores, resamples=0)
+    with pytest.raises(whet.WhetError, match="seed: must be at least 0, not -1"):
+        whet.difference("perplexity", scores, scores, seed=-1)
+    with pytest.raises(whet.WhetError, match="level: must be between 0 and 1, not 95"):
+        whet.difference("perplexity", scores, scores, level=95)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import whet
 from tests.conftest import write_material
@@ -140,9 +142,18 @@ def test_results_are_those_of_the_records(project: Path) -> None:
     assert evaluation.score("only", model="only") == last
     assert evaluation.score(model="untrained").value > last.value
     assert [floor.name for floor in evaluation.floors()] == ["unigram", "bigram"]
-    with pytest.raises(KeyError):
-        evaluation.score("nowhere")
+    wrong: dict[str, Callable[[], object]] = {
+        "no domain 'ony'; did you mean 'only'": lambda: evaluation.score("ony"),
+        "no domain 'nowhere'": lambda: evaluation.floors("nowhere"),
+        "no model 'b'": lambda: evaluation.score(model="b"),
+        "no metric 'accuracy'": lambda: evaluation.score(metric="accuracy"),
+    }
+    for words, ask in wrong.items():
+        with pytest.raises(whet.WhetError, match=words):
+            ask()
+    assert json.loads(command("report", "runs/made", "--json").stdout) == {"report": "runs/made/report.html"}
     assert run.report() == run.folder / "report.html"
+    assert max(len(repr(made)) for made in (prepared, plan, trained, evaluation)) < 1000
     shown = run.preview(rows=1)
     assert len(shown.rows) == 1
     whet.show_preview(shown)
@@ -150,3 +161,81 @@ def test_results_are_those_of_the_records(project: Path) -> None:
     assert state.as_dict() == {
         "run": "runs/made", "stages": {"only": "finished"}, "evaluated": True, "report": "runs/made/report.html"
     }  # fmt: skip
+
+
+def test_what_comes_first_is_said_as_it_can_be_done(project: Path) -> None:
+    run = whet.open_run(recipe(project, "made"))
+    with pytest.raises(whet.ArtefactError, match="not trained yet\n  -> train it first"):
+        run.evaluate()
+    with pytest.raises(whet.ArtefactError, match="no such run yet\n  -> run it first"):
+        run.report()
+    run.prepare()
+    with pytest.raises(whet.ArtefactError, match="-> whet train runs/made"):
+        run.evaluate()
+    Path("elsewhere.yaml").write_text(run.loaded.resolved)
+    with pytest.raises(whet.ArtefactError, match=r"-> whet train elsewhere\.yaml --set name=other"):
+        whet.open_run("elsewhere.yaml", ["name=other"]).evaluate()
+
+
+def test_training_leaves_the_random_state_of_its_caller(project: Path) -> None:
+    """Else a random search over recipes would draw the same recipe again and again."""
+    run = whet.open_run(recipe(project, "made"), ["stages.only.steps=2"])
+    before = torch.get_rng_state()
+    run.train()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_reporter_of_ones_own_needs_no_more_than_its_methods(project: Path) -> None:
+    class Mine(whet.Reporter):
+        def __init__(self) -> None:
+            self.events: list[str] = []
+
+        def event(self, kind: str, **fields: object) -> None:
+            self.events.append(kind)
+
+    mine = Mine()
+    whet.open_run(recipe(project, "made"), ["stages.only.steps=2"], reporter=mine).train()
+    assert "trained" in mine.events
+    mine.notice("one")
+    assert (mine.notices, Mine().notices) == (["one"], [])
+
+
+def test_arrays_go_into_a_folder(project: Path) -> None:
+    (project / "file").touch()
+    run = whet.open_run(recipe(project, "made"))
+    with pytest.raises(whet.CannotWrite, match="a file stands where"):
+        run.prepare(npy="file")
+    assert not run.folder.exists(), "said before the work"
+
+
+def test_a_table_has_no_picture_and_says_so(project: Path) -> None:
+    arguments = ["plan", "--models", "all", "--cards", "48GB", "--picture", "memory.svg"]
+    done = subprocess.run(
+        [sys.executable, "-m", "whet", *arguments], capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "leave out TARGET, --set and --picture" in done.stderr
+
+
+def test_a_room_that_is_called_again_keeps_its_notices(project: Path) -> None:
+    """As a notebook does with one run: what was said before is as true of the second result."""
+    made = recipe(project, "made")
+    made.stages[0].steps, made.prepare.test_share = 2, 0.0
+    run = whet.open_run(made)
+    trained, evaluated = run.train().stages[0].record, run.evaluate().record
+    assert any("no test split" in notice for notice in evaluated["notices"])
+    again = run.train(force=True).stages[0].record
+    assert again["notices"] == trained["notices"]
+    assert run.evaluate(force=True).record["notices"] == evaluated["notices"]
+
+
+def test_nothing_measured_is_said(project: Path) -> None:
+    made = recipe(project, "made")
+    made.stages[0].steps, made.prepare = 2, whet.Prepare(test_share=0.0, validation_share=0.0)
+    run = whet.open_run(made)
+    run.train()
+    evaluation = run.evaluate()
+    assert evaluation.domains == ()
+    assert evaluation.floors() == []
+    with pytest.raises(whet.WhetError, match="nothing was measured"):
+        evaluation.score()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -116,6 +120,18 @@ WRONG: dict[str, tuple[Callable[[], object], list[str]]] = {
         lambda: whet.Evaluate(decoding=[whet.Greedy]),
         ["decoding.0: must be a section with kind one of greedy"],
     ),  # type: ignore[list-item]
+    "a name too long for the system": (
+        lambda: whet.Tokenizer(path="a" * 5000),
+        ["whet.Tokenizer(...): path: there is no tokenizer.json at"],
+    ),
+    "a base too long for the system": (
+        lambda: whet.Tuned(base="a" * 4000),
+        ["whet.Tuned(...): base: there is no folder"],
+    ),
+    "no folder": (
+        lambda: whet.Recipe(name="a", output="a\0b", stages=[notes()]),
+        ["output: holds a character"],
+    ),
     "no such source": (
         lambda: whet.Stage(name="a", data=[{"source": "txt"}]),  # type: ignore[list-item]
         ["data.0.source: there is no source 'txt'; did you mean 'text'?"],
@@ -185,6 +201,84 @@ def test_what_is_changed_afterwards_is_looked_at_again() -> None:
         whet.open_run(recipe, ["stages.notes.steps=0"])
 
 
+def test_what_is_changed_within_what_was_not_given_counts() -> None:
+    """A section or a list that stands there by default is as good to change as one that was given."""
+    stage = notes()
+    stage.betas[1] = 0.99
+    recipe = whet.Recipe(name="a", stages=[stage])
+    assert recipe.tokenizer
+    assert isinstance(recipe.model, whet.Model)
+    recipe.evaluate.samples = 0
+    recipe.evaluate.metrics.remove("perplexity")
+    recipe.tokenizer.special_tokens.append("<a>")
+    recipe.model.layers = 3
+    recipe.prepare.cleaning["size"] = False
+    found = whet.open_run(recipe).recipe
+    assert isinstance(found.model, whet.Model)
+    assert found.tokenizer
+    assert (found.evaluate.samples, found.evaluate.metrics) == (0, ["bits_per_byte"])
+    assert (found.tokenizer.special_tokens, found.model.layers) == (["<a>"], 3)
+    assert (found.prepare.cleaning, found.stages[0].betas) == ({"size": False}, [0.9, 0.99])
+    tuned = whet.Recipe(name="a", model=whet.Tuned(base="owner/name"), stages=[notes()])
+    tuned.stages[0].betas[1] = 0.95
+    model = tuned.model
+    assert isinstance(model, whet.Tuned)
+    assert model.adapter
+    model.adapter.rank = 99
+    assert whet.load_recipe(tuned).recipe.model_dump() == tuned.model_dump()
+    assert whet.load_recipe(tuned, ["model={size: tiny}"]).recipe.stages[0].betas == [0.9, 0.95]
+
+
+def test_what_follows_from_other_keys_follows_anew() -> None:
+    recipe = whet.Recipe(name="a", model=whet.Model(size="medium"), stages=[notes()])
+    assert recipe.given()["model"] == {"size": "medium"}
+    assert isinstance(recipe.model, whet.Model)
+    recipe.model.size, recipe.model.context = "large", 64
+    found = whet.load_recipe(recipe).recipe
+    assert found.model == whet.Model(size="large", context=64)
+    assert found.stages[0].sequence_length == 64
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))],  # noqa: S301
+)
+def test_a_copy_is_as_good(copied: Callable[[whet.Recipe], whet.Recipe]) -> None:
+    recipe = whet.Recipe(name="a", model=whet.Model(context=64), stages=[notes(steps=3)])
+    assert (copied(recipe), copied(recipe).given()) == (recipe, recipe.given())
+    assert whet.load_recipe(copied(recipe)).resolved == whet.load_recipe(recipe).resolved
+
+
+def test_a_key_that_is_none_is_refused_afterwards_too() -> None:
+    stage = notes()
+    with pytest.raises(whet.RecipeError, match="lr: unknown key; did you mean 'learning_rate'"):
+        stage.lr = 1e-3  # type: ignore[attr-defined]
+    with pytest.raises(whet.RecipeError, match=r"whet.TextSource.weight: cannot be changed"):
+        stage.data[0].weight = 2.0  # type: ignore[misc]
+
+
+def test_home_is_home(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    assert whet.TextSource(path="~/notes").path == str(here / "notes")
+    recipe = whet.Recipe(name="a", output="~/runs", stages=[notes()])
+    assert whet.open_run(recipe).folder == here / "runs/a"
+    (here / "runs/a").mkdir(parents=True)
+    (here / "runs/a/recipe.yaml").write_text(whet.load_recipe(recipe).resolved)
+    assert whet.open_run("~/runs/a").recipe == whet.load_recipe(recipe).recipe
+    with pytest.raises(whet.RecipeError, match="there is nothing at"):
+        whet.TextSource(path="~nobody-of-this-name/notes")
+
+
+def test_what_is_no_recipe_is_said_to_be_none() -> None:
+    whole = "name: a\n" + "# a line of a recipe\n" * 1000
+    for wrong in (whole, "~nobody-of-this-name/a.yaml", "a\0b", Path("nowhere.yaml")):
+        with pytest.raises(whet.RecipeError, match="no file and no built-in recipe") as caught:
+            whet.open_run(wrong)
+        assert len(str(caught.value)) < 300
+    with pytest.raises(whet.RecipeError, match="one string is not several overrides"):
+        whet.open_run(whet.Recipe(name="a", stages=[notes()]), "seed=1")
+
+
 def test_opening_a_run_changes_neither_recipe_nor_disk(here: Path) -> None:
     recipe = whet.Recipe(name="a", stages=[notes()])
     before, given = recipe.model_dump(), recipe.given()
@@ -218,3 +312,65 @@ def test_a_source_registered_later_is_part_of_it() -> None:
         ]
     finally:
         SOURCES.unregister("nothing")
+
+
+def test_a_source_that_is_not_registered_is_said_to_be_so() -> None:
+    class Unknown(Source):
+        """Yields nothing."""
+
+        source: Literal["unknown"] = "unknown"
+
+        def fingerprint(self) -> str:
+            return "0" * 32
+
+        def documents(self) -> Any:
+            return iter(())
+
+    with pytest.raises(whet.RecipeError, match=r"'unknown' is not registered; call .*register\(Unknown\)"):
+        whet.Stage(name="a", data=[Unknown()])
+
+
+def test_a_source_can_be_defined_again() -> None:
+    """As a notebook's cell does that runs twice."""
+
+    def define(units: str) -> type[Source]:
+        class Cell(Source):
+            """Yields nothing."""
+
+            NAME = "cell"
+            SUMMARY, EXAMPLE = "nothing", "{source: cell}"
+            UNITS = units
+            source: Literal["cell"] = "cell"
+
+            def fingerprint(self) -> str:
+                return "0" * 32
+
+            def documents(self) -> Any:
+                return iter(())
+
+        return Cell
+
+    try:
+        SOURCES.register(define("things"))
+        old = whet.Recipe(name="a", stages=[whet.Stage(name="a", data=[SOURCES.get("cell")()])])
+        again = SOURCES.register(define("others"))
+        assert whet.Stage(name="a", data=[again()]).data[0].UNITS == "others"
+        assert whet.load_recipe(old).recipe.stages[0].data[0].UNITS == "others"
+    finally:
+        SOURCES.unregister("cell")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "whet.open_run('scratch-quickstart').recipe.stages[0].lr = 1",
+        "whet.load_recipe('scratch-quickstart').recipe.stages[0].lr = 1",
+        "from whet.evaluate.texts import stored; stored(pathlib.Path('nothing'), None, print)",
+        "whet.TextSource(path='nothing')",
+        "whet.Greedy(stop=3)",
+    ],
+)
+def test_whatever_is_imported_first_mistakes_are_recipe_errors(script: str) -> None:
+    whole = f"import pathlib, whet\ntry:\n    {script}\nexcept whet.RecipeError:\n    print('refused')"
+    done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "refused\n", done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +145,60 @@ def test_a_template_that_changed_is_refused_and_its_process_ended(talking: Path,
     assert len(closed) == 1
     closed[0]._process.close()
     assert (folder / FIXTURES_FILE).exists()
+
+
+def test_threads_draw_what_one_would(base: Path) -> None:
+    """torch has one random state in a process, which a seed sets for a while."""
+    with opened(base) as model:
+        asked = list(range(4)) * 2
+
+        def draw(seed: int) -> str:
+            return model.generate("def ", whet.Sample(temperature=1.5), new_tokens=12, seed=seed).text
+
+        alone = [draw(seed) for seed in asked]
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(draw, asked)) == alone
+
+
+def test_a_notebook_shows_which_model_it_is(base: Path) -> None:
+    """Not its vocabulary."""
+    with opened(base) as model, opened(base) as other:
+        model.generate("a", whet.Greedy(stop=["b"]), new_tokens=1)
+        assert repr(model) == f"OpenModel(folder={base!r})"
+        assert len({model, other}) == 2
+
+
+def test_what_cannot_be_asked(talking: Path) -> None:
+    with opened(talking) as model:
+        wrong: dict[str, Callable[[], object]] = {
+            "one string is not several prompts": lambda: model.generate_all("def "),
+            "batch_size: must be at least 1, not 0": lambda: model.generate_all(["a"], batch_size=0),
+            "new_tokens: must be at least 1, not 0": lambda: model.generate("a", new_tokens=0),
+            "seed: needs more than 64 bits": lambda: model.generate("a", new_tokens=1, seed=2**64),
+            "prompt: not valid Unicode": lambda: model.generate_all(["a", "\ud800"]),
+            "a prompt is text, not list": lambda: model.generate(["a"]),  # type: ignore[arg-type]
+            "nothing is asked": lambda: model.answer([]),
+            "there is no role 'robot'": lambda: model.answer([whet.Message("robot", "a")]),
+            "a message is no dict": lambda: model.answer([{"role": "user"}]),  # type: ignore[list-item]
+            "new_tokens: must be at least 1, not -1": lambda: whet.Talk(model, whet.Greedy(), -1).answer("a"),
+            "not valid Unicode": lambda: model.answer("\ud800"),
+        }
+        for words, ask in wrong.items():
+            with pytest.raises(whet.WhetError, match=words):
+                ask()
+        assert model.generate("a", new_tokens=1, seed=-1).seed == -1
+
+
+def test_what_cannot_be_opened(base: Path) -> None:
+    wrong: dict[str, Callable[[], object]] = {
+        "there is no such folder": lambda: whet.open_model("~/nowhere"),
+        "no trained model here": lambda: whet.open_model(base.parent),
+        "is one model, without a stage 'a'": lambda: whet.open_model(base, stage="a"),
+        "device: gpu is not there": lambda: whet.open_model(base, device="gpu"),
+        "precision: there is no type 'fp64'": lambda: whet.open_model(base, precision="fp64"),
+        "save_as: there is no type 'int8'": lambda: whet.merge(base, "merged", save_as="int8"),
+        "stop: Input should be a valid list": lambda: whet.choose_decoding(preset="beam", stop="end"),
+    }
+    for words, ask in wrong.items():
+        with pytest.raises(whet.WhetError, match=words):
+            ask()

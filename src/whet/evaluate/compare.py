@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from whet.errors import DataError
+from whet.errors import DataError, WhetError
 from whet.metrics.base import METRICS, DocumentScores, FloatArray, Metric
 
 BLOCK_CELLS = 4_000_000
@@ -58,8 +58,10 @@ def estimate(
 ) -> Estimate:
     """The metric, by its name or itself, over all documents, with its bootstrap interval.
 
-    Raises DataError where the metric has no finite value: no documents, or nothing scored; WhetError for an unknown name.
+    Raises DataError where the metric has no finite value: no documents, or nothing scored; WhetError for an unknown name, or
+    numbers with which nothing can be drawn.
     """
+    _require_possible(seed, resamples, level)
     metric = METRICS.get(metric) if isinstance(metric, str) else metric
     value = _value(metric, scores.columns().sum(axis=0))
     if len(scores) < 2:
@@ -82,6 +84,7 @@ def difference(
     An interval that leaves out zero is a difference at this level. The same documents in the same order
     are required; DataError if their sizes in bytes differ, or if a metric has no finite value.
     """
+    _require_possible(seed, resamples, level)
     metric = METRICS.get(metric) if isinstance(metric, str) else metric
     if not np.array_equal(a.text_bytes, b.text_bytes):
         raise DataError(
@@ -93,6 +96,15 @@ def difference(
         return _without_interval(value, len(a))
     totals = _resampled(np.hstack([a.columns(), b.columns()]), resamples, seed)
     return _interval(value, metric.value(*totals[:, :3].T) - metric.value(*totals[:, 3:].T), level)
+
+
+def _require_possible(seed: int, resamples: int, level: float) -> None:
+    if seed < 0:
+        raise WhetError(f"must be at least 0, not {seed}", where="seed")
+    if resamples < 1:
+        raise WhetError(f"must be at least 1, not {resamples}", where="resamples")
+    if not 0 < level < 1:
+        raise WhetError(f"must be between 0 and 1, not {level}", where="level", fix="0.95 is usual")
 
 
 def _value(metric: type[Metric], totals: FloatArray) -> float:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from whet.errors import DataError
+from whet.recipe.python import TextSource
 from whet.records import Dropped
 from whet.sources.base import Source
-from whet.sources.text import TextSource
 from whet.text.tokenizer import Tokenizer
 from whet.tokenstore import TokenStore, token_dtype
 
@@ -42,6 +42,10 @@ def _documents(texts: Texts, notice: Callable[[str], None]) -> Iterator[str]:
     if isinstance(texts, Path):
         texts = TextSource(path=str(texts))
     if not isinstance(texts, Source):
+        if not isinstance(texts, Iterable):
+            raise DataError(
+                f"no texts, but {type(texts).__name__}", where="texts", fix="give strings, or one Path"
+            )
         yield from texts
         return
     if texts.YIELDS != "documents":
@@ -57,6 +61,10 @@ def _documents(texts: Texts, notice: Callable[[str], None]) -> Iterator[str]:
 
 
 def _size_bytes(text: str, number: int) -> int:
+    if not isinstance(text, str):
+        raise DataError(
+            f"not text, but {type(text).__name__}", where=f"text {number}", fix="give strings, or one Path"
+        )
     try:
         return len(text.encode())
     except UnicodeEncodeError as error:

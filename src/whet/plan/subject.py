@@ -29,9 +29,18 @@ CONFIG = "config.json"
 Target = str | Path | Recipe
 
 
+_LEAST = {
+    "length": 8, "batch": 1, "accumulation": 1, "rank": 1, "tokens": 1, "tokens_per_s": 1e-6, "price_per_hour": 0
+}  # fmt: skip
+_OPTIONS = {"tokens_per_s": "--speed", "price_per_hour": "--price"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is asked beside the target. None: as the recipe says, or the default for a model by itself."""
+    """What is asked beside the target. None: as the recipe says, or the default for a model by itself.
+
+    Raises WhetError for a number with which nothing can be planned.
+    """
 
     length: int | None = None
     batch: int | None = None
@@ -40,7 +49,7 @@ class Asked:
     rank: int | None = None
     full: bool = False
     """Every weight is trained, no adapter."""
-    targets: Sequence[str] | None = None
+    targets: str | Sequence[str] | None = None
     optimizer: str | None = None
     precision: str | None = None
     checkpointing: bool | None = None
@@ -51,6 +60,13 @@ class Asked:
     """Measured, over all the cards; else it is estimated from their peak."""
     price_per_hour: float | None = None
     """Of all the cards together, in any currency."""
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                option = _OPTIONS.get(name, f"--{name}")
+                raise WhetError(f"{option}: must be at least {least}, not {value}", where="plan")
 
     @property
     def about_the_model(self) -> list[str]:
@@ -102,10 +118,10 @@ def subject_of(target: Target, asked: Asked, cards: Cards, overrides: Sequence[s
     if isinstance(target, Recipe):
         return _from_recipe(target, asked, cards, overrides)
     target = str(target)
-    path = Path(target).expanduser()
+    path = Path(os.path.expanduser(target))
     run = path / "recipe.yaml"
-    if path.suffix in (".yaml", ".yml") or target in builtin_recipes() or run.is_file():
-        return _from_recipe(str(run) if run.is_file() else target, asked, cards, overrides)
+    if path.suffix in (".yaml", ".yml") or target in builtin_recipes() or os.path.isfile(run):
+        return _from_recipe(str(run) if os.path.isfile(run) else target, asked, cards, overrides)
     if overrides:
         raise WhetError(
             "--set is for recipes", where=target, fix="give options: --length, --batch, --rank, ..."
@@ -119,9 +135,9 @@ def read_config(
     target: str, *, revision: str | None = None, cache_dir: str | None = None
 ) -> tuple[dict[str, Any], str, int | None]:
     """A model's configuration, where it is from, and the bytes of its files (None where they are not known)."""
-    path = Path(target).expanduser()
-    if path.is_dir() or path.name == CONFIG:
-        folder = path if path.is_dir() else path.parent
+    path = Path(os.path.expanduser(target))
+    if os.path.isdir(path) or path.name == CONFIG:
+        folder = path if os.path.isdir(path) else path.parent
         files = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
         return untrusted.settings_inside(folder, CONFIG), f"{folder / CONFIG}", files
     try:
@@ -164,7 +180,8 @@ def by_options(asked: Asked, cards: Cards) -> Training:
         "sharding": asked.sharding,
     }
     if asked.targets:
-        given["targets"] = asked.targets[0] if len(asked.targets) == 1 else tuple(asked.targets)
+        names = (asked.targets,) if isinstance(asked.targets, str) else tuple(asked.targets)
+        given["targets"] = names[0] if len(names) == 1 else names
     training = Training(cards=cards, **{name: value for name, value in given.items() if value is not None})
     if asked.full:
         training = replace(training, rank=None)

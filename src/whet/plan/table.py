@@ -63,11 +63,11 @@ class PlanTable:
         return [line.as_dict() for line in self.lines]
 
 
-def plan_table(models: Sequence[str], asked: Asked | None = None) -> PlanTable:
-    """What fits on the cards that are asked for; `["all"]` means the models whose sizes come with whet."""
+def plan_table(models: str | Sequence[str], asked: Asked | None = None) -> PlanTable:
+    """What fits on the cards that are asked for, of one model or several; `all`: those whose sizes come with whet."""
     asked = asked or Asked()
     cards = cards_of(asked)
-    return PlanTable(table(models, asked, cards), cards)
+    return PlanTable(table([models] if isinstance(models, str) else models, asked, cards), cards)
 
 
 def table(models: Sequence[str], asked: Asked, cards: Cards) -> list[Line]:

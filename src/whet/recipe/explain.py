@@ -79,7 +79,7 @@ def dotted(values: Any, path: Path) -> str:
         name = item.get("name") if isinstance(item, dict) else None
         label = name if isinstance(name, str) and name else str(part)
         fits = label.isprintable() and len(label) <= _SHOWN_CHARACTERS
-        parts.append(label if fits else repr(_cut(label)))
+        parts.append(label if fits else repr(cut(label)))
         values = values.get(part) if isinstance(values, dict) else item
     return ".".join(parts) or "recipe"
 
@@ -91,16 +91,16 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return f"the text {_cut(value)!r}"
+        return f"the text {cut(value)!r}"
     if isinstance(value, list):
         return "a list"
     if isinstance(value, PurePath):
-        return f"a Path; write str({_cut(str(value))!r})"
+        return f"a Path; write str({cut(str(value))!r})"
     if isinstance(value, dict):
         return f"whet.{value.kind}(...)" if isinstance(value, Made) else "keys and values"
     if not isinstance(value, int | float):
-        return f"{_cut(str(value))} (a {type(value).__name__})"
-    return _cut(number(value))
+        return f"{cut(str(value))} (a {type(value).__name__})"
+    return cut(number(value))
 
 
 def number(value: Any) -> str:
@@ -110,7 +110,8 @@ def number(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value == int(value) else str(value)
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """The text, or its beginning, as a message can hold it."""
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 
 
@@ -183,7 +184,7 @@ def _no_arm_fits(tree: Tree, spot: Spot, tried: list[dict[Path, str]]) -> tuple[
         if not any(_fits(tree, path, arm) for arm in arms):
             value = value_at(tree.values, path)
             listed = isinstance(value, str) and any(arm.startswith("list") for arm in arms)
-            hint = f"; write [{_cut(value)}]" if listed else ""
+            hint = f"; write [{cut(value)}]" if listed else ""
             return path, f"must be {' or '.join(dict.fromkeys(map(_noun, arms)))}, not {shown(value)}{hint}"
     return None
 
@@ -226,10 +227,13 @@ def _unknown_tag(spot: Spot, value: Any) -> tuple[Path, str]:
     if spot.inside is AnyFilters:
         return spot.path, f"must be the filter's settings, or false to switch it off, not {shown(value)}"
     key, names = ("source", SOURCES.names()) if expected is AnySource else ("kind", _KINDS)
+    if isinstance(value, Made) and key == "source" and value.get(key) not in [None, *names]:
+        register = f"whet.sources.base.SOURCES.register({value.kind})"
+        return spot.path, f"the source {value[key]!r} is not registered; call {register} first"
     if isinstance(value, Made) or not isinstance(value, dict):
         return spot.path, f"must be a section with {key} one of {', '.join(names)}, not {shown(value)}"
     if key in value and isinstance(value[key], str):
-        return (*spot.path, key), no_such(key, _cut(value[key]), names)
+        return (*spot.path, key), no_such(key, cut(value[key]), names)
     if key in value:
         return (*spot.path, key), f"must be one of {', '.join(names)}, not {shown(value[key])}"
     typo = get_close_matches(key, value, n=1)

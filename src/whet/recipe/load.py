@@ -6,22 +6,25 @@ What contradicts what is looked at in a section once each of its keys is right b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from whet import limits
+from whet import limits, settings
 from whet.cleaning.base import FILTERS
 from whet.errors import RecipeError
 from whet.recipe import explain, yaml12
 from whet.recipe.override import override
 from whet.recipe.schema import Prepare, Recipe, Stage
 from whet.recipe.yaml12_writer import dump
+from whet.settings import Settings
 from whet.sources.base import SOURCES, Source
 from whet.store import write_text
 
@@ -62,6 +65,10 @@ def load_recipe(target: str | Path | Recipe, overrides: Sequence[str] = ()) -> L
     `target`: a recipe's file, a built-in one's name, or one made in Python, of which only what was given counts (so an
     override acts as in a file). Relative paths inside a recipe file start at its folder; elsewhere at the current one.
     """
+    if isinstance(overrides, str):
+        raise RecipeError(
+            "one string is not several overrides", where=overrides, fix=f"give a list: [{overrides!r}]"
+        )
     if isinstance(target, Recipe):
         tree, origin, folder = yaml12.tree_of(target.given(), IN_PYTHON), IN_PYTHON, Path.cwd()
     else:
@@ -88,10 +95,10 @@ def validate(tree: yaml12.Tree, folder: Path) -> Recipe:
 
 def _find(name_or_path: str) -> tuple[str, str, Path]:
     """The text of a recipe, its name for messages, and the folder at which its paths start."""
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
+    path = Path(os.path.expanduser(name_or_path))
+    if os.path.isfile(path):  # also where the system takes it for no name, as it does a whole recipe
         return _read(path, name_or_path), name_or_path, path.absolute().parent
-    if path.is_dir():
+    if os.path.isdir(path):
         raise RecipeError(
             "this is a folder, not a recipe", where=name_or_path, fix="name the .yaml file in it"
         )
@@ -101,7 +108,7 @@ def _find(name_or_path: str) -> tuple[str, str, Path]:
     near = get_close_matches(name_or_path, [*known, *(str(item) for item in Path(".").glob("*.y*ml"))], n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise RecipeError(
-        f"no file and no built-in recipe of this name: {name_or_path!r}",
+        f"no file and no built-in recipe of this name: {explain.cut(name_or_path)!r}",
         fix=f"{hint}`whet recipes` lists the built-in ones, `whet init NAME` copies one here",
     )
 
@@ -152,14 +159,41 @@ def parse_source(values: dict[str, Any], folder: Path) -> Source:
     return TypeAdapter(kind).validate_python(values, context={"folder": str(folder)})
 
 
-def copy_builtin(name: str, to: Path) -> Path:
+def copy_builtin(name: str, to: str | Path) -> Path:
     """Write a built-in recipe to a new file. Raises RecipeError if there is none of that name, or the file exists."""
     known = builtin_recipes()
     if name not in known:
         near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise RecipeError(f"no built-in recipe named {name!r}", fix=f"{hint}there are: {', '.join(known)}")
+    to = Path(to)
     if to.exists():
         raise RecipeError("this file exists already", where=str(to), fix="choose another with --to FILE")
     write_text(to, known[name])
     return to
+
+
+@contextmanager
+def _making(kind: type[BaseModel], values: dict[str, Any]) -> Iterator[None]:
+    """How settings are made in Python: with what is registered by then, and refused as a file's are."""
+    refresh_schema()
+    here = f"whet.{kind.__name__}(...)"
+    try:
+        yield
+    except UnicodeEncodeError as error:  # pydantic's message of it cannot be written
+        raise RecipeError(f"text that is not valid Unicode: {error}", where=here) from None
+    except ValidationError as error:
+        tree = yaml12.tree_of(_plain(values), here)
+        raise explain.refused(tree, explain.problems(tree, error.errors(include_url=False), kind)) from None
+
+
+def _plain(value: Any) -> Any:
+    """Plain values of settings within settings, for the message."""
+    if isinstance(value, Settings):
+        return explain.Made(value.given(), type(value).__name__)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+settings.made_by(_making)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -122,7 +123,7 @@ class Tuned(Section):
     def _found(cls, base: str, info: ValidationInfo) -> str:
         """The absolute path of a folder, or a name on the hub as it is."""
         folder = resolve(base, info)
-        if folder.is_dir():
+        if os.path.isdir(folder):
             return str(folder)
         if HUB_NAME.fullmatch(base):
             return base

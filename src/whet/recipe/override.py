@@ -6,6 +6,7 @@ the schema's to say. Relative paths start at the current folder, those of the fi
 
 from __future__ import annotations
 
+import os
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -80,5 +81,5 @@ def _from_here(key: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_from_here(key, item) for item in value]
     if isinstance(value, str) and key in _PATH_KEYS:
-        return str(Path(value).expanduser().absolute())
+        return str(Path(os.path.expanduser(value)).absolute())
     return value

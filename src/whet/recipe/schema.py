@@ -7,6 +7,7 @@ and the resolved recipe are made from these classes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -103,8 +104,8 @@ class Tokenizer(Section):
         if path is None:
             return None
         absolute = resolve(path, info)
-        file = absolute / "tokenizer.json" if absolute.is_dir() else absolute
-        if not file.is_file():
+        file = absolute / "tokenizer.json" if os.path.isdir(absolute) else absolute
+        if not os.path.isfile(file):
             raise ValueError(f"there is no tokenizer.json at {absolute}")
         return str(absolute)
 
@@ -195,10 +196,18 @@ class Recipe(Section):
     )
     evaluate: Evaluate = Field(default_factory=lambda: Evaluate(), description="What is measured at the end.")
 
+    @field_validator("output")
+    @classmethod
+    def _home(cls, output: str) -> str:
+        if "\0" in output:
+            raise ValueError("holds a character that no folder's name can hold")
+        return os.path.expanduser(output)
+
     @model_validator(mode="after")
     def _check(self) -> Recipe:
-        if self.tuned is None and self.tokenizer is None:
-            self.__dict__["tokenizer"] = Tokenizer()
+        if self.tuned is None:
+            self.fill(tokenizer=Tokenizer())
+            self.__dict__["tokenizer"] = self.tokenizer or Tokenizer()
         # Copies, from what was given: a stage made in Python may be part of another recipe too, with another model.
         self.__dict__["stages"] = [self._filled(stage) for stage in self.stages]
         refuse(self._contradictions())
@@ -206,7 +215,7 @@ class Recipe(Section):
 
     def _filled(self, given: Stage) -> Stage:
         """A stage with the defaults that depend on the model, on its objective, or on one another."""
-        own = given.model_fields_set
+        own = given.names_given()
         stage = Stage.model_construct(set(own), **{name: getattr(given, name) for name in own})
         if self.tuned:
             stage.fill(

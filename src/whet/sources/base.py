@@ -8,6 +8,7 @@ It decodes but does not judge: cleaning is the filters' work.
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,7 @@ class Source(Settings):
 def resolve(path: str, info: ValidationInfo) -> Path:
     """`path` relative to the folder of the recipe (pydantic context key `folder`), absolute and with `~`."""
     folder = Path((info.context or {}).get("folder", "."))
-    return Path(folder, Path(path).expanduser()).absolute()
+    return Path(folder, os.path.expanduser(path)).absolute()
 
 
 SOURCES: Registry[Source] = Registry(Source, "whet.sources", ("UNITS", "EXAMPLE"))

@@ -6,7 +6,7 @@ is refused, and said; nothing is forgotten in silence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from whet.errors import WhetError
@@ -48,7 +48,7 @@ class Talk:
         return answer
 
 
-def converse(talk: Talk, lines: Iterator[str], show: Callable[[str], None]) -> None:
+def converse(talk: Talk, lines: Iterable[str], show: Callable[[str], None]) -> None:
     """Answer line after line until there are no more, or one says LEAVE; FORGET begins anew."""
     for line in lines:
         text = line.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Literal
@@ -17,7 +18,18 @@ def choose_model(folder: Path, stage: str | None) -> Path:
 
     Raises ArtefactError that says which stages are finished.
     """
+    folder = Path(os.path.expanduser(folder))
+    if not os.path.isdir(folder):
+        raise ArtefactError(
+            "there is no such folder",
+            where=str(folder),
+            fix="whet runs lists runs; whet train RECIPE trains one",
+        )
     if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
+        if stage is not None:
+            raise ArtefactError(
+                f"is one model, without a stage {stage!r}", where=str(folder), fix="leave the stage out"
+            )
         return _unchanged(folder)
     finished = {
         name: folder / "stages" / name / "model"
@@ -69,12 +81,12 @@ def stage_names(folder: Path) -> list[str]:
     return names
 
 
-def choose_type(name: str) -> Literal["fp32", "bf16", "fp16"]:
-    """A type of weights by name. Raises WhetError that lists them."""
+def choose_type(name: str, where: str) -> Literal["fp32", "bf16", "fp16"]:
+    """A type of weights or of products by name. Raises WhetError that lists them."""
     for known in ("fp32", "bf16", "fp16"):
         if name == known:
             return known
-    raise WhetError(f"--save-as: there is no type {name!r}", fix="there are: bf16, fp16, fp32")
+    raise WhetError(f"there is no type {name!r}", where=where, fix="there are: bf16, fp16, fp32")
 
 
 def choose_decoding(
@@ -104,14 +116,13 @@ def choose_decoding(
         raise WhetError(
             f"--beams and --{next(iter(given)).replace('_', '-')} are two ways to decode", fix="keep one"
         )
+    texts = stop if isinstance(stop, str) else list(stop)  # one text is refused, not cut into letters
     try:
         if beams is not None:
-            return Beam.model_validate(
-                {**(chosen or Beam()).model_dump(), "beams": beams, "stop": list(stop)}
-            )
+            return Beam.model_validate({**(chosen or Beam()).model_dump(), "beams": beams, "stop": texts})
         if chosen is None:
             chosen = Sample() if given else Greedy()
-        return type(chosen).model_validate({**chosen.model_dump(), **given, "stop": list(stop)})
+        return type(chosen).model_validate({**chosen.model_dump(), **given, "stop": texts})
     except ValueError as error:
         detail = error.errors()[0] if hasattr(error, "errors") else {"loc": ("",), "msg": str(error)}
-        raise WhetError(f"--{str(detail['loc'][-1]).replace('_', '-')}: {detail['msg']}") from error
+        raise WhetError(f"--{str(detail['loc'][0]).replace('_', '-')}: {detail['msg']}") from error

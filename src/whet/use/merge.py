@@ -5,6 +5,7 @@ What it is checked on: beginnings of the run's held-out documents; for a folder 
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def merge(
     Raises ArtefactError if there is no adapter, if its base is not the one it was made for, or if the result
     computes something else; then nothing is written.
     """
-    to, kind = Path(to), choose_type(save_as)
+    to, kind = Path(os.path.expanduser(to)), choose_type(save_as, "save_as")
     model_folder = choose_model(Path(target), stage).resolve()
     if not tuned.is_adapter(model_folder):
         raise ArtefactError(

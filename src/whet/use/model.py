@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from threading import RLock
 from typing import Any, Literal
 
-from whet.errors import WhetError
+from whet.errors import DataError, WhetError
 from whet.fill_in_the_middle import prompt_ids
 from whet.models.decoder import Decoder
 from whet.models.generation import DecodingSettings, Written, before_stop, generate_all
 from whet.recipe.decoding import PRESETS
 from whet.text.chat import Chat
-from whet.text.conversation import Message
+from whet.text.conversation import ROLES, Message
 from whet.text.tokenizer import Tokenizer
 from whet.use.stream import OnText, Stream
 
+_ONE_AT_A_TIME = RLock()
+"""Threads ask in turn: a seed sets torch's random state, of which a process has one."""
 GREEDY: DecodingSettings = PRESETS["greedy"]
 NEW_TOKENS = 128
 """At most so many are written where nobody says."""
@@ -60,19 +63,19 @@ class Generated:
         }
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class OpenModel:
     """A model in use; a context manager, since a chat template runs in a process of its own.
 
     Every way to ask takes a decoding (default: greedy), how many tokens are written at most, a seed, and raises
-    WhetError if prompt and new tokens exceed the context.
+    WhetError if prompt and new tokens exceed the context, or if what is asked is no text. Threads are served in turn.
     """
 
-    decoder: Decoder
-    tokenizer: Tokenizer
-    chat: Chat | None
+    decoder: Decoder = field(repr=False)
+    tokenizer: Tokenizer = field(repr=False)
+    chat: Chat | None = field(repr=False)
     folder: Path
-    _contents: list[bytes] = field(default_factory=list)
+    _contents: list[bytes] = field(default_factory=list, repr=False)
 
     def __enter__(self) -> OpenModel:
         return self
@@ -97,6 +100,7 @@ class OpenModel:
         `on_text` receives what is written piece by piece; with `echo` also the prompt before it and the suffix after.
         Raises DataError if the tokenizer cannot mark a middle.
         """
+        _require_text(prompt, suffix or "")
         if suffix is None:
             ids = self.tokenizer.encode_prompt(prompt)
         else:
@@ -118,12 +122,19 @@ class OpenModel:
         batch_size: int = 8,
     ) -> list[Generated]:
         """Continue several texts, `batch_size` of them together. What is sampled for one depends on the others."""
+        if isinstance(prompts, str):
+            raise WhetError(
+                "one string is not several prompts", where="prompts", fix="give a list, or use generate"
+            )
+        if batch_size < 1:
+            raise WhetError(f"must be at least 1, not {batch_size}", where="batch_size")
+        _require_text(*prompts)
         began = time.perf_counter()
         found: list[tuple[tuple[str, list[int]], Written]] = []
         waiting = iter([(prompt, self.tokenizer.encode_prompt(prompt)) for prompt in prompts])
         while batch := list(islice(waiting, batch_size)):
             settings: Any = {"new_tokens": new_tokens, "seed": seed, "contents": self._bytes(decoding)}
-            written = generate_all(self.decoder, [ids for _, ids in batch], decoding, **settings)
+            written = self._write([ids for _, ids in batch], decoding, **settings)
             found += zip(batch, written, strict=True)
         return [
             _generated(prompt, ids, one, self._text(one, decoding), decoding, seed, began)
@@ -161,7 +172,12 @@ class OpenModel:
                 where=str(self.folder),
                 fix="open it with chat=True if its tokenizer has a chat template",
             )
-        return self.chat.prompt_ids(messages, tools)
+        if not messages:
+            raise WhetError("nothing is asked", where="messages", fix="give at least one message")
+        for message in messages:
+            _require_message(message)
+        with _ONE_AT_A_TIME:
+            return self.chat.prompt_ids(messages, tools)
 
     def write(
         self,
@@ -175,8 +191,7 @@ class OpenModel:
     ) -> tuple[Written, str]:
         """What follows these ids, and as text up to a stop text. Raises WhetError as `generate_all` does."""
         stream = Stream(self.tokenizer, on_text, decoding.stop, around) if on_text else None
-        (written,) = generate_all(
-            self.decoder,
+        (written,) = self._write(
             [ids],
             decoding,
             new_tokens=new_tokens,
@@ -188,6 +203,22 @@ class OpenModel:
             stream.end()
         return written, self._text(written, decoding)
 
+    def _write(
+        self,
+        prompts: list[Sequence[int]],
+        decoding: DecodingSettings,
+        *,
+        new_tokens: int,
+        seed: int,
+        **more: Any,
+    ) -> list[Written]:
+        if new_tokens < 1:
+            raise WhetError(f"must be at least 1, not {new_tokens}", where="new_tokens")
+        if not -(2**63) <= seed < 2**64:
+            raise WhetError(f"needs more than 64 bits: {seed}", where="seed")
+        with _ONE_AT_A_TIME:
+            return generate_all(self.decoder, prompts, decoding, new_tokens=new_tokens, seed=seed, **more)
+
     def _text(self, written: Written, decoding: DecodingSettings) -> str:
         return before_stop(self.tokenizer.decode(written.ids), decoding.stop)
 
@@ -196,6 +227,26 @@ class OpenModel:
         if decoding.stop and not self._contents:
             self._contents = self.tokenizer.token_contents()
         return self._contents if decoding.stop else None
+
+
+def _require_text(*texts: str) -> None:
+    for text in texts:
+        if not isinstance(text, str):
+            raise WhetError(f"a prompt is text, not {type(text).__name__}", where="prompt")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"not valid Unicode: {error}", where="prompt") from error
+
+
+def _require_message(message: Message) -> None:
+    if not isinstance(message, Message):
+        example = 'whet.Message("user", "How?")'
+        raise WhetError(f"a message is no {type(message).__name__}", where="messages", fix=f"write {example}")
+    if message.role not in ROLES.values():
+        known = ", ".join(dict.fromkeys(ROLES.values()))
+        raise WhetError(f"there is no role {message.role!r}", where="messages", fix=f"there are: {known}")
+    _require_text(message.content)
 
 
 def _generated(

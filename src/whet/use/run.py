@@ -24,7 +24,7 @@ from whet.progress import aside
 from whet.text import tokenizer as tokenizers
 from whet.text.chat import FIXTURES_FILE, Chat, verify
 from whet.text.tokenizer import Tokenizer
-from whet.use.choose import choose_model, taught_to_fill_in
+from whet.use.choose import choose_model, choose_type, taught_to_fill_in
 from whet.use.model import GREEDY, NEW_TOKENS, Generated, OpenModel
 from whet.use.stream import OnText
 
@@ -88,6 +88,8 @@ def open_model(
     Raises ArtefactError if there is no finished model, WhetError if there is no template where one is asked for, and
     DataError if tokenizer and template no longer do what the model was trained with.
     """
+    if precision != "auto":
+        choose_type(precision, "precision")
     return _opened(choose_model(Path(target), stage), device=device, precision=precision, chat=chat, say=say)
 
 
