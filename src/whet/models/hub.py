@@ -26,6 +26,7 @@ TOKENIZER = (
     "special_tokens_map.json",
     "chat_template.jinja",
     "added_tokens.json",
+    "chat_fixtures.json",  # of a model that whet tuned: which tokens its users must not write
 )
 SETTINGS = (CONFIG, "generation_config.json", *TOKENIZER)
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")

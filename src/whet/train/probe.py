@@ -36,6 +36,9 @@ from whet.train.sharding import Sharding
 
 MOST_LOOKED_AT = 200_000
 """Micro-batches among which the largest is looked for."""
+MOST_PACKED = 20_000
+"""Of those that could be the largest so many are packed to see: some seconds; where they do not settle it, the largest
+of them is taken."""
 SUGGESTED = 3
 
 
@@ -111,7 +114,7 @@ def _most_positions(sizes: Int64, longest: int) -> int:
     """
     bounds = packing.positions_at_most(sizes, longest)
     most = found = 0
-    for at in np.argsort(-bounds, kind="stable").tolist():
+    for at in np.argsort(-bounds, kind="stable")[:MOST_PACKED].tolist():
         if bounds[at] <= most:
             break
         at_row, width = packing.balanced(sizes[at].tolist(), longest)
