@@ -105,7 +105,8 @@ def open_run(
             fix="give a recipe, or a folder that `whet runs` lists",
         )
     loaded = load_recipe(folder / RECIPE if folder else target, overrides)
-    if folder is None or any(item.startswith(("name=", "output=")) for item in overrides):
+    keys = {item.partition("=")[0].strip() for item in overrides}
+    if folder is None or keys & {"name", "output"}:
         folder = Path(loaded.recipe.output) / loaded.recipe.name
     return Run(loaded, folder, reporter or Reporter(), tuple(overrides))
 

@@ -265,6 +265,9 @@ def test_home_is_home(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "runs/a").mkdir(parents=True)
     (here / "runs/a/recipe.yaml").write_text(whet.load_recipe(recipe).resolved)
     assert whet.open_run("~/runs/a").recipe == whet.load_recipe(recipe).recipe
+    for moved in ("name=b", "name = b"):
+        assert whet.open_run("~/runs/a", [moved]).folder == here / "runs/b"
+    assert whet.open_run("~/runs/a", ["seed=3"]).folder == here / "runs/a"
     with pytest.raises(whet.RecipeError, match="there is nothing at"):
         whet.TextSource(path="~nobody-of-this-name/notes")
 
