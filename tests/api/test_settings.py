@@ -377,3 +377,13 @@ def test_whatever_is_imported_first_mistakes_are_recipe_errors(script: str) -> N
     whole = f"import pathlib, whet\ntry:\n    {script}\nexcept whet.RecipeError:\n    print('refused')"
     done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=300)
     assert done.stdout == "refused\n", done.stderr
+
+
+def test_the_doctor_looks_at_a_recipe_made_in_python(here: Path) -> None:
+    wide = whet.Model(d_model=65_536, layers=1_000, heads=512, d_ff=1_000_000)
+    recipe = whet.Recipe(name="a", model=wide, stages=[notes()])
+    (here / "a.yaml").write_text(whet.load_recipe(recipe).resolved)
+    found, of_file = whet.diagnose(recipe), whet.diagnose("a.yaml")
+    assert [one.name for one in found.findings] == [one.name for one in of_file.findings] != []
+    assert (found.looked, found.not_looked) == (of_file.looked, of_file.not_looked)
+    assert whet.diagnose(recipe, ["model={size: tiny}"]).healthy
