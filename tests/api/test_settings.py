@@ -387,3 +387,18 @@ def test_the_doctor_looks_at_a_recipe_made_in_python(here: Path) -> None:
     assert [one.name for one in found.findings] == [one.name for one in of_file.findings] != []
     assert (found.looked, found.not_looked) == (of_file.looked, of_file.not_looked)
     assert whet.diagnose(recipe, ["model={size: tiny}"]).healthy
+
+
+def test_threads_that_come_first_find_everything_registered() -> None:
+    """What is registered is looked for when it is first asked for; who asks meanwhile waits."""
+    script = """
+import concurrent.futures, threading, whet
+kind, together = whet.Model, threading.Barrier(4)
+def make(number):
+    together.wait()
+    return kind(layers=number + 1).layers
+with concurrent.futures.ThreadPoolExecutor(4) as threads:
+    print(list(threads.map(make, range(4))))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "[1, 2, 3, 4]\n", done.stderr
