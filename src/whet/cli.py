@@ -197,12 +197,13 @@ def generate(
     json: opt.Json = False,
 ) -> None:
     """Continue a prompt with a trained model, or answer it."""
+    decoding = whet.choose_decoding(
+        preset=preset, temperature=temperature, top_p=top_p, top_k=top_k, beams=beams, stop=stop or []
+    )
     written = whet.generate(
         target,
         prompt if prompt is not None else sys.stdin.read(),
-        whet.choose_decoding(
-            preset=preset, temperature=temperature, top_p=top_p, top_k=top_k, beams=beams, stop=stop or []
-        ),
+        decoding,
         stage=stage,
         suffix=suffix,
         system=system,

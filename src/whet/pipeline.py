@@ -105,7 +105,8 @@ def open_run(
             fix="give a recipe, or a folder that `whet runs` lists",
         )
     loaded = load_recipe(folder / RECIPE if folder else target, overrides)
-    if folder is None or any(item.startswith(("name=", "output=")) for item in overrides):
+    keys = {item.partition("=")[0].strip() for item in overrides}
+    if folder is None or keys & {"name", "output"}:
         folder = Path(loaded.recipe.output) / loaded.recipe.name
     return Run(loaded, folder, reporter or Reporter(), tuple(overrides))
 
@@ -259,14 +260,19 @@ def run_all(run: Run, *, force: bool = False, profile: bool = False) -> Path:
     return path
 
 
-def diagnose(target: str | Path, overrides: Sequence[str] = (), *, say: Say = aside) -> Diagnosis:
+def diagnose(target: str | Path | Recipe, overrides: Sequence[str] = (), *, say: Say = aside) -> Diagnosis:
     """What is wrong with a recipe, a run or a model, why, and what to do. Writes nothing.
 
+    Of a recipe made in Python its settings alone are looked at; for what came of it, name its run's folder.
     `say` hears what was taken for the target. Raises RecipeError, ArtefactError or WhetError if it is none of them.
     """
+    from whet.doctor.case import Case
     from whet.doctor.open import open_case
     from whet.doctor.run import examine
 
+    if isinstance(target, Recipe):
+        recipe = load_recipe(target, overrides).recipe
+        return examine(Case(recipe.name, recipe))
     case, remarks = open_case(str(target), overrides)
     for remark in remarks:
         say(remark)

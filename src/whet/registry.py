@@ -13,6 +13,7 @@ import pkgutil
 from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib.metadata import entry_points
+from threading import RLock
 from typing import Any, Generic, TypeVar
 
 from whet.errors import WhetError
@@ -31,7 +32,8 @@ class Registry(Generic[T]):
         self.kind = package.rpartition(".")[2]
         self.revision = 0
         self._found: dict[str, type[T]] = {}
-        self._scanned = False
+        self._scanned = self._complete = False
+        self._scanning = RLock()
 
     def register(self, item: type[T]) -> type[T]:
         """Add a class from Python; usable as a decorator. Raises WhetError if it is not complete."""
@@ -73,9 +75,15 @@ class Registry(Generic[T]):
         return iter([self._found[name] for name in sorted(self._found)])
 
     def _scan(self) -> None:
-        if self._scanned:
+        if self._complete:
             return
-        self._scanned = True
+        with self._scanning:  # another thread waits for what this one finds
+            if not self._scanned:
+                self._scanned = True  # what is imported may ask, too
+                self._find()
+                self._complete = True
+
+    def _find(self) -> None:
         folder = importlib.import_module(self.package)
         for found in pkgutil.iter_modules(folder.__path__):
             if not found.name.startswith("_") and found.name != "base":

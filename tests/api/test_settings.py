@@ -265,6 +265,9 @@ def test_home_is_home(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (here / "runs/a").mkdir(parents=True)
     (here / "runs/a/recipe.yaml").write_text(whet.load_recipe(recipe).resolved)
     assert whet.open_run("~/runs/a").recipe == whet.load_recipe(recipe).recipe
+    for moved in ("name=b", "name = b"):
+        assert whet.open_run("~/runs/a", [moved]).folder == here / "runs/b"
+    assert whet.open_run("~/runs/a", ["seed=3"]).folder == here / "runs/a"
     with pytest.raises(whet.RecipeError, match="there is nothing at"):
         whet.TextSource(path="~nobody-of-this-name/notes")
 
@@ -374,3 +377,28 @@ def test_whatever_is_imported_first_mistakes_are_recipe_errors(script: str) -> N
     whole = f"import pathlib, whet\ntry:\n    {script}\nexcept whet.RecipeError:\n    print('refused')"
     done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=300)
     assert done.stdout == "refused\n", done.stderr
+
+
+def test_the_doctor_looks_at_a_recipe_made_in_python(here: Path) -> None:
+    wide = whet.Model(d_model=65_536, layers=1_000, heads=512, d_ff=1_000_000)
+    recipe = whet.Recipe(name="a", model=wide, stages=[notes()])
+    (here / "a.yaml").write_text(whet.load_recipe(recipe).resolved)
+    found, of_file = whet.diagnose(recipe), whet.diagnose("a.yaml")
+    assert [one.name for one in found.findings] == [one.name for one in of_file.findings] != []
+    assert (found.looked, found.not_looked) == (of_file.looked, of_file.not_looked)
+    assert whet.diagnose(recipe, ["model={size: tiny}"]).healthy
+
+
+def test_threads_that_come_first_find_everything_registered() -> None:
+    """What is registered is looked for when it is first asked for; who asks meanwhile waits."""
+    script = """
+import concurrent.futures, threading, whet
+kind, together = whet.Model, threading.Barrier(4)
+def make(number):
+    together.wait()
+    return kind(layers=number + 1).layers
+with concurrent.futures.ThreadPoolExecutor(4) as threads:
+    print(list(threads.map(make, range(4))))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "[1, 2, 3, 4]\n", done.stderr

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -133,6 +134,7 @@ def _read(path: Path, name: str) -> str:
 
 
 _schema_revision = (-1, -1)
+_refreshing = RLock()
 
 
 def refresh_schema() -> None:
@@ -140,11 +142,12 @@ def refresh_schema() -> None:
     global _schema_revision
     SOURCES.names()
     FILTERS.names()
-    revision = (SOURCES.revision, FILTERS.revision)
-    if revision != _schema_revision:
-        for section in (Prepare, Stage, Recipe):
-            section.model_rebuild(force=True)
-        _schema_revision = revision
+    with _refreshing:
+        revision = (SOURCES.revision, FILTERS.revision)
+        if revision != _schema_revision:
+            for section in (Prepare, Stage, Recipe):
+                section.model_rebuild(force=True)
+            _schema_revision = revision
 
 
 def json_schema() -> dict[str, Any]:
