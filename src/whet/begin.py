@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whet import __version__, launch, store
@@ -46,7 +46,7 @@ def require_possible(run: Run) -> None:
 
         of_base(run.recipe, run.recipe.tuned)
         found = hub.of(run.recipe.tuned, weights=False)  # of a repository it looks at the list of files
-        if Path(run.recipe.tuned.base).expanduser().is_dir():
+        if os.path.isdir(os.path.expanduser(run.recipe.tuned.base)):
             saved.require_whole(found)
     if run.recipe.device not in ("auto", "cpu"):
         from whet.hardware import choose_device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,14 +16,14 @@ RECIPE = "recipe.yaml"
 
 def open_case(target: str, overrides: Sequence[str] = ()) -> tuple[Case, list[str]]:
     """The case, and what is to be said of the choice. Raises RecipeError, ArtefactError, or WhetError for neither."""
-    path = Path(target).expanduser()
-    if (path / RECIPE).is_file():
+    path = Path(os.path.expanduser(target))
+    if os.path.isfile(path / RECIPE):
         return Case(target, load_recipe(str(path / RECIPE), overrides).recipe, path), []
-    if (path / CONFIG).is_file() or (path / ADAPTER).is_file():
+    if os.path.isfile(path / CONFIG) or os.path.isfile(path / ADAPTER):
         return Case(target, model=_plain(path, overrides), thorough=True), []
-    if path.suffix in (".yaml", ".yml") or path.is_file() or target in builtin_recipes():
+    if path.suffix in (".yaml", ".yml") or os.path.isfile(path) or target in builtin_recipes():
         return _of_recipe(target, load_recipe(target, overrides))
-    if path.is_dir():
+    if os.path.isdir(path):
         raise WhetError(
             "this folder holds neither a run (recipe.yaml) nor a model (config.json)",
             where=target,

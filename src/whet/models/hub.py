@@ -9,6 +9,7 @@ HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE). Imports no torch.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,8 +109,8 @@ def config(
 
 def _local(name: str | Path, revision: str | None) -> Path | None:
     """`name` as a folder; None if it can only be a repository. Raises ArtefactError for what is neither."""
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(name))
+    if os.path.isdir(path):
         if revision is not None:
             raise ArtefactError(
                 f"is a folder on this machine, which has no revision {revision!r}",
@@ -117,7 +118,7 @@ def _local(name: str | Path, revision: str | None) -> Path | None:
                 fix="leave the revision out, or name a repository of the hub",
             )
         return path
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         raise ArtefactError(
             "is a file; a base model is a folder with config.json and its weights",
             where=str(path),
