@@ -106,6 +106,11 @@ class Case:
         return (self.result / ADAPTER).exists()
 
     @property
+    def teaches_chats(self) -> bool:
+        """Whether a stage of the recipe learns from conversations; False without a recipe."""
+        return self.recipe is not None and any(stage.chats for stage in self.recipe.stages)
+
+    @property
     def converses(self) -> bool:
         """Whether the result was tuned on conversations by whet."""
         return (self.result / FIXTURES_FILE).exists()

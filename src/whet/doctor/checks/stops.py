@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from whet.doctor.case import Case
+from whet.doctor.case import Case, template_of
 from whet.doctor.finding import CannotLook, Check, Finding
 from whet.models.saved import stop_ids_in
 from whet.text import tokenizer as tokenizers
 from whet.text.chat import Chat, stop_ids
-from whet.text.chat.template import own
 
 STOPS = "stop tokens"
 UNENDED_SHARE, CUT_SHARE = 0.01, 0.1
@@ -25,15 +24,14 @@ class Stops(Check):
     @staticmethod
     def findings(case: Case) -> Iterator[Finding]:
         """Needs prepared conversations, or a model with a chat template."""
-        chats = case.recipe is not None and any(stage.chats for stage in case.recipe.stages)
-        if case.recipe is not None and not chats:
+        if case.recipe is not None and not case.teaches_chats:
             raise CannotLook("no stage learns from conversations")
-        if chats:
+        if case.teaches_chats:
             yield from _unended(case)
         try:
             folder = case.result
         except CannotLook:
-            if not chats:
+            if not case.teaches_chats:
                 raise
             return
         ends = stop_ids(folder) if case.converses else _of_the_template(case)
@@ -72,8 +70,7 @@ def _unended(case: Case) -> Iterator[Finding]:
 
 def _of_the_template(case: Case) -> list[int]:
     """Of a model from elsewhere. Raises CannotLook where it may be a base that only has a template beside it."""
-    if own(case.result) is None:
-        raise CannotLook("there is no chat template")
+    template_of(case.result)
     with Chat.of(case.result) as chat:
         ends, eos = list(chat.stop_ids()), chat.tokenizer.special_ids["eos"]
     if ends[0] != eos:

@@ -23,7 +23,7 @@ class ChatTemplate(Check):
     def findings(case: Case) -> Iterator[Finding]:
         """Needs a model that converses, or a recipe that makes one."""
         looked = False
-        if case.recipe is not None and case.recipe.tuned and any(stage.chats for stage in case.recipe.stages):
+        if case.recipe is not None and case.recipe.tuned and case.teaches_chats:
             looked = True
             yield from _named(case)
         if case.model is not None or (case.folder is not None and (case.folder / "stages").exists()):
