@@ -20,11 +20,12 @@ class Opcode:
     immediate: int = 0
 
 
-PURE = frozenset(
-    "ADD MUL SUB DIV SDIV MOD SMOD ADDMOD MULMOD EXP SIGNEXTEND LT GT SLT SGT EQ ISZERO AND OR XOR NOT BYTE SHL SHR SAR"
-    " CLZ ADDRESS ORIGIN CALLER CALLVALUE CALLDATALOAD CALLDATASIZE CODESIZE GASPRICE COINBASE TIMESTAMP NUMBER"
-    " PREVRANDAO GASLIMIT CHAINID BASEFEE BLOBHASH BLOBBASEFEE BLOCKHASH".split()
-)
+_PURE = """
+ADD MUL SUB DIV SDIV MOD SMOD ADDMOD MULMOD EXP SIGNEXTEND LT GT SLT SGT EQ ISZERO AND OR XOR NOT BYTE SHL SHR SAR CLZ
+ADDRESS ORIGIN CALLER CALLVALUE CALLDATALOAD CALLDATASIZE CODESIZE GASPRICE COINBASE TIMESTAMP NUMBER PREVRANDAO
+GASLIMIT CHAINID BASEFEE BLOBHASH BLOBBASEFEE BLOCKHASH
+"""
+PURE = frozenset(_PURE.split())
 """Same arguments, same result for the whole of one call, and no effect: may be moved, repeated or removed."""
 
 HALTS = frozenset({"STOP", "RETURN", "REVERT", "INVALID", "SELFDESTRUCT"})
@@ -71,7 +72,10 @@ fd REVERT 2 0|fe INVALID 0 0|ff SELFDESTRUCT 1 0
 
 def _opcodes() -> dict[int, Opcode]:
     rows = [row.split() for line in _TABLE.split("\n") for row in line.split("|") if row]
-    table = {int(value, 16): Opcode(int(value, 16), name, int(pops), int(pushes)) for value, name, pops, pushes in rows}
+    table = {
+        int(value, 16): Opcode(int(value, 16), name, int(pops), int(pushes))
+        for value, name, pops, pushes in rows
+    }
     for size in range(33):
         table[0x5F + size] = Opcode(0x5F + size, f"PUSH{size}", 0, 1, immediate=size)
     for depth in range(1, 17):

@@ -41,7 +41,9 @@ WORD = (1 << 256) - 1
 Operand = int | str
 """A word (int) or the name of a variable (str)."""
 
-EXITS = frozenset({"RETURN", "REVERT", "STOP", "SELFDESTRUCT", "INVALID", "UNRESOLVED", "ENTER", "RETURNPRIVATE"})
+EXITS = frozenset(
+    {"RETURN", "REVERT", "STOP", "SELFDESTRUCT", "INVALID", "UNRESOLVED", "ENTER", "RETURNPRIVATE"}
+)
 """Ends after which no block of this function follows."""
 
 
@@ -147,7 +149,9 @@ class Contract:
     @property
     def public(self) -> dict[int, Function]:
         """{selector: function}."""
-        return {f.selector: f for f in self.functions.values() if f.selector is not None and f.kind == "public"}
+        return {
+            f.selector: f for f in self.functions.values() if f.selector is not None and f.kind == "public"
+        }
 
     @property
     def entry(self) -> Function:
@@ -198,21 +202,33 @@ def _function_json(function: Function) -> dict[str, Any]:
 
 def _block_json(block: Block) -> dict[str, Any]:
     end = block.end
-    raw_end: dict[str, Any] = {"op": end.op, "args": _words(end.args), "targets": list(end.targets), "pc": end.pc}
+    raw_end: dict[str, Any] = {
+        "op": end.op,
+        "args": _words(end.args),
+        "targets": list(end.targets),
+        "pc": end.pc,
+    }
     raw_end |= {"cases": _words(end.cases)} if end.cases else {}
     raw_end |= {"function": end.function} if end.function else {}
     raw_end |= {"why": end.why} if end.why else {}
     return {
         "id": block.id,
         "pc": block.pc,
-        "phis": [{"result": p.result, "incoming": {b: _word(v) for b, v in p.incoming.items()}} for p in block.phis],
+        "phis": [
+            {"result": p.result, "incoming": {b: _word(v) for b, v in p.incoming.items()}} for p in block.phis
+        ],
         "statements": [_statement_json(statement) for statement in block.statements],
         "end": raw_end,
     }
 
 
 def _statement_json(statement: Statement) -> dict[str, Any]:
-    raw = {"op": statement.op, "args": _words(statement.args), "results": list(statement.results), "pc": statement.pc}
+    raw = {
+        "op": statement.op,
+        "args": _words(statement.args),
+        "results": list(statement.results),
+        "pc": statement.pc,
+    }
     return raw | ({"function": statement.function} if statement.function else {})
 
 
