@@ -56,7 +56,7 @@ def _dead_end(flow: Flow, frame: Frame) -> Shape | None:
         if not _pushed_in(flow, pc, -1 - stack[-1 - depth]):  # type: ignore[operator]
             return None
         depths.add(depth)
-    if len(depths) != 1 or flow.cut or frame.deepest > min(depths):
+    if len(depths) != 1 or flow.cut or flow.lost or frame.deepest > min(depths):
         return None
     return Shape(depths.pop(), None)
 
