@@ -39,13 +39,14 @@ def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
         code_size=len(code),
         data={},
         notes=["the control-flow analysis was cut off"] if flow.cut else [],
-        figures=_figures(flow),
+        figures={},
     )
     fold(contract)
     _drop_uncalled(contract)
     contract.data = _data(code, contract.functions.values())
     for function in contract.functions.values():
         _tell_unknown(function)
+    contract.figures = _figures(flow, contract)
     return contract
 
 
@@ -108,15 +109,17 @@ def _data(code: bytes, functions: Iterable[Function]) -> dict[int, bytes]:
     return data
 
 
-def _figures(flow: Flow) -> dict[str, int]:
+def _figures(flow: Flow, contract: Contract) -> dict[str, int]:
     disassembly, blocks = flow.disassembly, flow.blocks
     sites = {pc for pc in blocks if disassembly.block(pc).last in ("JUMP", "JUMPI")}
-    lost = set() if flow.escaped else flow.jumps.dynamic
+    ends = [block.end for function in contract.functions.values() for block in function.blocks.values()]
+    lost = {end.pc for end in ends if end.op == "UNRESOLVED"}
+    dynamic = {end.pc for end in ends if end.op == "SWITCH"}
     return {
         "code_bytes": len(disassembly.code),
         "jump_sites": len(sites),
-        "jump_sites_resolved": len(sites - lost),
-        "jump_sites_dynamic": len(flow.jumps.dynamic),
+        "jump_sites_resolved": len(sites) - len(lost),
+        "jump_sites_dynamic": len(dynamic),
         "jumpdests": len(disassembly.jumpdests),
         "jumpdests_reached": len(disassembly.jumpdests & blocks),
         "steps": flow.steps,
