@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from whet.evm.blocks import Constant, Disassembly, Item
 from whet.evm.dispatch import Dispatch, Edge, Expression
+from whet.evm.flow import NOT_ZERO, ZERO, never, show
 from whet.evm.functions import Shape
 from whet.evm.opcodes import BY_NAME
 from whet.evm.tac import Block, End, Function, Operand, Phi, Statement
@@ -161,6 +162,7 @@ class _Builder:
                 raise NotAFunction(self.pc)
             node.kind = "underflow"
             return
+        gone = never(effect, context)
         left = context[: len(context) - effect.takes] + tuple(
             [self._word(item, context) for item in self._known(pc)]
         )
@@ -168,14 +170,17 @@ class _Builder:
         if len(left) > 1024:
             node.kind = "overflow"
             return
-        if block.last in ("JUMP", "JUMPI"):
+        if gone:
+            node.kind = "decided"
+        if block.last in ("JUMP", "JUMPI") and gone != "taken":
             target = self._word(effect.target, context)
-            if target is None:
-                self._switch(node, left)
+            after = show(left, effect.shown, True)
+            if target is None or target >= ZERO:
+                self._switch(node, after)
             else:
-                node.ways.append(self._way(pc, "jumped" if block.last == "JUMP" else "taken", target, left))
-        if block.last in ("JUMPI", "FALL"):
-            node.ways.append(self._way(pc, "fell", block.end, left))
+                node.ways.append(self._way(pc, "jumped" if block.last == "JUMP" else "taken", target, after))
+        if block.last in ("JUMPI", "FALL") and gone != "fell":
+            node.ways.append(self._way(pc, "fell", block.end, show(left, effect.shown, False)))
 
     def _switch(self, node: _Node, left: Context) -> None:
         pc = node.key[0]
@@ -204,7 +209,7 @@ class _Builder:
                 return _Way(calls, None, "bad jump")
             shape = program.shapes.get(target)
             back = context[-1 - shape.takes] if shape is not None and shape.takes < len(context) else None
-            if shape is None or back is None or len(calls) > 32:
+            if shape is None or back is None or back >= ZERO or len(calls) > 32:
                 return _Way(calls, (target, context))
             calls.append(_Call(target, shape.takes, shape.leaves))
             if shape.leaves is None:
@@ -301,10 +306,10 @@ class _Builder:
             self.out.blocks[stub.id] = stub
 
     def _merge(self, key: Key, phis: dict[Key, list[Phi | None]], stacks: dict[Key, list[Operand]]) -> None:
-        made: list[Phi | None] = [Phi(self._new(), {}) if word is None else None for word in key[1]]
+        made: list[Phi | None] = [Phi(self._new(), {}) if word in _UNKNOWN else None for word in key[1]]
         phis[key] = made
         stacks[key] = [
-            phi.result if phi is not None else (_RETURN if word == RETURN_OFFSET else word)  # type: ignore[misc]
+            phi.result if phi is not None else _known_word(word)
             for phi, word in zip(made, key[1], strict=True)
         ]
 
@@ -398,7 +403,7 @@ class _Builder:
 
         if node.kind in ("underflow", "overflow"):
             block.end = End("INVALID", pc=pc, why=f"stack {node.kind}")
-        elif node.kind in ("JUMP", "FALL") and node.ways:
+        elif node.kind in ("JUMP", "FALL", "decided") and node.ways:
             follow(block, node.ways[0])
         elif node.kind in ("JUMPI", "SWITCH"):
             targets = []
@@ -452,6 +457,14 @@ class _Builder:
         if way.end == "no return":
             return End("INVALID", pc=pc, why="the function called never returns")
         return End("UNRESOLVED", tuple(operands[:1]), pc=pc, why=way.end)
+
+
+_UNKNOWN = (None, ZERO, NOT_ZERO)
+
+
+def _known_word(word: int | None) -> Operand:
+    assert word is not None
+    return _RETURN if word == RETURN_OFFSET else word
 
 
 _ENDS = frozenset({"JUMP", "JUMPI", "STOP", "RETURN", "REVERT", "INVALID", "SELFDESTRUCT"})

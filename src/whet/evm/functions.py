@@ -61,13 +61,14 @@ def _returns_places(flow: Flow, frame: Frame) -> bool:
 def _dead_end(flow: Flow, frame: Frame) -> Shape | None:
     """The shape of a function that never returns: its arguments lie above the place that was pushed for it."""
     depths = set()
-    for _, _, stack, pc, how in frame.waiting:
+    for (_, _, stack, pc, how), caller in frame.waiting.items():
         if how != "jump":
             return None
         depth = next((i for i, word in enumerate(reversed(stack)) if word is not None and word < 0), None)
         if depth is None or -1 - stack[-1 - depth] not in flow.disassembly.jumpdests:  # type: ignore[operator]
             return None
-        if not _pushed_in(flow, pc, -1 - stack[-1 - depth]):  # type: ignore[operator]
+        reverts = caller.root and frame.only_reverts
+        if not reverts and not _pushed_in(flow, pc, -1 - stack[-1 - depth]):  # type: ignore[operator]
             return None
         depths.add(depth)
     if len(depths) != 1 or flow.cut or flow.lost or frame.deepest > min(depths):
@@ -81,20 +82,24 @@ def _pushed_in(flow: Flow, pc: int, offset: int) -> bool:
 
 
 def _is_called(flow: Flow, frame: Frame) -> bool:
+    """Whether its ways in look like calls."""
     entry = frame.entry
-    block_end = flow.disassembly.block
-    sites = (
-        [s for s in frame.sites if s.how == "jump" or block_end(s.block).end != entry]
-        if frame.exits
-        else frame.sites
-    )
     if not frame.exits:
+        return entry not in flow.jumped
+    end = flow.disassembly.block
+    direct = any(site.how == "jump" and end(site.block).end == site.back for site in frame.sites)
+    if direct:
         return True
-    if not sites:
+    if entry in flow.taken or entry in flow.fell or not frame.sites:
         return False
-    entered = entry in flow.taken or entry in flow.fell
-    backs = {site.back for site in sites}
-    direct = {site.back for site in sites if block_end(site.block).end == site.back}
-    if entered:
-        return len(direct) >= 2
-    return bool(backs)
+    by_jump = any(site.how == "jump" for site in frame.sites)
+    return by_jump or any(site.root for site in frame.sites) or not _only_shuffles(flow, entry)
+
+
+def _only_shuffles(flow: Flow, entry: int) -> bool:
+    """The block does nothing but sort the stack and go on at a fixed place: a continuation that several calls share."""
+    block = flow.disassembly.block(entry)
+    return block.last == "JUMP" and all(name in _STACK_ONLY for _, name, _ in block.instructions)
+
+
+_STACK_ONLY = frozenset({"JUMPDEST", "PUSH", "DUP", "SWAP", "POP", "JUMP"})
