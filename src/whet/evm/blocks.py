@@ -56,7 +56,8 @@ class Effect:
 
     condition: of a JUMPI on a word from before, or on ISZEROs of it: (slot, whether their number is odd).
     shown: of a JUMPI on the success of an external call of this block: which words of `leaves` (0 is the top) are not 0,
-    and which are 0, where it goes; the other way round where it does not."""
+    and which are 0, where it goes; the other way round where it does not. (`try` ends with a PUSH 1 that runs into what
+    asks whether it succeeded: shown as the latter.)"""
 
     takes: int
     leaves: list[Item]
@@ -198,6 +199,8 @@ def _effect(instructions: list[Instruction], last: str) -> Effect:
                 stack += [_Computed(is_call=name in _CALLS) for _ in range(pushes)]
     leaves = [None if isinstance(word, _Computed) else word for word in stack]
     target = None if isinstance(target, _Computed) else target
+    if last == "FALL" and len(instructions) and instructions[-1][1:] == ("PUSH", 1):
+        return Effect(takes, leaves, None, escapes, None, ((), (0,)))
     if last != "JUMPI":
         return Effect(takes, leaves, target if last == "JUMP" else None, escapes)
     return Effect(takes, leaves, target, escapes, *_tested(condition, stack))

@@ -35,6 +35,7 @@ DEEPEST = 1024
 """Words: the EVM's limit of the stack, and of how deep a frame may look beneath itself."""
 
 _STACK_ONLY = frozenset({"JUMPDEST", "PUSH", "DUP", "SWAP", "POP", "JUMP"})
+_BOUND_AT_MOST = 4
 _EXITS_KEPT = 12
 _DYNAMIC_TARGETS = 96
 
@@ -57,13 +58,20 @@ class Site(NamedTuple):
     root: bool
 
 
+Bound = tuple[tuple[int, int], ...]
+"""((slot, offset), ...): words that a frame begins with and that are known, since it jumps to them: function pointers."""
+
+
 @dataclass(slots=True, eq=False)
 class Frame:
-    """Code from `entry` on. sites: calls whose return offset is known. blocks: offsets of the blocks it reached.
+    """Code from `entry` on. indirect: slots that it calls as functions; callers that know them get a frame of their own,
+    in which they are `bound`. sites: calls whose return offset is known. blocks: offsets of the blocks it reached.
     deepest: how many words from beneath it were read or moved. only_reverts: it met no STOP or RETURN of its own."""
 
     entry: int
+    bound: Bound = ()
     root: bool = False
+    indirect: set[int] = field(default_factory=set)
     exits: list[Exit] = field(default_factory=list)
     sites: set[Site] = field(default_factory=set)
     blocks: set[int] = field(default_factory=set)
@@ -86,7 +94,7 @@ class Jumps:
 class Flow:
     """Follow the code of `disassembly` from offset 0, at most `steps` steps.
 
-    frames: {entry: Frame}. used: offsets that a jump took from the stack of an earlier block (so they must be kept
+    frames: {(entry, bound): Frame}. used: offsets that a jump took from the stack of an earlier block (so they must be kept
     apart in contexts). escaped: offsets put where they cannot be followed. fell, taken, jumped: blocks entered by
     running into them, by JUMPI, by a plain JUMP. lost: ways on that were not followed because nothing is known of the
     word they go to; some of them are impossible when running.
@@ -94,7 +102,7 @@ class Flow:
 
     def __init__(self, disassembly: Disassembly, steps: int) -> None:
         self.disassembly = disassembly
-        self.frames: dict[int, Frame] = {}
+        self.frames: dict[tuple[int, Bound], Frame] = {}
         self.jumps = Jumps()
         self.used: set[int] = set()
         self.escaped: dict[int, None] = {}
@@ -154,10 +162,10 @@ class Flow:
             self._visit(frame, block.end, base, show(kept, effect.shown, False))
 
     def _jump(self, frame: Frame, pc: int, word: Word, base: int, stack: Stack, kind: str) -> None:
-        if word is None:
+        if word is None or word >= ZERO:
             self._dynamic(frame, pc, base, stack)
-        elif word >= ZERO:
-            self._dynamic(frame, pc, base, stack)
+        elif word >= 0 and any(other is not None and other < 0 for other in stack):
+            self._indirect(frame, word)
         elif word >= 0:
             self._exit(frame, word, base, stack)
         elif -1 - word not in self.disassembly.jumpdests:
@@ -194,7 +202,7 @@ class Flow:
                 block.last == "JUMP"
                 and isinstance(block.effect.target, Constant)
                 and all(name in _STACK_ONLY for _, name, _ in block.instructions)
-                and not any(isinstance(item, Constant) for item in self._kept(target))
+                and sum(name == "PUSH" for _, name, _ in block.instructions) == 1
             )
             self._passing[target] = known
         return known
@@ -211,16 +219,49 @@ class Flow:
     # Frames that wait for one another.
 
     def _call(self, frame: Frame, target: int, base: int, stack: Stack, pc: int, how: str) -> None:
-        callee = self.frames.get(target)
-        if callee is None:
-            callee = self.frames[target] = Frame(target)
-            self._visit(callee, target, 0, ())
+        callee = self._frame(target, ())
+        while callee.indirect:
+            bound = self._bound(frame, callee, base, stack)
+            if bound == callee.bound:
+                break
+            callee = self._frame(target, bound)
         key = (id(frame), base, stack, pc, how)
         if key not in callee.waiting:
             callee.waiting[key] = frame
             self._work.extend(
                 (self._resume, (frame, callee, exit_, base, stack, pc, how)) for exit_ in callee.exits
             )
+
+    def _frame(self, entry: int, bound: Bound) -> Frame:
+        frame = self.frames.get((entry, bound))
+        if frame is None:
+            frame = self.frames[entry, bound] = Frame(entry, bound)
+            deepest = max((slot for slot, _ in bound), default=-1)
+            known = dict(bound)
+            stack = tuple([-1 - known[slot] if slot in known else slot for slot in range(deepest, -1, -1)])
+            self._visit(frame, entry, deepest + 1, stack)
+        return frame
+
+    def _bound(self, frame: Frame, callee: Frame, base: int, stack: Stack) -> Bound:
+        """What is known here of the words that `callee` calls; those that came with `frame` are asked of its callers."""
+        known = dict(callee.bound)
+        for slot in sorted(callee.indirect):
+            word = _at(stack, base, slot)
+            if word is None or word >= ZERO:
+                self.lost += 1
+            elif word >= 0:
+                self._indirect(frame, word)
+            elif len(known) < _BOUND_AT_MOST and -1 - word in self.disassembly.jumpdests:
+                known[slot] = -1 - word
+                self.used.add(-1 - word)
+        return tuple(sorted(known.items()))
+
+    def _indirect(self, frame: Frame, slot: int) -> None:
+        if frame.root or slot in frame.indirect:
+            return
+        frame.indirect.add(slot)
+        for (_, base, stack, pc, how), caller in list(frame.waiting.items()):
+            self._work.append((self._call, (caller, frame.entry, base, stack, pc, how)))
 
     def _exit(self, frame: Frame, slot: int, base: int, stack: Stack) -> None:
         stack = forget(stack)

@@ -15,33 +15,47 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from whet.evm.flow import Exit, Flow, Frame
+from whet.evm.flow import Bound, Exit, Flow, Frame
 
 
-class Shape(NamedTuple):
-    """takes: arguments (the return offset lies beneath them). leaves: results; None for a function that never returns."""
+class Private(NamedTuple):
+    """A private function. bound: as of its frame. takes: arguments, bound ones too (the return offset lies beneath them).
+    leaves: results; None for a function that never returns."""
 
+    entry: int
+    bound: Bound
     takes: int
     leaves: int | None
 
+    @property
+    def name(self) -> str:
+        """ "p_" and the offset; with the functions that are called through an argument behind it."""
+        return "_".join([f"p_{self.entry:x}", *(f"{offset:x}" for _, offset in self.bound)])
 
-def choose(flow: Flow, refused: frozenset[int] = frozenset()) -> dict[int, Shape]:
-    """{offset: shape} of the private functions; `refused` ones are left out."""
-    chosen: dict[int, Shape] = {}
-    for entry, frame in sorted(flow.frames.items()):
-        if entry in refused:
-            continue
+
+def choose(flow: Flow, refused: frozenset[tuple[int, Bound]] = frozenset()) -> list[Private]:
+    """The private functions, by offset; `refused` (entry, bound) ones are left out."""
+    chosen = []
+    for key, frame in sorted(flow.frames.items()):
         shape = _shape(frame.exits) if frame.exits else _dead_end(flow, frame)
-        if shape is not None and not _returns_places(flow, frame) and _is_called(flow, frame):
-            chosen[entry] = shape
+        if (
+            shape is not None
+            and key not in refused
+            and not _returns_places(flow, frame)
+            and _is_called(flow, frame)
+        ):
+            chosen.append(Private(*key, *shape))
     return chosen
 
 
-def _shape(exits: list[Exit]) -> Shape | None:
+_Shape = tuple[int, int | None]
+
+
+def _shape(exits: list[Exit]) -> _Shape | None:
     slot, takes, leaves = exits[0].slot, exits[0].takes, len(exits[0].leaves)
     if takes != slot + 1 or any((e.slot, e.takes, len(e.leaves)) != (slot, takes, leaves) for e in exits):
         return None
-    return Shape(slot, leaves)
+    return slot, leaves
 
 
 def _returns_places(flow: Flow, frame: Frame) -> bool:
@@ -58,7 +72,7 @@ def _returns_places(flow: Flow, frame: Frame) -> bool:
     return False
 
 
-def _dead_end(flow: Flow, frame: Frame) -> Shape | None:
+def _dead_end(flow: Flow, frame: Frame) -> _Shape | None:
     """The shape of a function that never returns: its arguments lie above the place that was pushed for it."""
     depths = set()
     for (_, _, stack, pc, how), caller in frame.waiting.items():
@@ -73,7 +87,7 @@ def _dead_end(flow: Flow, frame: Frame) -> Shape | None:
         depths.add(depth)
     if len(depths) != 1 or flow.cut or flow.lost or frame.deepest > min(depths):
         return None
-    return Shape(depths.pop(), None)
+    return depths.pop(), None
 
 
 def _pushed_in(flow: Flow, pc: int, offset: int) -> bool:
