@@ -20,7 +20,7 @@ def named(name: str) -> int:
     return int.from_bytes(keccak256(name.encode())[12:], "big")
 
 
-TARGET, RECORDER = named("target"), named("recorder")
+TARGET, RECORDER, FORWARDER = named("target"), named("recorder"), named("forwarder")
 OWNER, ALICE, BOB = named("owner"), named("alice"), named("bob")
 MOCKS = tuple(named(f"mock {i}") for i in range(3))
 PEOPLE = (OWNER, ALICE, BOB)
@@ -95,10 +95,20 @@ def recorder_code() -> bytes:
     )
 
 
+def forwarder_code() -> bytes:
+    """Calls the target with its own calldata and wei, and ends as that call does: a caller that is a contract."""
+    return assemble(
+        f"CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY PUSH 0 PUSH 0 CALLDATASIZE PUSH 0 CALLVALUE PUSH {TARGET} GAS CALL "
+        "RETURNDATASIZE PUSH 0 PUSH 0 RETURNDATACOPY @good JUMPI RETURNDATASIZE PUSH 0 REVERT :good RETURNDATASIZE "
+        "PUSH 0 RETURN"
+    )
+
+
 def people_and_mocks(storage: Callable[[int], int] = lambda i: 0) -> dict[int, Account]:
     """Fresh accounts. storage: slot 0 (the mode) of mock i."""
     accounts = {person: Account(balance=10**24) for person in PEOPLE}
     accounts[RECORDER] = Account(nonce=1, code=recorder_code())
+    accounts[FORWARDER] = Account(nonce=1, code=forwarder_code())
     for i, address in enumerate(MOCKS):
         slots = {MODE: storage(i), WORD: 1, ADDRESS: MOCKS[(i + 1) % len(MOCKS)]}
         accounts[address] = Account(10**21, 1, mock_code(address), slots)

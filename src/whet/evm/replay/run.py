@@ -18,7 +18,7 @@ from whet.evm.interpret import Block, OutOfSteps, Result, Transaction, run
 from whet.evm.keccak import keccak256
 from whet.evm.program import Malformed, Unresolved
 from whet.evm.replay.compare import Difference, compare
-from whet.evm.replay.mocks import TARGET, people_and_mocks
+from whet.evm.replay.mocks import FORWARDER, OWNER, TARGET, people_and_mocks
 from whet.evm.replay.reference import Outcome, precompile, run_reference
 from whet.evm.replay.search import Case, Search, Tried
 from whet.evm.replay.vectors import Method, constants, well_formed
@@ -145,6 +145,8 @@ class Replay:
         """One call on both sides: what the interpreter did, the differences, or why there is no verdict."""
         world = self.world(case)
         tx = Transaction(case.caller, TARGET, case.data, case.value)
+        if case.caller == FORWARDER:
+            tx = Transaction(OWNER, FORWARDER, case.data, case.value)
         block = Block(case.number, case.timestamp, prevrandao=case.timestamp * 7)
         before = self.world(case)
         try:

@@ -17,6 +17,7 @@ from whet.evm.replay.mocks import (
     ALICE,
     ANSWERS,
     BOB,
+    FORWARDER,
     MOCKS,
     MODE,
     OWNER,
@@ -36,7 +37,10 @@ WEI = (1, 10**9, 10**18, 3 * 10**18)
 
 @dataclass(slots=True)
 class Case:
-    """state: index of the state it starts from; slots: {(address, slot): word} put into it before the call."""
+    """state: index of the state it starts from; slots: {(address, slot): word} put into it before the call.
+
+    caller: who calls the target; the forwarder is a contract, itself called by the owner.
+    """
 
     data: bytes
     caller: int = OWNER
@@ -106,9 +110,11 @@ class Search:
         if kind < 3:
             case.data, case.plain = self.pool.calldata(self.method), True
         elif kind < 7 and parent.result.reads:
-            case.slots[self.rng.choice(list(parent.result.reads))] = self._seed()
+            reads = list(parent.result.reads)
+            for key in self.rng.sample(reads, self.rng.randint(1, min(4, len(reads)))):
+                case.slots[key] = self._seed()
         elif kind == 7:
-            case.caller = self.rng.choice(PEOPLE)
+            case.caller = self.rng.choice((*PEOPLE, FORWARDER))
         elif kind == 8:
             self._answer(case)
         elif kind == 9:
@@ -200,7 +206,7 @@ class Search:
 
     def _around(self, case: Case, parent: Tried, a: int, b: int) -> bool:
         """Caller, wei, time, number."""
-        if a == case.caller and b in PEOPLE:
+        if a == case.caller and b in (*PEOPLE, FORWARDER):
             case.caller = b
         elif a == case.value and b <= 10**21 and self.method.payable:
             case.value = b

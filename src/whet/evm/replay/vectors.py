@@ -7,6 +7,7 @@ what it compared.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -48,6 +49,31 @@ def methods_of(abi: list[dict[str, Any]]) -> list[Method]:
     return found
 
 
+_PLAIN = re.compile(r"(u?int\d*|bytes\d*|address|bool|string|function)(\[\d*\])*")
+
+
+def methods_of_signatures(signatures: dict[str, str], abi: list[dict[str, Any]]) -> list[Method]:
+    """The methods of {"0x12345678": "name(types)"}; whether they take ether is looked up in the ABI.
+
+    Libraries have types that no ABI encodes (structs in storage, enums, contracts): those are words (uint256).
+    """
+    known = {method.selector: method for method in methods_of(abi)}
+    found = [known[None]]
+    for text, signature in sorted(signatures.items()):
+        selector = int(text, 16)
+        inner = signature[signature.index("(") + 1 : -1]
+        types = tuple(kind if _encodable(kind) else "uint256" for kind in split_types(inner))
+        payable = known[selector].payable if selector in known else False
+        found.append(Method(signature, selector, types, payable))
+    return found
+
+
+def _encodable(kind: str) -> bool:
+    if kind.startswith("("):
+        return all(_encodable(part) for part in split_types(kind[1 : kind.rindex(")")]))
+    return bool(_PLAIN.fullmatch(kind))
+
+
 def type_of(item: dict[str, Any]) -> str:
     """The canonical type of an ABI entry: "tuple[]" becomes "(uint256,address)[]"."""
     name: str = item["type"]
@@ -87,6 +113,15 @@ class Pool:
         if kind == 5:
             return self.rng.getrandbits(256)
         return self.rng.randrange(300)
+
+    def guess(self) -> int:
+        """A word where no type is known: an address, a small number, an offset of what follows, or any."""
+        kind = self.rng.randrange(4)
+        if kind == 0:
+            return self.rng.choice(ADDRESSES)
+        if kind == 1:
+            return self.rng.choice((0, 1, 1, 2, 3))
+        return self.rng.choice((0x20, 0x40, 0x60, 0x80, 0xA0)) if kind == 2 else self.word()
 
     def number(self, bits: int) -> int:
         if self.rng.random() < 0.15:
@@ -141,7 +176,7 @@ class Pool:
             )
         head = method.selector.to_bytes(4, "big")
         if method.types is None:
-            return head + b"".join(self.word().to_bytes(32, "big") for _ in range(8))
+            return head + b"".join(self.guess().to_bytes(32, "big") for _ in range(10))
         return head + eth_abi.encode(method.types, [self.value(kind) for kind in method.types])
 
     def malformed(self, data: bytes) -> bytes:
