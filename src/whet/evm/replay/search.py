@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import TypeVar
 
 from whet.evm.interpret import Result
 from whet.evm.replay.mocks import (
@@ -29,6 +30,7 @@ from whet.evm.replay.mocks import (
 from whet.evm.replay.vectors import ADDRESSES, Method, Pool
 from whet.evm.tac import WORD as MOST
 
+T = TypeVar("T")
 TIMES = (1, 1_700_000_000, 1_700_000_001, 1_731_536_000, (1 << 32) + 7, (1 << 40) - 1)
 LATEST = 1 << 40
 """Seconds; no block of ours is later."""
@@ -110,9 +112,8 @@ class Search:
         if kind < 3:
             case.data, case.plain = self.pool.calldata(self.method), True
         elif kind < 7 and parent.result.reads:
-            reads = list(parent.result.reads)
-            for key in self.rng.sample(reads, self.rng.randint(1, min(4, len(reads)))):
-                case.slots[key] = self._seed()
+            for key in self._late(list(parent.result.reads)):
+                case.slots[key] = self._seed(case)
         elif kind == 7:
             case.caller = self.rng.choice((*PEOPLE, FORWARDER))
         elif kind == 8:
@@ -144,16 +145,25 @@ class Search:
             word = case.data[4 + 32 * i : 36 + 32 * i].ljust(32, b"\0")
             case.slots[mock, REENTRY + 1 + i] = int.from_bytes(word, "big")
 
-    def _seed(self) -> int:
-        """A plausible content of a slot: number, flag, address, address packed with flags."""
-        kind = self.rng.randrange(6)
-        address = self.rng.choice((OWNER, OWNER, *MOCKS, TARGET, ALICE))
+    def _late(self, items: list[T]) -> list[T]:
+        """One to four of them; most often the last alone: what a call saw last is what it failed for."""
+        if self.rng.random() < 0.5:
+            return [self.rng.choice(items[-2:])]
+        return self.rng.sample(items, self.rng.randint(1, min(4, len(items))))
+
+    def _seed(self, case: Case) -> int:
+        """A plausible content of a slot: number, flag, address, address packed with flags, a word of the call."""
+        kind = self.rng.randrange(7)
+        address = self.rng.choice((case.caller, OWNER, *MOCKS, TARGET, ALICE))
         if kind == 0:
             return self.rng.choice((0, 1, 1, 2, 3, 10))
         if kind == 1:
             return address
         if kind == 2:
             return address | 1 << 160 if self.rng.random() < 0.5 else address << 8 | 1
+        if kind == 6 and len(case.data) >= 36:
+            at = 4 + 32 * self.rng.randrange((len(case.data) - 4) // 32)
+            return int.from_bytes(case.data[at : at + 32], "big")
         if kind == 3:
             return self.rng.choice((10**18, 1 << 64, (1 << 96) - 1, MOST))
         return self.pool.word()
@@ -163,7 +173,7 @@ class Search:
         pairs = [pair for pair in parent.result.compared if self.method.selector not in pair]
         if not pairs:
             return self._vary(parent)
-        a, b = self.rng.choice(pairs)
+        a, b = self.rng.choice(pairs if self.rng.random() < 0.4 else pairs[-4:])
         if self.rng.random() < 0.5:
             a, b = b, a
         b = (b + self.rng.choice((0, 0, 0, 1, -1))) & MOST
