@@ -29,7 +29,7 @@ MODE, WORD, ADDRESS, REENTRY = 0, 1, 2, 3
 """Slots of a mock: which answer, the word and the address it gives, and from 3 on three words of calldata (the first
 four bytes of the first, then two whole words) with which it calls back."""
 
-RECORD_GAS, QUIET_GAS = 150_000, 300_000
+QUIET_GAS = 20_000
 RECORDED = 128
 """Bytes of a record before the calldata: caller, mock, wei, and a word for the index."""
 
@@ -67,6 +67,9 @@ ANSWERS: dict[str, str] = {
     "reenter": _REENTER,
     "text": _words("PUSH 32", "PUSH 4", f"PUSH {TEXT}"),
     "echo": _word("PUSH 4 CALLDATALOAD"),
+    "mixed": _words("PUSH 64", "PUSH 128", "PUSH 4", f"PUSH {TEXT}", "PUSH 2", "PUSH 1", "PUSH 7"),
+    "panic": f"PUSH {0x4E487B71 << 224} PUSH 0 MSTORE PUSH 0x11 PUSH 4 MSTORE PUSH 36 PUSH 0 REVERT",
+    "custom": f"PUSH {0xDEADBEEF << 224} PUSH 0 MSTORE PUSH 4 PUSH 0 REVERT",
     "array": _words("PUSH 32", "PUSH 2", "CALLER", f"PUSH {ADDRESS} SLOAD"),
 }
 """Name -> code that answers; the hash is on the stack."""
@@ -77,7 +80,7 @@ def mock_code(address: int) -> bytes:
     record = (
         f"GAS PUSH {QUIET_GAS} GT @quiet JUMPI CALLDATASIZE PUSH 0 PUSH {RECORDED} CALLDATACOPY "
         f"CALLER PUSH 0 MSTORE PUSH {address} PUSH 32 MSTORE CALLVALUE PUSH 64 MSTORE "
-        f"PUSH 32 PUSH 96 PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 PUSH 0 PUSH {RECORDER} PUSH {RECORD_GAS} CALL POP "
+        f"PUSH 32 PUSH 96 PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 PUSH 0 PUSH {RECORDER} PUSH 2 GAS DIV CALL POP "
         f"PUSH {address} ADDRESS EQ ISZERO @one JUMPI PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 KECCAK256 "
     )
     mode = f"PUSH {MODE} SLOAD DUP1 @fixed JUMPI POP DUP1 PUSH 31 AND "
@@ -88,10 +91,10 @@ def mock_code(address: int) -> bytes:
 
 
 def recorder_code() -> bytes:
-    """Logs its calldata and answers how many calls it has logged, this one included."""
+    """Logs its calldata and answers how many calls it has logged in this transaction, this one included."""
     return assemble(
         "CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY CALLDATASIZE PUSH 0 LOG0 "
-        "PUSH 0 SLOAD PUSH 1 ADD DUP1 PUSH 0 SSTORE PUSH 0 MSTORE PUSH 32 PUSH 0 RETURN"
+        "PUSH 0 TLOAD PUSH 1 ADD DUP1 PUSH 0 TSTORE PUSH 0 MSTORE PUSH 32 PUSH 0 RETURN"
     )
 
 

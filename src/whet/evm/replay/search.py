@@ -127,9 +127,12 @@ class Search:
         return case
 
     def _odd(self, case: Case) -> Case:
-        """Rarely: calldata that is no longer well-formed, a state from another call."""
-        if self.rng.random() < 0.3:
+        """Rarely: calldata that is no longer well-formed, wei for one that takes none, a state from another call."""
+        kind = self.rng.random()
+        if kind < 0.3:
             case.data, case.plain = self.pool.malformed(case.data), False
+        elif kind < 0.45:
+            case.value = 1
         else:
             case.state = self.rng.randrange(self.states)
         return case
