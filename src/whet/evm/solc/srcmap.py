@@ -8,9 +8,10 @@ Source: https://docs.soliditylang.org/en/latest/internals/source_mappings.html
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from whet.evm.opcodes import OPCODES
@@ -45,11 +46,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """entered: {pc of a JUMPDEST: its source range} of all targets of calls. unresolved: pcs of calls without a known
-    target."""
+    """entered: {pc of a JUMPDEST: its source range} of all targets of calls. sites: {the same pc: how many jumps call it}.
+    unresolved: pcs of calls without a known target. untagged: {pc: source range} of functions' entries by jumps without a
+    tag (up to 0.4.26): bodies of public functions, within one source range, and helpers of the compiler's, whose file is -1."""
 
     entered: dict[int, str]
+    sites: dict[int, int]
     unresolved: tuple[int, ...]
+    untagged: dict[int, str]
 
 
 def instructions(code: bytes) -> list[Instruction]:
@@ -93,12 +97,21 @@ def calls(code: bytes, source_map: str) -> Calls:
     if not all(targets.values()):
         simulated = _simulated(program, {pc for pc, known in targets.items() if not known})
         targets |= simulated
-    entered = {
-        target: at[target].src for known in targets.values() for target in sorted(known) if target in at
-    }
-    return Calls(
-        dict(sorted(entered.items())), tuple(sorted(pc for pc, known in targets.items() if not known))
-    )
+    sites = Counter(target for known in targets.values() for target in known if target in at)
+    entered = {target: at[target].src for target in sorted(sites)}
+    unresolved = tuple(sorted(pc for pc, known in targets.items() if not known))
+    return Calls(entered, sites, unresolved, _untagged(listed, at))
+
+
+def _untagged(listed: Sequence[tuple[Instruction, Place]], at: Mapping[int, Place]) -> dict[int, str]:
+    found = {}
+    for (push, _), (jump, place) in pairwise(listed):
+        target = at.get(-1 if push.value is None else push.value)
+        if jump.name != "JUMP" or place.jump != "-" or target is None or push.value is None:
+            continue
+        if target.src.endswith(":-1") != (target.src == place.src):
+            found[push.value] = target.src
+    return dict(sorted(found.items()))
 
 
 def _pushed_before(program: Sequence[Instruction], index: int) -> set[int]:

@@ -63,8 +63,9 @@ def truth(contract: Mapping[str, Any], functions: Mapping[str, Definition]) -> d
     """Everything known of one contract of an output, as plain values.
 
     `runtime` and `creation` are hexadecimal; places of libraries hold the addresses in `libraries`; immutables are 0.
-    `entries`: {pc, name, contract, kind, visibility, parameters, returns, words, return_words}, words from the
-    compiler's debug data where there are any.
+    `entries`: {pc, name, contract, kind, visibility, parameters, returns, words, return_words, sites}, words from the
+    compiler's debug data where there are any, sites: how many jumps call it. `entered`: what else jumps call, by pc.
+    `untagged`: bodies of public functions and helpers, where the jumps there have no tag (up to 0.4.26).
     """
     evm = contract["evm"]
     deployed = evm["deployedBytecode"]
@@ -77,7 +78,9 @@ def truth(contract: Mapping[str, Any], functions: Mapping[str, Definition]) -> d
     }
     found = calls(bytes.fromhex(runtime), deployed.get("sourceMap", ""))
     entries = [
-        _entry(pc, functions[src], debug.get(pc)) for pc, src in found.entered.items() if src in functions
+        _entry(pc, functions[src], debug.get(pc)) | {"sites": found.sites[pc]}
+        for pc, src in found.entered.items()
+        if src in functions
     ]
     return {
         "runtime": runtime,
@@ -86,6 +89,8 @@ def truth(contract: Mapping[str, Any], functions: Mapping[str, Definition]) -> d
         "methods": {f"0x{four}": name for name, four in sorted(evm["methodIdentifiers"].items())},
         "entries": entries,
         "helpers": _helpers(deployed),
+        "entered": [pc for pc, src in found.entered.items() if src not in functions],
+        "untagged": [pc for pc, src in found.untagged.items() if src in functions or src.endswith(":-1")],
         "unresolved_calls": len(found.unresolved),
         "storage_layout": contract.get("storageLayout"),
         "transient_layout": contract.get("transientStorageLayout"),
