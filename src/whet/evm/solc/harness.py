@@ -2,8 +2,8 @@
 
 - A contract with code of its own is compiled as it is.
 - An abstract contract gets a concrete subclass: its constructors' arguments (literals where a type allows), bodies for
-  what is not implemented (they return zeros), and an external function for each internal one.
-- A library (or a file's free functions) gets a contract with an external function per internal one; parameters in storage
+  what is not implemented (they return zeros), and a public function for each internal one.
+- A library (or a file's free functions) gets a contract with a public function per internal one; parameters in storage
   become the contract's variables.
 
 Harnesses are compiled several at a time. Functions that an error points at are left out; an error that points nowhere

@@ -18,7 +18,7 @@ Node = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """An internal function made callable: its name and the external function's text (with variables it needs)."""
+    """An internal function made callable: its name and the public function's text (with variables it needs)."""
 
     name: str
     text: str
@@ -156,14 +156,16 @@ def _wrapper(function: Node, name: str, prefix: str, types: _Types) -> str:
             variables += f"{types.written(part)} {variable};\n"
             arguments.append(variable)
         else:
-            parameters.append(f"{types.external(part)} a{place}")
+            parameters.append(f"{types.public(part)} a{place}")
             arguments.append(f"a{place}")
     call = f"{prefix}{function['name']}({', '.join(arguments)})"
     returned = function["returnParameters"]["parameters"]
     if not returned or any(part["storageLocation"] == "storage" for part in returned):
-        return f"{variables}function {name}({', '.join(parameters)}) external {{ {call}; }}"
-    results = ", ".join(types.external(part, result=True) for part in returned)
-    return f"{variables}function {name}({', '.join(parameters)}) external returns ({results}) {{ return {call}; }}"
+        return f"{variables}function {name}({', '.join(parameters)}) public {{ {call}; }}"
+    results = ", ".join(types.public(part, result=True) for part in returned)
+    return (
+        f"{variables}function {name}({', '.join(parameters)}) public returns ({results}) {{ return {call}; }}"
+    )
 
 
 # Making abstract contracts concrete.
@@ -292,20 +294,22 @@ class _Types:
         location = part["storageLocation"]
         return f"{text} {location if location in ('storage', 'calldata') else 'memory'}"
 
-    def external(self, part: Node, result: bool = False) -> str:
-        """With its location in an external function; calldata stays calldata where the compiler knows it."""
+    def external(self, part: Node) -> str:
+        """With its location in an external function: 0.5 to 0.6.8 know calldata only, 0.4 wants no word."""
+        text = self.written(part)
+        if not self._reference(part, text) or self.version < (0, 5, 0):
+            return text
+        calldata = part["storageLocation"] == "calldata" or self.version < (0, 6, 9)
+        return f"{text} {'calldata' if calldata else 'memory'}"
+
+    def public(self, part: Node, result: bool = False) -> str:
+        """With its location in a public function. Raises _NoWay for a type that no ABI carries."""
         text = self.written(part)
         if self._carries_no_abi(part):
             raise _NoWay("a type that no ABI carries")
         if not self._reference(part, text):
             return text
-        calldata = part["storageLocation"] == "calldata" or self.version < (0, 6, 9)
-        return (
-            f"{text} calldata" if calldata and not result and self.version >= (0, 5, 0) else self._kept(text)
-        )
-
-    def _kept(self, text: str) -> str:
-        return f"{text} memory" if self.version >= (0, 5, 0) else text
+        return f"{text} {'calldata' if part['storageLocation'] == 'calldata' and not result else 'memory'}"
 
     def literal(self, part: Node) -> str:
         text = self.written(part)
