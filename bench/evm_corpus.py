@@ -79,6 +79,31 @@ LIBRARIES = [
         ("@uniswap/v3-periphery/contracts/",),
     ),
     Library("safe-1.4", "0.7.6", ("@safe-global/safe-contracts@1.4.1",), ("@safe-global/safe-contracts/",)),
+    Library("safe-1.3", "0.7.6", ("@gnosis.pm/safe-contracts@1.3.0",), ("@gnosis.pm/safe-contracts/",)),
+    Library(
+        "balancer-2",
+        "0.7.6",
+        (
+            "@balancer-labs/v2-vault@3.0.1",
+            "@balancer-labs/v2-interfaces@0.2.1",
+            "@balancer-labs/v2-solidity-utils@3.0.1",
+        ),
+        ("@balancer-labs/",),
+    ),
+    Library(
+        "uniswap-4-core", "0.8.30", ("@uniswap/v4-core@1.0.2", "solmate@6.8.0"), ("@uniswap/v4-core/src/",)
+    ),
+    Library(
+        "chainlink-shared",
+        "0.8.19",
+        (
+            "@chainlink/contracts@1.5.0",
+            f"{OZ}@4.8.3={OZ}@4.8.3",
+            f"{OZ}@4.9.6={OZ}@4.9.6",
+            f"{OZ}@5.0.2={OZ}@5.0.2",
+        ),
+        ("@chainlink/contracts/src/v0.8/shared/", "@chainlink/contracts/src/v0.8/vrf/"),
+    ),
     Library("erc721a", "0.8.30", ("erc721a@4.3.0",), ("erc721a/contracts/",)),
     Library("prb-math", "0.8.30", ("@prb/math@4.2.0",), ("@prb/math/src/",)),
 ]

@@ -122,7 +122,7 @@ def _worker(version: str) -> Worker:
     if version not in _workers:
         home = package("solc", version)
         read_verified(home, "soljson.js")
-        command = [str(node()), "--stack-size=4000", str(SCRIPT), str(home.folder / "soljson.js")]
+        command = [str(node()), str(SCRIPT), str(home.folder / "soljson.js")]
         _workers[version] = Worker(command, f"solc {version}")
     return _workers[version]
 

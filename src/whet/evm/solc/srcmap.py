@@ -16,7 +16,7 @@ from typing import Any
 
 from whet.evm.opcodes import OPCODES
 
-SIMULATED_BLOCKS = 60_000
+SIMULATED_BLOCKS = 200_000
 """The simulation stops after so many visits; what is unresolved then is counted as such."""
 
 KNOWN_STATES = 1_000
