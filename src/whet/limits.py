@@ -92,3 +92,9 @@ turns: 1,000 turns of some 100 characters reach it."""
 
 CONVERSATION_DEPTH = 32
 """Tools and tool calls that are nested deeper are dropped: "nested too deeply"."""
+
+CODE_BYTES = 2**20
+"""EVM code larger than this is refused (a contract has at most 24,576 bytes, creation code 49,152)."""
+
+ARTIFACT_BYTES = 128 * 2**20
+"""A compiler's artifact, or any other file with EVM code, larger than this is refused."""
