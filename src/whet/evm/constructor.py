@@ -12,6 +12,7 @@ a JUMPDEST. Cost: at most STEPS instructions for one code.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -21,6 +22,8 @@ from whet.evm.tac import WORD
 STEPS = 50_000
 """Instructions followed for one code; those of real constructors stay below 5,000."""
 
+_VISITS = 3
+"""Times that an unknown condition is followed both ways, for one chain of callers."""
 _WAYS = 64
 """Ways that wait to be followed."""
 _WORDS = 1024
@@ -85,6 +88,7 @@ class _Search:
         self.code, self.steps = code, steps
         self.ways = [_Way(0)]
         self.seen: set[tuple[int, int, tuple[int | None, ...]]] = set()
+        self.visits: Counter[tuple[int, tuple[int, ...]]] = Counter()
         self.found: list[Deployed] = []
         self.arguments: int | None = None
         self.other_success = False
@@ -132,13 +136,24 @@ class _Search:
         target, condition = args[0], args[1] if len(args) == 2 else 1
         if condition == 0:
             return True
-        lands = isinstance(target, int) and target < len(self.code) and self.code[target] == 0x5B
-        if isinstance(condition, Unknown) and len(self.ways) < _WAYS and self._new(way):
-            self.ways.append(way.fork(way.pc))
-        if not lands or isinstance(target, Unknown):
+        if isinstance(condition, Unknown):
+            if self._often(way):
+                return False
+            if len(self.ways) < _WAYS:
+                self.ways.append(way.fork(way.pc))
+        if isinstance(target, Unknown) or not self._lands(target):
             return False
         way.pc = target
         return self._new(way)
+
+    def _lands(self, target: int) -> bool:
+        return target < len(self.code) and self.code[target] == 0x5B
+
+    def _often(self, way: _Way) -> bool:
+        """Whether this condition was met _VISITS times, called from the same places: a loop whose end is not known."""
+        returns = tuple(word for word in way.stack if isinstance(word, int) and self._lands(word))
+        self.visits[way.pc, returns] += 1
+        return self.visits[way.pc, returns] > _VISITS
 
     def _new(self, way: _Way) -> bool:
         """Whether nothing stood here before with the same words on top of the stack."""
