@@ -217,7 +217,7 @@ _Done = tuple[tuple[Expression, ...], "Expression | None", "Expression | None"]
 def _execute(block: RawBlock, entry: tuple[Expression, ...]) -> _Done | None:
     """(stack, jump target, condition) behind the block; None if it does anything but compute (or set up memory)."""
     stack = list(entry)
-    for pc, name, value in block.instructions:
+    for _, name, value in block.instructions:
         if name == "PUSH":
             stack.append(value)
             continue
@@ -240,17 +240,17 @@ def _execute(block: RawBlock, entry: tuple[Expression, ...]) -> _Done | None:
         if name == "JUMPI":
             return tuple(stack), taken[0], taken[1]
         if name in PURE:
-            stack.append(_compute(name, taken, pc))
+            if any(_depth(word) > _DEEPEST for word in taken):
+                return None
+            stack.append(_compute(name, taken))
         elif name not in ("POP", "MSTORE"):
             return None
     return tuple(stack), None, None
 
 
-def _compute(name: str, taken: list[Expression], pc: int) -> Expression:
+def _compute(name: str, taken: list[Expression]) -> Expression:
     if all(isinstance(word, int) for word in taken) and name in ("SHL", "EXP", "SUB", "NOT"):
         return _fold(name, taken)  # type: ignore[arg-type]
-    if any(_depth(word) > _DEEPEST for word in taken):
-        return ("?", pc)
     return (name, *taken)
 
 

@@ -52,7 +52,8 @@ class Site(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """Code from `entry` on. sites: calls whose return offset is known. blocks: offsets of the blocks it reached."""
+    """Code from `entry` on. sites: calls whose return offset is known. blocks: offsets of the blocks it reached.
+    deepest: how many words from beneath it were read or moved."""
 
     entry: int
     root: bool = False
@@ -61,7 +62,6 @@ class Frame:
     blocks: set[int] = field(default_factory=set)
     seen: set[tuple[int, int, Stack]] = field(default_factory=set)
     waiting: dict[tuple[int, int, Stack, int, str], Frame] = field(default_factory=dict)
-    lost: int = 0
     deepest: int = 0
 
 
@@ -80,7 +80,8 @@ class Flow:
 
     frames: {entry: Frame}. used: offsets that a jump took from the stack of an earlier block (so they must be kept
     apart in contexts). escaped: offsets put where they cannot be followed. fell, taken, jumped: blocks entered by
-    running into them, by JUMPI, by a plain JUMP.
+    running into them, by JUMPI, by a plain JUMP. lost: ways on that were not followed because nothing is known of the
+    word they go to; some of them are impossible when running.
     """
 
     def __init__(self, disassembly: Disassembly, steps: int) -> None:
@@ -93,6 +94,7 @@ class Flow:
         self.taken: set[int] = set()
         self.jumped: set[int] = set()
         self.steps = 0
+        self.lost = 0
         self.cut = False
         self.widths = tag_widths(disassembly.code, disassembly.jumpdests)
         self._leaves: dict[int, list[Item]] = {}
@@ -217,7 +219,7 @@ class Flow:
         if len(left) > DEEPEST:
             return
         if back is None:
-            callee.lost += 1
+            self.lost += 1
         elif back >= 0:
             self._exit(frame, back, base, left)
         elif -1 - back in self.disassembly.jumpdests:
@@ -239,6 +241,7 @@ class Flow:
 
     def _dynamic(self, frame: Frame, pc: int, base: int, stack: Stack) -> None:
         self.jumps.dynamic.add(pc)
+        self.lost += not self.escaped
         self._lost.append((frame, pc, base, stack))
         for offset in list(self.escaped):
             self._go(frame, offset, base, stack, pc, "jump")

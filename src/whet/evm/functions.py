@@ -32,7 +32,7 @@ def choose(flow: Flow, refused: frozenset[int] = frozenset()) -> dict[int, Shape
         if entry in refused:
             continue
         shape = _shape(frame.exits) if frame.exits else _dead_end(flow, frame)
-        if shape is not None and _is_called(flow, frame):
+        if shape is not None and not _returns_places(flow, frame) and _is_called(flow, frame):
             chosen[entry] = shape
     return chosen
 
@@ -42,6 +42,20 @@ def _shape(exits: list[Exit]) -> Shape | None:
     if takes != slot + 1 or any((e.slot, e.takes, len(e.leaves)) != (slot, takes, leaves) for e in exits):
         return None
     return Shape(slot, leaves)
+
+
+def _returns_places(flow: Flow, frame: Frame) -> bool:
+    """Whether some of its results are offsets of the code that a caller jumps to: those would be lost in a call."""
+    words = {word for exit_ in frame.exits for word in exit_.leaves if word is not None}
+    if any(word < 0 and -1 - word in flow.used for word in words):
+        return True
+    passed = [word for word in words if word >= 0]
+    for _, _, stack, _, _ in frame.waiting if passed else ():
+        for slot in passed:
+            word = stack[-1 - slot] if slot < len(stack) else None
+            if word is not None and word < 0 and -1 - word in flow.used:
+                return True
+    return False
 
 
 def _dead_end(flow: Flow, frame: Frame) -> Shape | None:
@@ -56,7 +70,7 @@ def _dead_end(flow: Flow, frame: Frame) -> Shape | None:
         if not _pushed_in(flow, pc, -1 - stack[-1 - depth]):  # type: ignore[operator]
             return None
         depths.add(depth)
-    if len(depths) != 1 or flow.cut or frame.deepest > min(depths):
+    if len(depths) != 1 or flow.cut or flow.lost or frame.deepest > min(depths):
         return None
     return Shape(depths.pop(), None)
 

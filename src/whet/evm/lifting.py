@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from whet.evm.blocks import Disassembly
 from whet.evm.build import NotAFunction, Program, build
 from whet.evm.dispatch import Dispatch, Edge, find_entries
@@ -35,14 +37,16 @@ def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
     contract = Contract(
         functions={function.name: function for function in functions},
         code_size=len(code),
-        data=_data(code, functions),
+        data={},
         notes=["the control-flow analysis was cut off"] if flow.cut else [],
-        figures=_figures(flow),
+        figures={},
     )
     fold(contract)
     _drop_uncalled(contract)
+    contract.data = _data(code, contract.functions.values())
     for function in contract.functions.values():
         _tell_unknown(function)
+    contract.figures = _figures(flow, contract)
     return contract
 
 
@@ -80,20 +84,42 @@ def _tell_unknown(function: Function) -> None:
     function.notes += [f"the jump at 0x{pc:x} goes to an unknown place" for pc in unknown]
 
 
-def _data(code: bytes, functions: list[Function]) -> dict[int, bytes]:
-    reads = any(s.op in ("CODECOPY", "EXTCODECOPY") for function in functions for s in function.statements())
-    return {0: code} if reads else {}
+def _data(code: bytes, functions: Iterable[Function]) -> dict[int, bytes]:
+    """The parts of the code that CODECOPY names; all of it where a copy's place is computed, or EXTCODECOPY is used."""
+    ranges: list[tuple[int, int]] = []
+    for statement in (s for function in functions for s in function.statements()):
+        if statement.op == "EXTCODECOPY":
+            return {0: code}
+        if statement.op == "CODECOPY":
+            _, start, length = statement.args
+            if isinstance(start, str) or isinstance(length, str):
+                return {0: code}
+            ranges.append((start, start + length))
+    data: dict[int, bytes] = {}
+    end = -1
+    for start, stop in sorted(ranges):
+        if start >= len(code) or stop <= end:
+            continue
+        if start <= end:
+            first = max(data)
+            data[first] += code[end:stop]
+        else:
+            data[start] = code[start:stop]
+        end = min(stop, len(code))
+    return data
 
 
-def _figures(flow: Flow) -> dict[str, int]:
+def _figures(flow: Flow, contract: Contract) -> dict[str, int]:
     disassembly, blocks = flow.disassembly, flow.blocks
     sites = {pc for pc in blocks if disassembly.block(pc).last in ("JUMP", "JUMPI")}
-    lost = set() if flow.escaped else flow.jumps.dynamic
+    ends = [block.end for function in contract.functions.values() for block in function.blocks.values()]
+    lost = {end.pc for end in ends if end.op == "UNRESOLVED"}
+    dynamic = {end.pc for end in ends if end.op == "SWITCH"}
     return {
         "code_bytes": len(disassembly.code),
         "jump_sites": len(sites),
-        "jump_sites_resolved": len(sites - lost),
-        "jump_sites_dynamic": len(flow.jumps.dynamic),
+        "jump_sites_resolved": len(sites) - len(lost),
+        "jump_sites_dynamic": len(dynamic),
         "jumpdests": len(disassembly.jumpdests),
         "jumpdests_reached": len(disassembly.jumpdests & blocks),
         "steps": flow.steps,
