@@ -35,7 +35,9 @@ def lift(code: str | bytes | Path | Code, *, contract: str = "", steps: int | No
 
     read = read_code(code, contract=contract)
     if read.kind == "delegation":
-        raise CodeError(f"an account without code of its own: {read.proxy}", fix="lift the code of that address")
+        raise CodeError(
+            f"an account without code of its own: {read.proxy}", fix="lift the code of that address"
+        )
     lifted = lift_code(read.runtime, DEFAULT_STEPS if steps is None else steps)
     lifted.notes[:0] = read.notes
     return lifted

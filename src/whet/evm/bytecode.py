@@ -215,9 +215,9 @@ def _of_artifact(artifact: Artifact, where: str) -> Code:
         read = _of_creation(code, found, links)
     else:
         code, links = parse_hex(artifact.runtime, place)
-        read = _inspect(_checked(code, place), "runtime", links, artifact.immutables)
-    named = tuple(_named(link, artifact.libraries) for link in read.libraries)
-    return replace(read, name=artifact.name, abi=artifact.abi, libraries=named)
+        named = tuple(_named(link, artifact.libraries) for link in links)
+        read = _inspect(_checked(code, place), "runtime", named, artifact.immutables)
+    return replace(read, name=artifact.name, abi=artifact.abi)
 
 
 def _named(link: Link, libraries: dict[str, tuple[int, ...]]) -> Link:
