@@ -91,6 +91,7 @@ class _Search:
         self.visits: Counter[tuple[int, tuple[int, ...]]] = Counter()
         self.found: list[Deployed] = []
         self.arguments: int | None = None
+        self.copies: set[tuple[int, int]] = set()
         self.other_success = False
 
     def result(self) -> Deployed | None:
@@ -98,7 +99,17 @@ class _Search:
             self._follow(self.ways.pop())
         if self.other_success or not self.found:
             return None
-        return replace(self.found[0], arguments=self.arguments)
+        return replace(self.found[0], arguments=self._arguments(self.found[0]))
+
+    def _arguments(self, found: Deployed) -> int | None:
+        """Since 0.5 all bytes behind the code are copied; before, as many as the arguments have where that is known."""
+        if self.arguments is not None:
+            return self.arguments
+        behind = [copy for copy in sorted(self.copies) if copy[0] >= found.offset + found.length]
+        for offset, length in behind[-1:]:
+            if deployed(self.code[offset : offset + length], STEPS // 10) is None:
+                return offset
+        return None
 
     def _follow(self, way: _Way) -> None:
         """Go on until the way ends; forks are put aside."""
@@ -187,6 +198,7 @@ class _Search:
         if isinstance(offset, int) and isinstance(length, int):
             if 0 < offset < len(self.code) and length and len(way.copied) < _WORDS:
                 way.copied[to] = (offset, length)
+                self.copies.add((offset, length))
         elif isinstance(offset, int) and offset <= len(self.code):
             self.arguments = offset  # as many bytes as CODESIZE says are behind it
         if isinstance(to, int) and isinstance(length, int):
