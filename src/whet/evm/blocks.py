@@ -52,7 +52,7 @@ class RawBlock:
 @dataclass(slots=True)
 class Effect:
     """takes: how many words of the entry stack are read or moved; they are replaced by `leaves` (deepest first).
-    target: of a jump, already taken from the stack. escapes: constants that were used by anything but a jump."""
+    target: of a jump, already taken from the stack. escapes: constants that were stored or packed into another word."""
 
     takes: int
     leaves: list[Item]
@@ -125,6 +125,10 @@ _DECODED = [_decoded(byte) for byte in range(256)]
 _ARITY = {opcode.name: (opcode.pops, opcode.pushes) for opcode in OPCODES.values()}
 
 
+_PUTS = {"MSTORE": (1,), "SSTORE": (1,), "TSTORE": (1,), "SHL": (1,), "OR": (0, 1), "MUL": (0, 1), "ADD": (0, 1)}
+"""Which arguments (0 is the top) end up, whole or in part, where they may be read again as a place in the code."""
+
+
 def _effect(instructions: list[Instruction], last: str) -> Effect:
     stack: list[Item] = []
     takes = 0
@@ -164,7 +168,8 @@ def _effect(instructions: list[Instruction], last: str) -> Effect:
                 if name == "AND" and (kept := _masked(taken[0], taken[1])) is not None:
                     stack.append(kept)
                     continue
-                escapes.extend([item for item in taken if isinstance(item, Constant)])
+                put = [taken[-1 - at] for at in _PUTS.get(name, ())]
+                escapes += [item for item in put if isinstance(item, Constant)]
             if pushes:
                 stack.append(None)
     return Effect(takes, stack, target if last in ("JUMP", "JUMPI") else None, escapes)

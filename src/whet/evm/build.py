@@ -8,7 +8,7 @@ that offset. Where ways meet, every other stack word becomes a phi; `fold` remov
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from whet.evm.blocks import Constant, Disassembly, Item
 from whet.evm.dispatch import Dispatch, Edge, Expression
@@ -78,7 +78,7 @@ class _Node:
     kind: str
     cases: tuple[int, ...] = ()
     id: str = ""
-    from_: list[_Node] = field(default_factory=list)
+    ways_in: int = 0
 
 
 def build(
@@ -249,7 +249,6 @@ class _Builder:
             node, following = path[-1]
             if following:
                 after = following.pop()
-                after.from_.append(node)
                 if after.key not in seen:
                     seen.add(after.key)
                     path.append((after, self._next(after)))
@@ -257,7 +256,11 @@ class _Builder:
                 order.append(node)
                 path.pop()
         order.reverse()
-        shift = 1 if start.from_ or self.initial else 0
+        for node in order:
+            for way in node.ways:
+                if way.key is not None:
+                    self.nodes[way.key].ways_in += 1
+        shift = 1 if start.ways_in or self.initial else 0
         for position, node in enumerate(order):
             node.id = f"b{position + shift}"
         return order
@@ -278,7 +281,7 @@ class _Builder:
             first = Block("b0", self.pc, [], [], End("JUMP", (), (start.id,), self.pc))
             operands = operands or self._materialise(first)
             self.out.blocks["b0"] = first
-        merging = {node.key for node in order if len(node.from_) + (node is start and start.id != "b0") > 1}
+        merging = {node.key for node in order if node.ways_in + (node is start and start.id != "b0") > 1}
         stubs: list[Block] = []
         if start.key in merging:
             self._merge(start.key, phis, stacks)

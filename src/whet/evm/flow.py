@@ -124,7 +124,7 @@ class Flow:
         base, stack = opened
         frame.deepest = max(frame.deepest, base)
         if effect.escapes:
-            self._escape([value for value, _ in effect.escapes])
+            self._escape(effect.escapes)
         kept = stack[: len(stack) - effect.takes] + tuple([_resolve(item, stack) for item in self._kept(pc)])
         if len(kept) > DEEPEST:
             return
@@ -229,15 +229,23 @@ class Flow:
 
     # Places in the code that went through memory, storage or arithmetic.
 
-    def _escape(self, values: list[int]) -> None:
-        for value in values:
-            offset = value if value in self.disassembly.jumpdests else value & 0xFFFFFFFF
-            if offset > 0xFF and offset in self.disassembly.jumpdests and offset not in self.escaped:
-                if len(self.escaped) >= _DYNAMIC_TARGETS:
-                    return
-                self.escaped[offset] = None
-                for frame, pc, base, stack in list(self._lost):
-                    self._go(frame, offset, base, stack, pc, "jump")
+    def _escape(self, constants: list[Constant]) -> None:
+        """Note those that are, or hold in their low 32 bits (as solc packs two), a place in the code."""
+        for constant in constants:
+            packed = constant.value > 0xFFFFFFFF
+            offset = constant.value & 0xFFFFFFFF
+            if packed or self._is_tag(constant):
+                self._may_go(offset)
+
+    def _may_go(self, offset: int) -> None:
+        if offset not in self.disassembly.jumpdests or offset in self.escaped:
+            return
+        if len(self.escaped) >= _DYNAMIC_TARGETS:
+            self.lost += 1
+            return
+        self.escaped[offset] = None
+        for frame, pc, base, stack in list(self._lost):
+            self._go(frame, offset, base, stack, pc, "jump")
 
     def _dynamic(self, frame: Frame, pc: int, base: int, stack: Stack) -> None:
         self.jumps.dynamic.add(pc)
@@ -256,9 +264,11 @@ class Flow:
 
     def _place(self, item: Item) -> Item:
         if isinstance(item, Constant):
-            is_tag = self.disassembly.code[item.pc] - 0x5F in self.widths
-            return item if is_tag and item.value in self.disassembly.jumpdests else None
+            return item if self._is_tag(item) and item.value in self.disassembly.jumpdests else None
         return item
+
+    def _is_tag(self, constant: Constant) -> bool:
+        return self.disassembly.code[constant.pc] - 0x5F in self.widths
 
     @property
     def blocks(self) -> set[int]:
