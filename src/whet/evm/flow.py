@@ -158,7 +158,12 @@ class Flow:
                 self._go(frame, target, base, stack, pc, "jump")
 
     def _go(self, frame: Frame, target: int, base: int, stack: Stack, pc: int, how: str) -> None:
-        """Control goes to `target`: as a call if the frame has a place in the code pending on its stack."""
+        """Control goes to `target`: as a call if the frame has a place in the code pending on its stack.
+
+        What returns to the place right behind the jump of a call just goes on.
+        """
+        if how == "return" and self.disassembly.block(pc).end == target:
+            return self._visit(frame, target, base, stack)
         for word in stack:
             if word is not None and word < 0:
                 return self._call(frame, target, base, stack, pc, how)
