@@ -207,7 +207,9 @@ def _calls(random: Random, material: list[bytes]) -> bytes:
 
 def _deep_stack(random: Random, material: list[bytes]) -> bytes:
     """A loop that leaves words on the stack, or takes them."""
-    grow = random.choice([b"\x5f", b"\x80", b"\x33", b"\x50", b"\x5f\x80\x81", b"\x90"]) * random.randint(1, 40)
+    grow = random.choice([b"\x5f", b"\x80", b"\x33", b"\x50", b"\x5f\x80\x81", b"\x90"]) * random.randint(
+        1, 40
+    )
     loop = bytes([JUMPDEST]) + grow + random.choice([CONDITION + push(0) + b"\x57", push(0) + b"\x56"])
     return loop + random.choice(material) if random.random() < 0.5 else loop + b"\x00"
 
@@ -227,7 +229,11 @@ def _dispatcher(random: Random, material: list[bytes]) -> bytes:
     size = len(head) + 11 * count
     places = [size + 4 * place for place in range(1, 8)]
     tests = b"".join(
-        b"\x80\x63" + random.randbytes(4) + random.choice([b"\x14", b"\x14", b"\x11", b"\x10"]) + push(random.choice(places)) + b"\x57"
+        b"\x80\x63"
+        + random.randbytes(4)
+        + random.choice([b"\x14", b"\x14", b"\x11", b"\x10"])
+        + push(random.choice(places))
+        + b"\x57"
         for _ in range(count)
     )
     return head + tests + (b"\x00" * 3 + b"\x5b") * 8

@@ -11,7 +11,9 @@ def faults(contract: Contract) -> list[str]:
     """Every promise that is broken, in words; [] if none is."""
     found = []
     for name, function in contract.functions.items():
-        found += [f"{name}: {fault}" for fault in [*_names(function), *_flow(function), *_calls(function, contract)]]
+        found += [
+            f"{name}: {fault}" for fault in [*_names(function), *_flow(function), *_calls(function, contract)]
+        ]
         if name != function.name:
             found.append(f"{name}: is named {function.name}")
     if contract.entry.kind != "entry":
@@ -30,7 +32,11 @@ def _names(function: Function) -> list[str]:
             assigned.update(statement.results)
             used |= set(statement.args)
     found = [f"{name} is assigned {count} times" for name, count in assigned.items() if count > 1]
-    found += [f"{name} is used and never assigned" for name in used if isinstance(name, str) and name not in assigned]
+    found += [
+        f"{name} is used and never assigned"
+        for name in used
+        if isinstance(name, str) and name not in assigned
+    ]
     return found + [f"{word} is no word" for word in used if isinstance(word, int) and not 0 <= word < 2**256]
 
 
@@ -40,7 +46,11 @@ def _flow(function: Function) -> list[str]:
     before: dict[str, set[str]] = {name: set() for name in blocks}
     for block in blocks.values():
         end = block.end
-        found += [f"{block.id} leads to {target}, which is not there" for target in end.targets if target not in blocks]
+        found += [
+            f"{block.id} leads to {target}, which is not there"
+            for target in end.targets
+            if target not in blocks
+        ]
         for target in end.targets:
             before.get(target, set()).add(block.id)
         if bool(end.targets) == (end.op in EXITS):
@@ -70,7 +80,9 @@ def _calls(function: Function, contract: Contract) -> list[str]:
             elif len(callee.params) != len(statement.args) or (
                 callee.returns is not None and callee.returns != len(statement.results)
             ):
-                found.append(f"{callee.name} takes {len(callee.params)} and gives {callee.returns}: {statement}")
+                found.append(
+                    f"{callee.name} takes {len(callee.params)} and gives {callee.returns}: {statement}"
+                )
     for block in function.blocks.values():
         if block.end.op == "ENTER" and block.end.function not in contract.functions:
             found.append(f"{block.end.function} is entered and not there")

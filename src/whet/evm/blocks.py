@@ -125,7 +125,15 @@ _DECODED = [_decoded(byte) for byte in range(256)]
 _ARITY = {opcode.name: (opcode.pops, opcode.pushes) for opcode in OPCODES.values()}
 
 
-_PUTS = {"MSTORE": (1,), "SSTORE": (1,), "TSTORE": (1,), "SHL": (1,), "OR": (0, 1), "MUL": (0, 1), "ADD": (0, 1)}
+_PUTS = {
+    "MSTORE": (1,),
+    "SSTORE": (1,),
+    "TSTORE": (1,),
+    "SHL": (1,),
+    "OR": (0, 1),
+    "MUL": (0, 1),
+    "ADD": (0, 1),
+}
 """Which arguments (0 is the top) end up, whole or in part, where they may be read again as a place in the code."""
 
 

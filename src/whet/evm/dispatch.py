@@ -24,7 +24,10 @@ Edge = tuple[int, str]
 """(offset of the block that is left, "taken" | "fell" | "jumped")."""
 
 _STEPS = 4096
-_DEEPEST = 12
+_MOST_NODES = 64
+"""Instructions and constants in one expression."""
+_MOST_WORDS = 64
+"""Stack words of a dispatcher; real ones have under ten."""
 _SELECTOR_SHIFT = 224
 
 
@@ -218,6 +221,8 @@ def _execute(block: RawBlock, entry: tuple[Expression, ...]) -> _Done | None:
     """(stack, jump target, condition) behind the block; None if it does anything but compute (or set up memory)."""
     stack = list(entry)
     for _, name, value in block.instructions:
+        if len(stack) > _MOST_WORDS:
+            return None
         if name == "PUSH":
             stack.append(value)
             continue
@@ -240,7 +245,7 @@ def _execute(block: RawBlock, entry: tuple[Expression, ...]) -> _Done | None:
         if name == "JUMPI":
             return tuple(stack), taken[0], taken[1]
         if name in PURE:
-            if any(_depth(word) > _DEEPEST for word in taken):
+            if sum(map(_nodes, taken)) > _MOST_NODES:
                 return None
             stack.append(_compute(name, taken))
         elif name not in ("POP", "MSTORE"):
@@ -262,5 +267,5 @@ def _fold(name: str, words: list[int]) -> int:
     return (words[0] - words[1] if name == "SUB" else ~words[0]) % (1 << 256)
 
 
-def _depth(expression: Expression | str) -> int:
-    return 1 + max(map(_depth, expression[1:]), default=0) if isinstance(expression, tuple) else 0
+def _nodes(expression: Expression | str) -> int:
+    return 1 + sum(map(_nodes, expression[1:])) if isinstance(expression, tuple) else 1
