@@ -31,10 +31,10 @@ class Case:
 
 
 def bases() -> list[bytes]:
-    """Runtime code, then creation code, of every fixture."""
-    codes = [read_code(one.runtime) for one in compiled()]
-    creation = [read_code(one.creation).creation for one in compiled()]
-    return [code.runtime for code in codes] + creation
+    """Runtime code of every fixture, and some creation code."""
+    return [read_code(one.runtime).runtime for one in compiled()] + [
+        read_code(one.creation).creation for one in compiled() if one.name in ("Args", "Imm")
+    ]
 
 
 def case(seed: int, material: list[bytes]) -> Case:

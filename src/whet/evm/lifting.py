@@ -12,8 +12,8 @@ from whet.evm.fold import fold
 from whet.evm.functions import Shape, choose
 from whet.evm.tac import Contract, Function
 
-DEFAULT_STEPS = 300_000
-"""Blocks times contexts that are followed before the rest is cut off; real contracts need a few thousand."""
+DEFAULT_STEPS = 100_000
+"""Blocks times contexts that are followed before the rest is cut off; 350 real contracts needed up to 2,976."""
 
 MOST_BLOCKS = 4_000
 """Blocks of one function, clones included."""
