@@ -167,7 +167,7 @@ def _computed_jumps(random: Random, material: list[bytes]) -> bytes:
 
 def _random_flow(random: Random, material: list[bytes]) -> bytes:
     """Blocks that jump anywhere, with stacks that fit or do not."""
-    count = random.choice([4, 20, 100, 400])
+    count = random.choices([4, 20, 100, 400], [4, 4, 4, 1])[0]
     size = 24
     blocks = []
     for _ in range(count):
@@ -216,7 +216,7 @@ def _deep_stack(random: Random, material: list[bytes]) -> bytes:
 
 def _ladder(random: Random, material: list[bytes]) -> bytes:
     """Many conditions one after another, all of which may leave for the same places."""
-    count = random.choice([10, 200, 2000])
+    count = random.choices([10, 100, 2000], [4, 4, 1])[0]
     step = bytes([JUMPDEST]) + random.choice([b"", b"\x33", b"\x90", b"\x5f\x80"]) + CONDITION
     size = len(step) + 4
     return b"".join(step + push(size * random.randrange(count)) + b"\x57" for _ in range(count))
@@ -224,7 +224,7 @@ def _ladder(random: Random, material: list[bytes]) -> bytes:
 
 def _dispatcher(random: Random, material: list[bytes]) -> bytes:
     """Very many selectors, most of them to the same few places."""
-    count = random.choice([5, 100, 1000])
+    count = random.choices([5, 100, 1000], [4, 4, 1])[0]
     head = b"\x5f\x35\x60\xe0\x1c"
     size = len(head) + 11 * count
     places = [size + 4 * place for place in range(1, 8)]

@@ -53,7 +53,8 @@ class Program:
     most_blocks: int
     """Blocks one function may have; more are cut off."""
     most_words: int
-    """Stack words on entry to all blocks of one function: each may become a phi with an operand per way in."""
+    """What the blocks of one function may cost: their instructions, four each, and the stack words on entry to them,
+    since each may become a phi with an operand per way in."""
     words_left: int
     """The same for all functions that are yet to be built."""
 
@@ -149,7 +150,7 @@ class _Builder:
                     way.key, way.end = None, "cut"
                     self._note(f"cut off after {len(self.nodes)} blocks")
                     continue
-                self._pay(4 + len(way.key[1]))
+                self._pay(4 + len(way.key[1]) + len(self.program.disassembly.block(way.key[0]).instructions))
                 self.nodes[way.key] = _Node(way.key, [], "")
                 work.append(way.key)
         return first

@@ -6,7 +6,8 @@ through whatever only computes (and through functions, as unoptimised via-IR cod
 jump, and stops at the first block with an effect; what it stops at behind the last comparison is the fallback, or,
 where the call data is known to be empty, the receive function.
 
-Leaves out: dispatch by a table of jumps (not made by solc). Costs one step per block and stack, at most `_STEPS`.
+Leaves out: dispatch by a table of jumps (not made by solc). Costs one step per block and stack, more for long blocks,
+at most `_STEPS`.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ class _Walk:
         seen = {start}
         steps = 0
         while work and steps < _STEPS:
-            steps += 1
             edge, state = work.pop()
+            steps += 1 + len(self.disassembly.block(state.pc).instructions) // 16
             for next_edge, next_state in self._step(edge, state):
                 if next_state not in seen:
                     seen.add(next_state)
