@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from whet.evm.blocks import Disassembly
-from whet.evm.build import NotAFunction, Program, build
-from whet.evm.dispatch import Dispatch, Edge, find_entries
-from whet.evm.flow import Flow
+from whet.evm.build import NotAFunction, Program, build, build_private
+from whet.evm.dispatch import Dispatch, Entry, find_entries
+from whet.evm.flow import Bound, Flow
 from whet.evm.fold import fold
-from whet.evm.functions import Shape, choose
+from whet.evm.functions import Private, choose
 from whet.evm.tac import Contract, Function
 
 DEFAULT_STEPS = 100_000
@@ -36,7 +36,17 @@ def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
     disassembly = Disassembly(code)
     flow = Flow(disassembly, steps)
     dispatch = find_entries(disassembly)
+<<<<<<< HEAD
     functions, notes = _build(flow, dispatch)
+=======
+    refused: set[tuple[int, Bound]] = set()
+    while True:
+        try:
+            functions = _functions(flow, dispatch, choose(flow, frozenset(refused)))
+            break
+        except NotAFunction as error:
+            refused.add((error.private.entry, error.private.bound))
+>>>>>>> main
     contract = Contract(
         functions={function.name: function for function in functions},
         code_size=len(code),
@@ -53,6 +63,7 @@ def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
     return contract
 
 
+<<<<<<< HEAD
 def _build(flow: Flow, dispatch: Dispatch) -> tuple[list[Function], list[str]]:
     """Every function, without those private ones that turn out to be none; and what is to be noted."""
     refused: set[int] = set()
@@ -80,13 +91,26 @@ def _functions(flow: Flow, dispatch: Dispatch, shapes: dict[int, Shape]) -> list
         MOST_BLOCKS,
         MOST_WORDS,
         ALL_WORDS,
+=======
+def _functions(flow: Flow, dispatch: Dispatch, chosen: list[Private]) -> list[Function]:
+    privates: dict[int, list[Private]] = {}
+    for private in sorted(chosen, key=lambda private: -len(private.bound)):
+        privates.setdefault(private.entry, []).append(private)
+    entered = {edge: _name(entry) for edge, entry in dispatch.entries.items()}
+    program = Program(
+        flow.disassembly, dispatch, privates, entered, flow.used, sorted(flow.escaped), MOST_BLOCKS
+>>>>>>> main
     )
-    functions = [build(program, "entry", "entry", 0, (), None)]
     public = {entered[edge]: entry for edge, entry in dispatch.entries.items()}
-    for name, entry in sorted(public.items(), key=lambda item: (item[1].kind != "public", item[0])):
-        functions.append(build(program, name, entry.kind, entry.pc, entry.stack, entry.selector))
-    functions += [build(program, names[entry], "private", entry, (), None) for entry in sorted(shapes)]
-    return functions
+    order = sorted(public.items(), key=lambda item: (item[1].kind != "public", item[0]))
+    functions = [
+        build(program, name, entry) for name, entry in [("entry", Entry("entry", None, 0, ())), *order]
+    ]
+    return functions + [build_private(program, private) for private in chosen]
+
+
+def _name(entry: Entry) -> str:
+    return f"f_{entry.selector:08x}" if entry.selector is not None else entry.kind
 
 
 def _drop_uncalled(contract: Contract) -> None:
