@@ -36,17 +36,7 @@ def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
     disassembly = Disassembly(code)
     flow = Flow(disassembly, steps)
     dispatch = find_entries(disassembly)
-<<<<<<< HEAD
     functions, notes = _build(flow, dispatch)
-=======
-    refused: set[tuple[int, Bound]] = set()
-    while True:
-        try:
-            functions = _functions(flow, dispatch, choose(flow, frozenset(refused)))
-            break
-        except NotAFunction as error:
-            refused.add((error.private.entry, error.private.bound))
->>>>>>> main
     contract = Contract(
         functions={function.name: function for function in functions},
         code_size=len(code),
@@ -63,43 +53,32 @@ def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
     return contract
 
 
-<<<<<<< HEAD
 def _build(flow: Flow, dispatch: Dispatch) -> tuple[list[Function], list[str]]:
     """Every function, without those private ones that turn out to be none; and what is to be noted."""
-    refused: set[int] = set()
+    refused: set[tuple[int, Bound]] = set()
     for _ in range(MOST_TRIES):
         try:
             return _functions(flow, dispatch, choose(flow, frozenset(refused))), []
         except NotAFunction as error:
-            refused.add(error.entry)
-    return _functions(flow, dispatch, {}), [f"private functions are inlined: {MOST_TRIES} of them were none"]
+            refused.add((error.private.entry, error.private.bound))
+    return _functions(flow, dispatch, []), [f"private functions are inlined: {MOST_TRIES} of them were none"]
 
 
-def _functions(flow: Flow, dispatch: Dispatch, shapes: dict[int, Shape]) -> list[Function]:
-    names = {entry: f"p_{entry:x}" for entry in shapes}
-    entered: dict[Edge, str] = {}
-    for edge, entry in dispatch.entries.items():
-        entered[edge] = f"f_{entry.selector:08x}" if entry.selector is not None else entry.kind
-    program = Program(
-        flow.disassembly,
-        dispatch,
-        shapes,
-        names,
-        entered,
-        flow.used,
-        sorted(flow.escaped),
-        MOST_BLOCKS,
-        MOST_WORDS,
-        ALL_WORDS,
-=======
 def _functions(flow: Flow, dispatch: Dispatch, chosen: list[Private]) -> list[Function]:
     privates: dict[int, list[Private]] = {}
     for private in sorted(chosen, key=lambda private: -len(private.bound)):
         privates.setdefault(private.entry, []).append(private)
     entered = {edge: _name(entry) for edge, entry in dispatch.entries.items()}
     program = Program(
-        flow.disassembly, dispatch, privates, entered, flow.used, sorted(flow.escaped), MOST_BLOCKS
->>>>>>> main
+        flow.disassembly,
+        dispatch,
+        privates,
+        entered,
+        flow.used,
+        sorted(flow.escaped),
+        MOST_BLOCKS,
+        MOST_WORDS,
+        ALL_WORDS,
     )
     public = {entered[edge]: entry for edge, entry in dispatch.entries.items()}
     order = sorted(public.items(), key=lambda item: (item[1].kind != "public", item[0]))
