@@ -2,11 +2,12 @@
 
     python bench/evm_attack.py                            # 100,000 inputs, one process at a time
     python bench/evm_attack.py --inputs 5000 --processes 4
-    python bench/evm_attack.py --folder /tmp/attack       # where finished parts are kept (default: runs/evm_attack)
+    python bench/evm_attack.py --folder /tmp/attack       # where finished parts are kept (runs/evm_attack)
 
-The inputs are those of tests/evm/mutations.py, by number; tests/evm/test_attack.py tries the first 2,000 in every run of
-the tests. A part is 500 inputs; parts of other code than today's are not used. Counted: crashes, broken promises of the TAC, results that differ between the two
-processes (their hashes are seeded differently), inputs cut off, the peak of memory of a process, the longest input.
+The inputs are those of tests/evm/mutations.py, by number; tests/evm/test_attack.py tries the first 2,000 whenever the
+tests run. A part is 500 inputs; parts of other code than today's are not used. Counted: crashes, broken promises of the
+TAC, results that differ between the two processes (their hashes are seeded differently), inputs cut off, the peak of
+memory of a process, the longest input.
 """
 
 from __future__ import annotations

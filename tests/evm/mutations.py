@@ -317,6 +317,8 @@ def shapes() -> dict[str, str | bytes]:
         "1 MiB of any bytes": random.randbytes(MEBIBYTE),
         "1 MiB of contracts": (b"".join(bases()) * 100)[:MEBIBYTE],
         "1 MiB of memory": (b"\x33\x5f\x52\x5f\x51\x5f\x55" * MEBIBYTE)[:MEBIBYTE],
+        "1 MiB of metadata": (b"\xa1dsolc" * MEBIBYTE)[:MEBIBYTE],
+        "1 MiB of constructors": (b"\x60\x80\x60\x40\x52\x61\x40\x00" * MEBIBYTE)[:MEBIBYTE],
         "more than 1 MiB": bytes(MEBIBYTE + 1),
         "a cut PUSH32": b"\x7f\x01",
         "one JUMP": b"\x56",
@@ -326,4 +328,7 @@ def shapes() -> dict[str, str | bytes]:
         "no hex": "0x60zz",
         "EOF": "0xef0001",
         "brackets": "[" * 1_000_000,
+        "white space": " \n" * 1_000_000 + "z",
+        "words": "CALLDATASIZE " * 100_000,
+        "placeholders": "__" * 1_000_000,
     }

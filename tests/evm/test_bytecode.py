@@ -135,6 +135,22 @@ def test_code_that_returns_a_part_of_itself_when_asked_is_runtime_code() -> None
     assert deployed(bytes.fromhex("6004600b5f3960045ff300" + "00010203")) is not None
 
 
+def test_what_a_constructor_appends_stands_as_zero() -> None:
+    """As Vyper does with immutables: 4 bytes are copied, 36 returned."""
+    read = read_code("6004600f5f395f60045260245ff300" + "33331000")
+    assert read.runtime.hex() == "33331000" + "00" * 32
+    assert "32 bytes that the constructor appends" in read.notes[1]
+
+
+def test_names_are_safe_to_show() -> None:
+    text = "73__" + "\x1b[31m" + "_" * 33 + "6000"
+    (link,) = read_code(text).libraries
+    assert link.name.isprintable()
+    with pytest.raises(CodeError) as caught:
+        read_code(json.dumps({"contracts": {"a\x1b[2J": {"bin": "60"}, "b": {"bin": "61"}}}))
+    assert "\x1b" not in str(caught.value)
+
+
 def test_slots_tell_a_proxy() -> None:
     slot = "7f360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc54"
     assert read_code(slot).hints == ("EIP-1967 implementation",)
@@ -253,6 +269,7 @@ REFUSED = [
     ("0xef00010100", "EOF container"),
     ("pragma solidity ^0.8.0;\ncontract A {}", "source text, not bytecode"),
     ("# @version 0.3.9\n@external\ndef f():\n    pass", "source text, not bytecode"),
+    ("\n" * 300_000 + "z", r"'z' at position 300001 \(line 300001"),
     ("PUSH1 0x80 PUSH1 0x40 MSTORE", "names of instructions"),
     ("out/Missing.json", "cannot be read: No such file"),
     ("{", r"not JSON: .*\(line 1, character 2\)"),

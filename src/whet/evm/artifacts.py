@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from whet.errors import CodeError
+from whet.evm.hexadecimal import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _single(name: str, values: Any) -> Artifact | None:
         return None
     details = runtime if isinstance(runtime, dict) else values
     return Artifact(
-        name=name,
+        name=printable(name),
         runtime=_text(runtime),
         creation=_text(creation),
         immutables=_places(details.get("immutableReferences")),
@@ -145,7 +146,7 @@ def _libraries(references: Any) -> dict[str, tuple[int, ...]]:
     if not isinstance(references, dict):
         return {}
     return {
-        f"{file}:{name}": offsets
+        printable(f"{file}:{name}"): offsets
         for file, inner in references.items()
         for name, offsets in _places(inner).items()
     }
@@ -162,5 +163,5 @@ def _printed(text: str) -> list[Artifact]:
     found = []
     for head, end in zip(heads, ends, strict=True):
         codes = {bool(part[1]): part[2].strip() for part in _BINARY.finditer(text, head.end(), end)}
-        found.append(Artifact(head[1], runtime=codes.get(True, ""), creation=codes.get(False, "")))
+        found.append(Artifact(printable(head[1]), runtime=codes.get(True, ""), creation=codes.get(False, "")))
     return found

@@ -17,7 +17,7 @@ from whet.evm.keccak import keccak256
 _HEX = re.compile(r"[0-9a-fA-F]*")
 _PLACEHOLDER = re.compile(r"__.{38}")
 _SOURCE = re.compile(
-    r"^\s*(pragma\s+solidity|//\s*SPDX|import\s+[\"'{]|(abstract\s+)?contract\s+\w+|library\s+\w+|interface\s+\w+"
+    r"^[ \t]*(pragma\s+solidity|//\s*SPDX|import\s+[\"'{]|(abstract\s+)?contract\s+\w+|library\s+\w+|interface\s+\w+"
     r"|#\s*@version|#\s*pragma|@(external|deploy|internal|view)\b|object\s+\")",
     re.MULTILINE,
 )
@@ -32,6 +32,10 @@ class Link:
     name: str
     offsets: tuple[int, ...]
     address: str
+
+
+_LOOKED_AT = 20_000
+"""Characters of a text that is no hex in which signs of source text are looked for."""
 
 
 def looks_like_hex(text: str) -> bool:
@@ -92,17 +96,22 @@ def _links(digits: str) -> tuple[Link, ...]:
 
 
 def _name(placeholder: str) -> str:
-    return placeholder.strip("_") or placeholder
+    return printable(placeholder.strip("_") or placeholder)
+
+
+def printable(name: str) -> str:
+    """A name as it may be shown in a terminal, whoever wrote it."""
+    return name if name.isprintable() else ascii(name)
 
 
 def _not_hex(text: str, where: str) -> CodeError:
-    if _SOURCE.search(text):
+    if _SOURCE.search(text, 0, _LOOKED_AT):
         return CodeError(
             "this is source text, not bytecode",
             where=where,
             fix="compile it first, e.g. `solc --bin-runtime FILE` or `forge build`, and give what that writes",
         )
-    if _MNEMONICS.search(text):
+    if _MNEMONICS.search(text[:1000]):
         return CodeError(
             "these are names of instructions, not bytecode", where=where, fix="give the code as hex digits"
         )

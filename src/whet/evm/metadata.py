@@ -11,12 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import cbor2
 
 LONGEST = 256
 """Bytes of metadata that are decoded at most; solc's longest has under 100, Vyper's grows with its data sections."""
+
+CANDIDATES = 256
+"""Places in one code that look like the beginning of metadata and are tried."""
 
 _MAP = re.compile(rb"[\xa1-\xa4](?:dipfsX\x22|ebzzr[01]X\x20|dsolc|lexperimental|evyper)", re.DOTALL)
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -62,9 +66,9 @@ def metadata_at_end(code: bytes) -> Metadata | None:
 
 
 def all_metadata(code: bytes) -> Iterator[Metadata]:
-    """Every one that stands anywhere in `code`: those of sub-contracts, and one with something appended."""
+    """Those that stand anywhere in `code`: of sub-contracts, and one with something appended. CANDIDATES are tried."""
     behind = 0
-    for match in _MAP.finditer(code):
+    for match in islice(_MAP.finditer(code), CANDIDATES):
         start = match.start()
         if start < behind:
             continue

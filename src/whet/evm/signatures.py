@@ -89,7 +89,10 @@ def _builtin() -> Signatures:
 
 
 def _signature(entry: dict[str, Any]) -> str:
-    return f"{entry['name']}({_types(entry.get('inputs'))})"
+    signature = f"{entry['name']}({_types(entry.get('inputs'))})"
+    if not signature.isprintable():
+        raise CodeError(f"a name that cannot be shown: {signature!a:.100}", where="the ABI")
+    return signature
 
 
 def _types(inputs: Any, depth: int = 0) -> str:
