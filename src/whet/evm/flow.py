@@ -165,10 +165,8 @@ class Flow:
     def _jump(self, frame: Frame, pc: int, word: Word, base: int, stack: Stack, kind: str) -> None:
         if word is None or word >= ZERO:
             self._dynamic(frame, pc, base, stack)
-        elif word >= 0 and any(other is not None and other < 0 for other in stack):
-            self._indirect(frame, word)
         elif word >= 0:
-            self._exit(frame, word, base, stack)
+            self._leave(frame, word, base, stack)
         elif -1 - word not in self.disassembly.jumpdests:
             self.jumps.invalid.add(pc)
         else:
@@ -183,9 +181,9 @@ class Flow:
     def _go(self, frame: Frame, target: int, base: int, stack: Stack, pc: int, how: str) -> None:
         """Control goes to `target`: as a call if the frame has a place in the code pending on its stack.
 
-        What returns to the place right behind the jump of a call just goes on.
+        What returns to, or jumps to, the place right behind the jump just goes on.
         """
-        if how == "return" and self.disassembly.block(pc).end == target:
+        if self.disassembly.block(pc).end == target:
             return self._visit(frame, target, base, stack)
         for word in stack if not self._passes(target) else ():
             if word is not None and word < 0:
@@ -265,6 +263,13 @@ class Flow:
         for (_, base, stack, pc, how), caller in list(frame.waiting.items()):
             self._work.append((self._call, (caller, frame.entry, base, stack, pc, how)))
 
+    def _leave(self, frame: Frame, slot: int, base: int, stack: Stack) -> None:
+        """A jump to a word that the frame began with: back, or, with a place to go on pending, a call of it."""
+        if any(word is not None and word < 0 for word in stack):
+            self._indirect(frame, slot)
+        else:
+            self._exit(frame, slot, base, stack)
+
     def _exit(self, frame: Frame, slot: int, base: int, stack: Stack) -> None:
         stack = forget(stack)
         exit_ = Exit(slot, base, stack)
@@ -298,7 +303,7 @@ class Flow:
         if back is None or back >= ZERO:
             self.lost += 1
         elif back >= 0:
-            self._exit(frame, back, base, left)
+            self._leave(frame, back, base, left)
         elif -1 - back in self.disassembly.jumpdests:
             self.used.add(-1 - back)
             callee.sites.add(Site(pc, how, -1 - back, frame.root))

@@ -74,7 +74,7 @@ def _returns_places(flow: Flow, frame: Frame) -> bool:
 
 def _dead_end(flow: Flow, frame: Frame) -> _Shape | None:
     """The shape of a function that never returns: its arguments lie above the place that was pushed for it."""
-    depths = set()
+    depths, backs = set(), set()
     for (_, _, stack, pc, how), caller in frame.waiting.items():
         if how != "jump":
             return None
@@ -85,8 +85,10 @@ def _dead_end(flow: Flow, frame: Frame) -> _Shape | None:
         if not reverts and not _pushed_in(flow, pc, -1 - stack[-1 - depth]):  # type: ignore[operator]
             return None
         depths.add(depth)
+        backs.add(-1 - stack[-1 - depth])  # type: ignore[operator]
     if len(depths) != 1 or flow.cut or flow.lost or frame.deepest > min(depths):
         return None
+    flow.used |= backs
     return depths.pop(), None
 
 
@@ -104,9 +106,11 @@ def _is_called(flow: Flow, frame: Frame) -> bool:
     direct = any(site.how == "jump" and end(site.block).end == site.back for site in frame.sites)
     if direct:
         return True
-    if entry in flow.taken or entry in flow.fell or not frame.sites:
+    if entry in flow.fell or not frame.sites:
         return False
     by_jump = any(site.how == "jump" for site in frame.sites)
+    if entry in flow.taken:
+        return any(site.root and site.how == "jump" for site in frame.sites)
     return by_jump or any(site.root for site in frame.sites) or not _only_shuffles(flow, entry)
 
 
