@@ -13,11 +13,10 @@ a JUMPDEST. Cost: at most STEPS instructions for one code.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from whet.evm.algebra import BINARY, UNARY
 from whet.evm.opcodes import OPCODES
-from whet.evm.tac import WORD
 
 STEPS = 50_000
 """Instructions followed for one code; those of real constructors stay below 5,000."""
@@ -35,22 +34,6 @@ class Unknown:
 
 
 Word = int | Unknown
-
-_KNOWN: dict[str, Callable[[int, int], int]] = {
-    "ADD": lambda a, b: a + b,
-    "SUB": lambda a, b: a - b,
-    "MUL": lambda a, b: a * b,
-    "DIV": lambda a, b: a // b if b else 0,
-    "MOD": lambda a, b: a % b if b else 0,
-    "AND": lambda a, b: a & b,
-    "OR": lambda a, b: a | b,
-    "XOR": lambda a, b: a ^ b,
-    "EQ": lambda a, b: int(a == b),
-    "LT": lambda a, b: int(a < b),
-    "GT": lambda a, b: int(a > b),
-    "SHL": lambda a, b: b << a if a < 256 else 0,
-    "SHR": lambda a, b: b >> a if a < 256 else 0,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +196,6 @@ class _Search:
         known = [word for word in args if isinstance(word, int)]
         if len(known) < len(args):
             return Unknown()
-        if name in _KNOWN:
-            return _KNOWN[name](*known) & WORD
-        if name in ("ISZERO", "NOT"):
-            return int(known[0] == 0) if name == "ISZERO" else known[0] ^ WORD
-        return Unknown()
+        if name in BINARY:
+            return BINARY[name](*known)
+        return UNARY[name](*known) if name in UNARY else Unknown()
