@@ -110,3 +110,9 @@ SOLC_MEMORY_BYTES = 3 * 2**30
 
 SOLC_ANSWER_BYTES = 2**30
 """Nor may its answer be longer than this."""
+
+CODE_BYTES = 2**20
+"""EVM code larger than this is refused (a contract has at most 24,576 bytes, creation code 49,152)."""
+
+ARTIFACT_BYTES = 128 * 2**20
+"""A compiler's artifact, or any other file with EVM code, larger than this is refused."""

@@ -67,12 +67,18 @@ class Effect:
     shown: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
 
+LONGEST = 1024
+"""Instructions of one block; a longer stretch is several, so that budgets can cut it."""
+
+
 class Disassembly:
     """The instructions of `code`, block by block, decoded when asked for."""
 
     def __init__(self, code: bytes) -> None:
         self.code = code
         self.jumpdests = jumpdests(code)
+        self.decoded = 0
+        """Instructions so far, for budgets."""
         self._blocks: dict[int, RawBlock] = {}
 
     def block(self, pc: int) -> RawBlock:
@@ -80,6 +86,7 @@ class Disassembly:
         found = self._blocks.get(pc)
         if found is None:
             instructions, end, last = self._decode(pc)
+            self.decoded += len(instructions)
             found = self._blocks[pc] = RawBlock(pc, end, instructions, last, _effect(instructions, last))
         return found
 
@@ -88,7 +95,7 @@ class Disassembly:
         instructions: list[Instruction] = []
         while at < size:
             byte = code[at]
-            if byte == 0x5B and at != pc:
+            if (byte == 0x5B and at != pc) or len(instructions) == LONGEST:
                 return instructions, at, "FALL"
             kind = _DECODED[byte]
             name, value, length = kind

@@ -54,6 +54,11 @@ class Program:
     """Code offsets that a jump to an unknown word may go to."""
     most_blocks: int
     """Blocks one function may have; more are cut off."""
+    most_words: int
+    """What the blocks of one function may cost: their instructions, four each, and the stack words on entry to them,
+    since each may become a phi with an operand per way in."""
+    words_left: int
+    """The same for all functions that are yet to be built."""
 
 
 @dataclass(slots=True)
@@ -98,6 +103,7 @@ class _Builder:
         self.pc = out.pc
         self.nodes: dict[Key, _Node] = {}
         self.initial = stack
+        self._words_left = min(program.most_words, program.words_left)
         self._count = 0
         self._leaves: dict[int, list[Item]] = {}
 
@@ -133,13 +139,18 @@ class _Builder:
             for way in node.ways:
                 if way.key is None or way.key in self.nodes:
                     continue
-                if len(self.nodes) >= self.program.most_blocks:
+                if len(self.nodes) >= self.program.most_blocks or self._words_left <= 0:
                     way.key, way.end = None, "cut"
-                    self._note(f"cut off after {self.program.most_blocks} blocks")
+                    self._note(f"cut off after {len(self.nodes)} blocks")
                     continue
+                self._pay(4 + len(way.key[1]) + len(self.program.disassembly.block(way.key[0]).instructions))
                 self.nodes[way.key] = _Node(way.key, [], "")
                 work.append(way.key)
         return first
+
+    def _pay(self, words: int) -> None:
+        self._words_left -= words
+        self.program.words_left -= words
 
     def _note(self, note: str) -> None:
         if note not in self.out.notes:
@@ -177,7 +188,8 @@ class _Builder:
     def _switch(self, node: _Node, left: Context) -> None:
         pc = node.key[0]
         node.cases = tuple(sorted(self.program.escaped))
-        if not node.cases or node.kind == "JUMPI":
+        self._pay(len(node.cases))
+        if not node.cases or node.kind == "JUMPI" or self._words_left <= 0:
             node.ways.append(_Way([], None, "unknown target"))
             node.cases = ()
             return

@@ -8,7 +8,8 @@ one frame itself has pending, a shared tail costs its own length, and recursion 
 
 What is lost: everything of a word but whether it is a known offset of the code. A jump to a word that came through
 memory, storage or arithmetic may go to any offset that was put there (`escaped`); those jumps are listed as dynamic.
-Costs one step per block and context; `steps` bounds them, and what was cut off is said in `cut`.
+Costs one step per block and context, one more per 16 words on its stack and per 4 instructions decoded; `steps` bounds
+them together with what waits to be done, and what was cut off is said in `cut`.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ class Flow:
         self.root = Frame(0, root=True)
         self._visit(self.root, 0, 0, ())
         while self._work:
-            if self.steps >= steps:
+            if self.steps + len(self._work) + self.disassembly.decoded // 4 > steps:
                 self.cut = True
                 return
             self.steps += 1
@@ -212,6 +213,7 @@ class Flow:
             base, stack = base - 1, stack[1:]
         key = (pc, base, stack)
         if key not in frame.seen:
+            self.steps += len(stack) >> 4  # what is kept and compared grows with the stack
             frame.seen.add(key)
             frame.blocks.add(pc)
             self._work.append((self._step, (frame, pc, base, stack)))

@@ -12,11 +12,20 @@ from whet.evm.fold import fold
 from whet.evm.functions import Private, choose
 from whet.evm.tac import Contract, Function
 
-DEFAULT_STEPS = 300_000
-"""Blocks times contexts that are followed before the rest is cut off; real contracts need a few thousand."""
+DEFAULT_STEPS = 100_000
+"""Blocks times contexts that are followed before the rest is cut off; 350 real contracts needed up to 2,976."""
 
 MOST_BLOCKS = 4_000
 """Blocks of one function, clones included."""
+
+MOST_WORDS = 60_000
+"""Cost of one function: instructions, stack words on entry to its blocks, four more a block."""
+
+ALL_WORDS = 400_000
+"""The same for all functions together."""
+
+MOST_TRIES = 64
+"""Times that the functions are built anew without one that turned out to be none; then all private ones are inlined."""
 
 
 def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
@@ -27,18 +36,12 @@ def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
     disassembly = Disassembly(code)
     flow = Flow(disassembly, steps)
     dispatch = find_entries(disassembly)
-    refused: set[tuple[int, Bound]] = set()
-    while True:
-        try:
-            functions = _functions(flow, dispatch, choose(flow, frozenset(refused)))
-            break
-        except NotAFunction as error:
-            refused.add((error.private.entry, error.private.bound))
+    functions, notes = _build(flow, dispatch)
     contract = Contract(
         functions={function.name: function for function in functions},
         code_size=len(code),
         data={},
-        notes=["the control-flow analysis was cut off"] if flow.cut else [],
+        notes=[*(["the control-flow analysis was cut off"] if flow.cut else []), *notes],
         figures={},
     )
     fold(contract)
@@ -50,13 +53,32 @@ def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
     return contract
 
 
+def _build(flow: Flow, dispatch: Dispatch) -> tuple[list[Function], list[str]]:
+    """Every function, without those private ones that turn out to be none; and what is to be noted."""
+    refused: set[tuple[int, Bound]] = set()
+    for _ in range(MOST_TRIES):
+        try:
+            return _functions(flow, dispatch, choose(flow, frozenset(refused))), []
+        except NotAFunction as error:
+            refused.add((error.private.entry, error.private.bound))
+    return _functions(flow, dispatch, []), [f"private functions are inlined: {MOST_TRIES} of them were none"]
+
+
 def _functions(flow: Flow, dispatch: Dispatch, chosen: list[Private]) -> list[Function]:
     privates: dict[int, list[Private]] = {}
     for private in sorted(chosen, key=lambda private: -len(private.bound)):
         privates.setdefault(private.entry, []).append(private)
     entered = {edge: _name(entry) for edge, entry in dispatch.entries.items()}
     program = Program(
-        flow.disassembly, dispatch, privates, entered, flow.used, sorted(flow.escaped), MOST_BLOCKS
+        flow.disassembly,
+        dispatch,
+        privates,
+        entered,
+        flow.used,
+        sorted(flow.escaped),
+        MOST_BLOCKS,
+        MOST_WORDS,
+        ALL_WORDS,
     )
     public = {entered[edge]: entry for edge, entry in dispatch.entries.items()}
     order = sorted(public.items(), key=lambda item: (item[1].kind != "public", item[0]))
