@@ -1,0 +1,266 @@
+"""Where the public functions begin: the code from offset 0 walked with expressions on the stack.
+
+Every dispatcher compares the first four bytes of the call data (the selector) with constants, one after the other, in a
+binary search, or in a Yul switch; so a jump whose condition is such a comparison leads to a function. The walk goes on
+through whatever only computes (and through functions, as unoptimised via-IR code has them), on both sides of every
+jump, and stops at the first block with an effect; what it stops at behind the last comparison is the fallback, or,
+where the call data is known to be empty, the receive function.
+
+Leaves out: dispatch by a table of jumps (not made by solc). Costs one step per block and stack, at most `_STEPS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from whet.evm.blocks import Disassembly, RawBlock
+from whet.evm.opcodes import BY_NAME, PURE
+
+Expression = int | tuple["str | Expression", ...]
+"""A word, or (instruction, argument, ...) of instructions that only compute."""
+
+Edge = tuple[int, str]
+"""(offset of the block that is left, "taken" | "fell" | "jumped")."""
+
+_STEPS = 4096
+_DEEPEST = 12
+_SELECTOR_SHIFT = 224
+
+
+class Entry(NamedTuple):
+    """A function that the dispatcher goes over to: at block `pc`, with these words on the stack (deepest first)."""
+
+    kind: str
+    selector: int | None
+    pc: int
+    stack: tuple[Expression, ...]
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """entries: what to call the code behind an edge of the dispatcher. Edges that lead to one function share its entry."""
+
+    entries: dict[Edge, Entry]
+
+
+class _State(NamedTuple):
+    pc: int
+    stack: tuple[Expression, ...]
+    empty: bool
+    compared: bool
+
+
+class _Leaf(NamedTuple):
+    edge: Edge
+    state: _State
+
+
+def find_entries(disassembly: Disassembly) -> Dispatch:
+    """Walk the dispatcher of this code."""
+    walk = _Walk(disassembly)
+    walk.run()
+    entries: dict[Edge, Entry] = {}
+    chosen: dict[tuple[str, int | None], Entry] = {}
+    for edge, entry in [*walk.functions, *walk.others()]:
+        first = chosen.setdefault((entry.kind, entry.selector), entry)
+        if first == entry and edge not in walk.torn:
+            entries[edge] = first
+    return Dispatch(entries)
+
+
+class _Walk:
+    def __init__(self, disassembly: Disassembly) -> None:
+        self.disassembly = disassembly
+        self.functions: list[tuple[Edge, Entry]] = []
+        self.leaves: list[_Leaf] = []
+        self.torn: set[Edge] = set()
+        """Edges met with different stacks."""
+        self._met: dict[Edge, Entry] = {}
+
+    def run(self) -> None:
+        start = _State(0, (), False, False)
+        work: list[tuple[Edge | None, _State]] = [(None, start)]
+        seen = {start}
+        steps = 0
+        while work and steps < _STEPS:
+            steps += 1
+            edge, state = work.pop()
+            for next_edge, next_state in self._step(edge, state):
+                if next_state not in seen:
+                    seen.add(next_state)
+                    work.append((next_edge, next_state))
+
+    def others(self) -> list[tuple[Edge, Entry]]:
+        """The fallback and the receive function, once there are public ones."""
+        found: list[tuple[Edge, Entry]] = []
+        if not self.functions:
+            return found
+        for edge, state in self.leaves:
+            if not self._refuses(state.pc):
+                kind = "receive" if state.empty else "fallback"
+                found.append((edge, Entry(kind, None, state.pc, state.stack)))
+        return found
+
+    def _refuses(self, pc: int) -> bool:
+        block = self.disassembly.block(pc)
+        return block.last == "INVALID" or (block.last == "REVERT" and len(block.instructions) < 8)
+
+    def _step(self, edge: Edge | None, state: _State) -> list[tuple[Edge, _State]]:
+        block = self.disassembly.block(state.pc)
+        done = _execute(block, state.stack)
+        if done is None or block.last not in ("JUMP", "JUMPI", "FALL"):
+            if edge is not None and state.compared:
+                self.leaves.append(_Leaf(edge, state))
+            return []
+        stack, target, condition = done
+        if block.last == "FALL":
+            return [((state.pc, "fell"), state._replace(pc=block.end, stack=stack))]
+        if not isinstance(target, int) or target not in self.disassembly.jumpdests:
+            return []
+        if block.last == "JUMP":
+            return [((state.pc, "jumped"), state._replace(pc=target, stack=stack))]
+        assert condition is not None
+        return self._branch(edge, state, block, stack, target, condition)
+
+    def _branch(
+        self,
+        edge: Edge | None,
+        state: _State,
+        block: RawBlock,
+        stack: tuple[Expression, ...],
+        target: int,
+        condition: Expression,
+    ) -> list[tuple[Edge, _State]]:
+        tested = _tests_selector(condition)
+        if tested is None and state.compared and edge is not None and _strip(condition)[0] == ("CALLVALUE",):
+            self.leaves.append(_Leaf(edge, state))
+            return []
+        sides = []
+        for name, pc, truth in (("taken", target, True), ("fell", block.end, False)):
+            way = (state.pc, name)
+            if tested is not None and tested[1] == truth:
+                self._meet(way, Entry("public", tested[0], pc, stack))
+                continue
+            sides.append(
+                (way, _learn(state, condition, truth, tested is not None)._replace(pc=pc, stack=stack))
+            )
+        return sides
+
+    def _meet(self, edge: Edge, entry: Entry) -> None:
+        if self._met.setdefault(edge, entry) != entry:
+            self.torn.add(edge)
+        self.functions.append((edge, entry))
+
+
+def _learn(state: _State, condition: Expression, truth: bool, compared: bool) -> _State:
+    """What is known behind a branch: that the call data is empty or too short, or that a selector was compared."""
+    inner, flipped = _strip(condition)
+    if inner == ("CALLDATASIZE",):
+        is_empty = truth == flipped
+        return state._replace(empty=state.empty or is_empty, compared=state.compared or compared)
+    short = inner == ("LT", ("CALLDATASIZE",), 4) and truth != flipped
+    long = inner in (("GT", ("CALLDATASIZE",), 3), ("LT", 3, ("CALLDATASIZE",))) and truth == flipped
+    return state._replace(compared=state.compared or compared or short or long)
+
+
+def _strip(condition: Expression) -> tuple[Expression, bool]:
+    """Without its ISZEROs, and whether their number is odd."""
+    flipped = False
+    while isinstance(condition, tuple) and condition[0] == "ISZERO":
+        condition, flipped = condition[1], not flipped  # type: ignore[assignment]
+    return condition, flipped
+
+
+def _tests_selector(condition: Expression) -> tuple[int, bool] | None:
+    """(selector, what the condition is for it) of a comparison with the selector."""
+    inner, flipped = _strip(condition)
+    if _is_selector(inner):
+        return 0, flipped
+    if not isinstance(inner, tuple) or inner[0] not in ("EQ", "SUB", "XOR") or len(inner) != 3:
+        return None
+    for constant, other in ((inner[1], inner[2]), (inner[2], inner[1])):
+        if isinstance(constant, int) and not isinstance(other, str):
+            value = _selector_value(constant, other)
+            if value is not None:
+                return value, (inner[0] == "EQ") != flipped
+    return None
+
+
+def _selector_value(constant: int, other: Expression) -> int | None:
+    if _is_selector(other):
+        return constant if constant < 1 << 32 else None
+    if other in (("AND", _HIGH, _FIRST), ("AND", _FIRST, _HIGH)) and constant % (1 << _SELECTOR_SHIFT) == 0:
+        return constant >> _SELECTOR_SHIFT
+    return None
+
+
+_FIRST: Expression = ("CALLDATALOAD", 0)
+_HIGH = 0xFFFFFFFF << _SELECTOR_SHIFT
+
+
+def _is_selector(expression: Expression) -> bool:
+    """The first four bytes of the call data as a number, in the ways that compilers write it."""
+    if not isinstance(expression, tuple):
+        return False
+    if expression in (("SHR", _SELECTOR_SHIFT, _FIRST), ("DIV", _FIRST, 1 << _SELECTOR_SHIFT)):
+        return True
+    if expression[0] == "AND" and len(expression) == 3:
+        a, b = expression[1], expression[2]
+        return (a == 0xFFFFFFFF and _is_selector(b)) or (b == 0xFFFFFFFF and _is_selector(a))  # type: ignore[arg-type]
+    return False
+
+
+_Done = tuple[tuple[Expression, ...], "Expression | None", "Expression | None"]
+
+
+def _execute(block: RawBlock, entry: tuple[Expression, ...]) -> _Done | None:
+    """(stack, jump target, condition) behind the block; None if it does anything but compute (or set up memory)."""
+    stack = list(entry)
+    for _, name, value in block.instructions:
+        if name == "PUSH":
+            stack.append(value)
+            continue
+        if name == "JUMPDEST":
+            continue
+        if name in ("DUP", "SWAP"):
+            if len(stack) < value + (name == "SWAP"):
+                return None
+            if name == "DUP":
+                stack.append(stack[-value])
+            else:
+                stack[-1], stack[-value - 1] = stack[-value - 1], stack[-1]
+            continue
+        pops = BY_NAME[name].pops
+        if len(stack) < pops:
+            return None
+        taken = [stack.pop() for _ in range(pops)]
+        if name == "JUMP":
+            return tuple(stack), taken[0], None
+        if name == "JUMPI":
+            return tuple(stack), taken[0], taken[1]
+        if name in PURE:
+            if any(_depth(word) > _DEEPEST for word in taken):
+                return None
+            stack.append(_compute(name, taken))
+        elif name not in ("POP", "MSTORE"):
+            return None
+    return tuple(stack), None, None
+
+
+def _compute(name: str, taken: list[Expression]) -> Expression:
+    if all(isinstance(word, int) for word in taken) and name in ("SHL", "EXP", "SUB", "NOT"):
+        return _fold(name, taken)  # type: ignore[arg-type]
+    return (name, *taken)
+
+
+def _fold(name: str, words: list[int]) -> int:
+    if name == "SHL":
+        return (words[1] << words[0]) % (1 << 256) if words[0] < 256 else 0
+    if name == "EXP":
+        return pow(words[0], words[1], 1 << 256)
+    return (words[0] - words[1] if name == "SUB" else ~words[0]) % (1 << 256)
+
+
+def _depth(expression: Expression | str) -> int:
+    return 1 + max(map(_depth, expression[1:]), default=0) if isinstance(expression, tuple) else 0

@@ -1,0 +1,320 @@
+"""TAC made smaller without changing what it does: needless phis, constants, dead code, needless jumps, names."""
+
+from __future__ import annotations
+
+from whet.evm.algebra import COMMUTATIVE, NARROW, bits_of, simplify
+from whet.evm.opcodes import PURE
+from whet.evm.tac import Block, Contract, End, Function, Operand, Phi, Statement
+
+_SIMPLER_AT_MOST = 8
+_REMOVABLE = PURE | {
+    "KECCAK256",
+    "SLOAD",
+    "TLOAD",
+    "BALANCE",
+    "SELFBALANCE",
+    "EXTCODESIZE",
+    "EXTCODEHASH",
+    "GAS",
+    "RETURNDATASIZE",
+}
+"""Without effect on anything but their result. MLOAD and KECCAK256 grow memory, which MSIZE shows."""
+
+
+def fold(contract: Contract) -> None:
+    """In place."""
+    sized = any(s.op == "MSIZE" for f in contract.functions.values() for s in f.statements())
+    for function in contract.functions.values():
+        _Fold(function, keeps_memory=sized).run()
+
+
+class _Fold:
+    def __init__(self, function: Function, *, keeps_memory: bool) -> None:
+        self.function = function
+        self.removable = (_REMOVABLE - {"KECCAK256"}) if keeps_memory else _REMOVABLE | {"MLOAD"}
+        self.same: dict[str, Operand] = {}
+        self.makers: dict[str, Statement] = {}
+        self.bits: dict[str, int] = {}
+
+    def run(self) -> None:
+        changed = True
+        while changed:
+            changed = self._values()
+            changed |= self._branches()
+        self._substitute()
+        self._decided()
+        self._repeated()
+        self._unused()
+        self._join()
+        _rename(self.function)
+
+    def _final(self, operand: Operand) -> Operand:
+        """What an operand stands for after all replacements so far."""
+        path = []
+        while operand.__class__ is str and operand in self.same:
+            path.append(operand)
+            operand = self.same[operand]
+        for name in path:
+            self.same[name] = operand
+        return operand
+
+    def _values(self) -> bool:
+        """Replace phis of one value and pure statements of constants; until nothing changes."""
+        changed, again = False, True
+        final, same = self._final, self.same
+        while again:
+            again = False
+            before = len(same)
+            for block in self.function.blocks.values():
+                kept_phis = []
+                for phi in block.phis:
+                    values = {final(operand) for operand in phi.incoming.values()} - {phi.result}
+                    if len(values) == 1:
+                        same[phi.result] = values.pop()
+                        again = True
+                    else:
+                        kept_phis.append(phi)
+                block.phis = kept_phis
+                block.statements = [s for s in block.statements if not self._replaced(s)]
+            again |= len(same) != before
+            changed |= again
+        return changed
+
+    def _replaced(self, statement: Statement) -> bool:
+        """A pure statement made simpler; whether it is gone because its result is known."""
+        if statement.op not in PURE:
+            if statement.op in NARROW:
+                self.bits[statement.results[0]] = NARROW[statement.op]
+            return False
+        statement.args = tuple([self._final(arg) for arg in statement.args])
+        for _ in range(_SIMPLER_AT_MOST):
+            simpler = simplify(statement.op, statement.args, self.makers, self.bits)
+            if simpler is None:
+                break
+            if not isinstance(simpler, tuple):
+                self.same[statement.results[0]] = simpler
+                return True
+            statement.op, statement.args = simpler
+        self.makers[statement.results[0]] = statement
+        self.bits[statement.results[0]] = bits_of(statement, self.bits)
+        return False
+
+    def _branches(self) -> bool:
+        """BRANCH on a constant becomes JUMP; what it no longer reaches goes."""
+        changed = False
+        blocks = self.function.blocks
+        for block in blocks.values():
+            end = block.end
+            if end.op == "BRANCH":
+                condition = self._final(end.args[0])
+                if isinstance(condition, int):
+                    kept, lost = end.targets if condition else end.targets[::-1]
+                    block.end = End("JUMP", (), (kept,), end.pc)
+                    if lost != kept:
+                        _forget(blocks[lost], block.id)
+                    changed = True
+        if changed:
+            self._unreached()
+        return changed
+
+    def _unreached(self) -> None:
+        blocks = self.function.blocks
+        seen, work = {"b0"}, ["b0"]
+        while work:
+            for target in blocks[work.pop()].end.targets:
+                if target not in seen:
+                    seen.add(target)
+                    work.append(target)
+        for id_ in [id_ for id_ in blocks if id_ not in seen]:
+            for target in blocks[id_].end.targets:
+                if target in blocks:
+                    _forget(blocks[target], id_)
+            del blocks[id_]
+
+    def _substitute(self) -> None:
+        final = self._final
+        not_zero: dict[str, Operand] = {}
+        for block in self.function.blocks.values():
+            for phi in block.phis:
+                phi.incoming = {id_: final(operand) for id_, operand in phi.incoming.items()}
+            for statement in block.statements:
+                statement.args = tuple([final(arg) for arg in statement.args])
+                if statement.op == "ISZERO":
+                    not_zero[statement.results[0]] = statement.args[0]
+        for block in self.function.blocks.values():
+            end = block.end
+            end.args = tuple([final(arg) for arg in end.args])
+            if end.op == "BRANCH":
+                _turn(end, not_zero)
+
+    def _decided(self) -> None:
+        """A BRANCH on what an earlier BRANCH on the only way here was about: one of its ways is never gone."""
+        blocks = self.function.blocks
+        sources = _sources(blocks)
+        known: dict[str, dict[Operand, bool]] = {}
+        changed = False
+        for id_ in _reading_order(self.function):
+            block, facts = blocks[id_], {}
+            only = sources.get(id_, [])
+            if len(only) == 1 and only[0].id in known:
+                facts = dict(known[only[0].id])
+                end = only[0].end
+                if end.op == "BRANCH":
+                    facts[end.args[0]] = id_ == end.targets[0]
+            known[id_] = facts
+            if block.end.op == "BRANCH" and block.end.args[0] in facts:
+                kept, lost = block.end.targets if facts[block.end.args[0]] else block.end.targets[::-1]
+                block.end = End("JUMP", (), (kept,), block.end.pc)
+                _forget(blocks[lost], id_)
+                changed = True
+        if changed:
+            self._unreached()
+
+    def _repeated(self) -> None:
+        """What was computed on the only way here is not computed again."""
+        blocks = self.function.blocks
+        sources = _sources(blocks)
+        known: dict[str, dict[tuple[str, tuple[Operand, ...]], str]] = {}
+        for id_ in _reading_order(self.function):
+            only = sources.get(id_, [])
+            values = dict(known[only[0].id]) if len(only) == 1 and only[0].id in known else {}
+            kept = []
+            for statement in blocks[id_].statements:
+                statement.args = tuple([self._final(arg) for arg in statement.args])
+                if statement.op in PURE:
+                    args = statement.args
+                    key = (
+                        statement.op,
+                        tuple(sorted(args, key=repr)) if statement.op in COMMUTATIVE else args,
+                    )
+                    if key in values:
+                        self.same[statement.results[0]] = values[key]
+                        continue
+                    values[key] = statement.results[0]
+                kept.append(statement)
+            blocks[id_].statements = kept
+            known[id_] = values
+        self._substitute()
+
+    def _unused(self) -> None:
+        """Remove what nothing reads and what has no effect but its result."""
+        makers: dict[str, Statement | Phi] = {}
+        live: list[Operand] = []
+        for block in self.function.blocks.values():
+            for phi in block.phis:
+                makers[phi.result] = phi
+            for statement in block.statements:
+                if statement.op in self.removable:
+                    makers[statement.results[0]] = statement
+                else:
+                    live.extend(statement.args)
+            live.extend(block.end.args)
+        needed: set[str] = set()
+        while live:
+            operand = live.pop()
+            if operand.__class__ is str and operand not in needed:
+                needed.add(operand)
+                maker = makers.get(operand)
+                if maker is not None:
+                    live.extend(maker.args if isinstance(maker, Statement) else maker.incoming.values())
+        for block in self.function.blocks.values():
+            block.phis = [phi for phi in block.phis if phi.result in needed]
+            block.statements = [
+                s for s in block.statements if s.op not in self.removable or s.results[0] in needed
+            ]
+
+    def _join(self) -> None:
+        """A block that is only jumped to by one JUMP goes to the end of the block that jumps."""
+        blocks = self.function.blocks
+        into: dict[str, int] = {}
+        for block in blocks.values():
+            for target in block.end.targets:
+                into[target] = into.get(target, 0) + 1
+        for id_ in list(blocks):
+            if id_ in blocks:
+                self._extend(blocks[id_], into)
+
+    def _extend(self, block: Block, into: dict[str, int]) -> None:
+        blocks = self.function.blocks
+        while block.end.op == "JUMP":
+            target = block.end.targets[0]
+            if into[target] != 1 or target in ("b0", block.id) or blocks[target].phis:
+                return
+            gone = blocks.pop(target)
+            block.statements += gone.statements
+            block.end = gone.end
+            for after in gone.end.targets:
+                _rename_source(blocks[after], gone.id, block.id)
+
+
+def _sources(blocks: dict[str, Block]) -> dict[str, list[Block]]:
+    """{id: the blocks that lead there}, one that leads there on both ways twice."""
+    sources: dict[str, list[Block]] = {}
+    for block in blocks.values():
+        for target in block.end.targets:
+            sources.setdefault(target, []).append(block)
+    return sources
+
+
+def _forget(block: Block, source: str) -> None:
+    for phi in block.phis:
+        phi.incoming.pop(source, None)
+
+
+def _rename_source(block: Block, old: str, new: str) -> None:
+    for phi in block.phis:
+        if old in phi.incoming:
+            phi.incoming = {new if id_ == old else id_: operand for id_, operand in phi.incoming.items()}
+
+
+def _turn(end: End, not_zero: dict[str, Operand]) -> None:
+    """BRANCH on ISZERO(x): on x, the other way round."""
+    condition = end.args[0]
+    while isinstance(condition, str) and condition in not_zero:
+        condition = not_zero[condition]
+        end.targets = end.targets[::-1]
+    end.args = (condition,)
+
+
+def _rename(function: Function) -> None:
+    """Blocks and variables numbered in order, so that the same function has the same text wherever it comes from."""
+    ids = {old: f"b{position}" for position, old in enumerate(_reading_order(function))}
+    names: dict[str, str] = {param: param for param in function.params}
+
+    def name(old: Operand) -> Operand:
+        return names[old] if isinstance(old, str) else old
+
+    ordered = {new: function.blocks[old] for old, new in ids.items()}
+    for block in ordered.values():
+        for made in [*(phi.result for phi in block.phis), *(r for s in block.statements for r in s.results)]:
+            names[made] = f"v{len(names) - len(function.params)}"
+    for new, block in ordered.items():
+        block.id = new
+        block.phis = [
+            Phi(names[p.result], {ids[b]: name(v) for b, v in p.incoming.items()}) for p in block.phis
+        ]
+        for s in block.statements:
+            s.args = tuple([name(arg) for arg in s.args])
+            s.results = tuple([names[result] for result in s.results])
+        end = block.end
+        end.args = tuple([name(arg) for arg in end.args])
+        end.targets = tuple([ids[target] for target in end.targets])
+    function.blocks = ordered
+
+
+def _reading_order(function: Function) -> list[str]:
+    """Reverse postorder, the way of a false condition first."""
+    order: list[str] = []
+    seen = {"b0"}
+    path = [("b0", list(function.blocks["b0"].end.targets))]
+    while path:
+        id_, following = path[-1]
+        if following:
+            after = following.pop(0)
+            if after not in seen:
+                seen.add(after)
+                path.append((after, list(function.blocks[after].end.targets)))
+        else:
+            order.append(id_)
+            path.pop()
+    return order[::-1]
