@@ -31,13 +31,15 @@ def structured(
     ends: how each block ends, first the one where the function begins.
     bare: blocks that do nothing but to look at the condition at their end: two such in a row may become && or ||.
     copies: blocks without successors, small enough to stand wherever they are entered.
+    guards: blocks that rather stand in an `if` than behind it, all else being equal.
     """
     ways = {block: _way(block, end) for block, end in ends.items()}
     order = reverse_postorder({block: way.targets for block, way in ways.items()})
     ways = {block: ways[block] for block in order}
     merge_branches(ways, bare)
     flow = flow_of({block: way.targets for block, way in ways.items()})
-    body = Builder(ways, flow, copies & {b for b, way in ways.items() if not way.targets}, nesting).build()
+    ends_here = copies & {block for block, way in ways.items() if not way.targets}
+    body = Builder(ways, flow, ends_here, guards, nesting).build()
     return _counted(tidy(body, bare), flow.cut)
 
 

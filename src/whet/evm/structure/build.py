@@ -38,11 +38,13 @@ MOST_BEHIND = 16
 
 @dataclass(slots=True)
 class Builder:
-    """`copies`: blocks without a way on that may stand in several places. `nesting`: the deepest tree wanted."""
+    """`copies`: blocks without a way on that may stand in several places. `guards`: blocks that rather stand in an `if`.
+    `nesting`: the deepest tree wanted."""
 
     ways: Mapping[str, Way]
     flow: Flow
     copies: Set[str]
+    guards: Set[str]
     nesting: int
     behind: dict[str, list[str]] = field(default_factory=dict)
     """{block: blocks that stand behind its part of the tree, in order}."""
@@ -167,9 +169,9 @@ class Builder:
         else:
             out.append(Exit(block))
 
-    def _weight(self, block: str, target: str) -> int:
+    def _weight(self, block: str, target: str) -> tuple[int, bool]:
         """How much text stands where a block goes there."""
-        return 0 if self._jump(block, target) else self.sizes[target]
+        return (0 if self._jump(block, target) else self.sizes[target]), target not in self.guards
 
     def _jump(self, block: str, target: str) -> Node | None:
         """The jump to a block that stands elsewhere; None for one that stands where the jump would."""
