@@ -333,7 +333,9 @@ def shape(nodes: list[Node]) -> Iterator[str]:
         elif isinstance(node, Loop):
             head = "" if node.condition is None else " " + said(node.condition)
             update = f" then {brace(node.update)}" if node.update else ""
-            yield f"do {brace(node.body)} on{head};" if node.last else f"while{head} {brace(node.body)}{update}"
+            yield (
+                f"do {brace(node.body)} on{head};" if node.last else f"while{head} {brace(node.body)}{update}"
+            )
         elif isinstance(node, Exit):
             yield "exit"
         else:
@@ -362,14 +364,22 @@ def said(condition: Condition) -> str:
         ([[1, 2], [], [3], []], "", "b0 if b0 { b1 exit } b2 b3 exit"),
         ([[1], [2, 3], [1], []], "1", "b0 while b1 { b2 } b3 exit"),
         ([[1], [2], [1, 3], []], "", "b0 do { b1 b2 } on b2; b3 exit"),
-        ([[1], [2, 6], [3, 4], [5], [5], [1], []], "1", "b0 while b1 { b2 if b2 { b3 } else { b4 } b5 } b6 exit"),
+        (
+            [[1], [2, 6], [3, 4], [5], [5], [1], []],
+            "1",
+            "b0 while b1 { b2 if b2 { b3 } else { b4 } b5 } b6 exit",
+        ),
         ([[1], [2, 5], [3, 4], [5], [1], []], "1", "b0 while b1 { b2 if b2 { b3 break } b4 } b5 exit"),
         ([[1, 2], [3, 2], [4], [4], []], "1", "b0 if (b0 && b1) { b3 } else { b2 } b4 exit"),
         ([[2, 1], [2, 3], [4], [4], []], "1", "b0 if (b0 || b1) { b2 } else { b3 } b4 exit"),
         ([[1], [2, 3], [1], [4, 5], [3], []], "1 3", "b0 while b1 { b2 } while b3 { b4 } b5 exit"),
         ([[1], [2, 5], [3, 4], [2], [1], []], "1 2", "b0 while b1 { while b2 { b3 } b4 } b5 exit"),
         ([[0]], "", "while { b0 }"),
-        ([[1], [2, 5], [3, 4], [6, 4], [1], [], [4]], "1 3", "b0 while b1 { b2 if (b2 && b3) { b6 } b4 } b5 exit"),
+        (
+            [[1], [2, 5], [3, 4], [6, 4], [1], [], [4]],
+            "1 3",
+            "b0 while b1 { b2 if (b2 && b3) { b6 } b4 } b5 exit",
+        ),
     ],
 )
 def test_shapes(targets: list[list[int]], bare: str, expected: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TypeAlias, TypeVar, Union
+from typing import Any, TypeAlias, TypeVar, Union
 
 from whet.evm.tac import Operand
 
@@ -190,12 +190,12 @@ def replaced(term: T, values: Mapping[str, Expression]) -> T:
         return values.get(term, term)  # type: ignore[return-value]
     if isinstance(term, int) or not any(name in values for name in variables(term)):
         return term
-    changed = {
+    changed: dict[str, Any] = {
         field.name: _replaced_field(getattr(term, field.name), values)
-        for field in fields(term)  # type: ignore[arg-type]
+        for field in fields(term)
         if field.name not in _NOT_EXPRESSIONS
     }
-    return replace(term, **changed)  # type: ignore[type-var]
+    return replace(term, **changed)
 
 
 def _replaced_field(value: object, values: Mapping[str, Expression]) -> object:

@@ -178,4 +178,3 @@ def trivial(value: Expression) -> bool:
     if isinstance(value, Member):
         return isinstance(value.base, Name)
     return isinstance(value, int | str | Name) or (isinstance(value, Operation) and not value.args)
-

@@ -93,5 +93,3 @@ def assigned(form: Form, results: tuple[str, ...]) -> tuple[str, ...]:
     if not isinstance(form, Value):
         return ()
     return results if form.results is None else form.results
-
-

@@ -121,7 +121,11 @@ def choose(draft: Draft) -> bool:
 
 
 def _choice(
-    draft: Draft, block: DraftBlock, ways: list[str], predecessors: dict[str, list[str]], counted: dict[str, int]
+    draft: Draft,
+    block: DraftBlock,
+    ways: list[str],
+    predecessors: dict[str, list[str]],
+    counted: dict[str, int],
 ) -> bool:
     fork = _fork(draft, block, ways, predecessors)
     if fork is None:
@@ -152,7 +156,9 @@ def _fork(draft: Draft, block: DraftBlock, ways: list[str], predecessors: dict[s
             continue
         arms = [target for target in end.targets if target != block.id]
         arrived = {fork if target == block.id else target for target in end.targets}
-        if arrived == set(ways) and all(_between(draft.blocks[a], fork, block.id, predecessors) for a in arms):
+        if arrived == set(ways) and all(
+            _between(draft.blocks[a], fork, block.id, predecessors) for a in arms
+        ):
             return fork
     return None
 

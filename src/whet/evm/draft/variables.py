@@ -30,18 +30,18 @@ def assign(draft: Draft) -> None:
     for block in draft.blocks.values():
         block.phis = {}
         for line in block.lines:
-            line.form = replaced(line.form, names)  # type: ignore[arg-type]
+            line.form = replaced(line.form, names)
             line.results = tuple(names.get(result, result) for result in line.results)
         end = block.end
-        end.args = tuple(replaced(argument, names) for argument in end.args)  # type: ignore[arg-type]
-        end.form = None if end.form is None else replaced(end.form, names)  # type: ignore[arg-type]
+        end.args = tuple(replaced(argument, names) for argument in end.args)
+        end.form = None if end.form is None else replaced(end.form, names)
     draft.params = tuple(names.get(param, param) for param in draft.params)
 
 
 def _copies(target: DraftBlock, source: str, names: dict[str, str]) -> Copies:
     found: Copies = []
     for phi, incoming in target.phis.items():
-        value: Expression = replaced(incoming[source], names)  # type: ignore[arg-type]
+        value: Expression = replaced(incoming[source], names)
         if value != names[phi]:
             found.append((names[phi], value))
     return found

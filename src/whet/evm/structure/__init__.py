@@ -24,6 +24,7 @@ def structured(
     ends: Mapping[str, tac.End],
     bare: Set[str] = frozenset(),
     copies: Set[str] = frozenset(),
+    guards: Set[str] = frozenset(),
     nesting: int = NESTING,
 ) -> Structured:
     """The tree of a function.

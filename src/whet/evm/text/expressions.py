@@ -207,5 +207,7 @@ def simple_condition(term: Expression, holds: bool = True) -> Expression:
             return Operation("ISZERO", (Operation("EQ", term.args),))
         if term.op in ("&&", "||"):
             other = {"&&": "||", "||": "&&"}[term.op]
-            return Operation(term.op if holds else other, tuple(simple_condition(a, holds) for a in term.args))
+            return Operation(
+                term.op if holds else other, tuple(simple_condition(a, holds) for a in term.args)
+            )
     return term if holds else Operation("ISZERO", (term,))

@@ -18,7 +18,11 @@ def number(value: int) -> tuple[str, int]:
     if value < SMALL:
         return str(value), ATOM
     if WORD - value < SMALL:
-        return (f"~{hex(WORD - value) if value != WORD else 0}", 90) if _mask(value) else (f"-{WORD + 1 - value}", 90)
+        return (
+            (f"~{hex(WORD - value) if value != WORD else 0}", 90)
+            if _mask(value)
+            else (f"-{WORD + 1 - value}", 90)
+        )
     if text := _text(value):
         return text, ATOM
     if rounded := _round(value):
@@ -108,7 +112,9 @@ def typed(value: int, type_: str) -> str:
         return f"-{WORD + 1 - value}"
     if type_.startswith("bytes") and type_[5:].isdigit():
         size = int(type_[5:])
-        return f"0x{value >> 8 * (32 - size):0{2 * size}x}" if value & ((1 << 8 * (32 - size)) - 1) == 0 else ""
+        return (
+            f"0x{value >> 8 * (32 - size):0{2 * size}x}" if value & ((1 << 8 * (32 - size)) - 1) == 0 else ""
+        )
     if type_ == "uint256" and value == WORD:
         return "type(uint256).max"
     return ""

@@ -44,7 +44,9 @@ def structured(contract: tac.Contract, meaning: Meaning | None = None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def structured_function(contract: tac.Contract, function: tac.Function, meaning: Meaning | None = None) -> str:
+def structured_function(
+    contract: tac.Contract, function: tac.Function, meaning: Meaning | None = None
+) -> str:
     """One function."""
     known = (meaning or Meaning()).of(function.name)
     return Printer(function, readable(function, known), known, contract).text()
@@ -190,7 +192,10 @@ class Printer:
         name = f"loop_{_label(loop.label)}: " if named else ""
         condition = "true" if loop.condition is None else self._condition(loop.condition)
         update = "; ".join(
-            self._line(line) for n in loop.update if isinstance(n, Code) for line in self.blocks[n.block].lines
+            self._line(line)
+            for n in loop.update
+            if isinstance(n, Code)
+            for line in self.blocks[n.block].lines
         )
         if loop.last:
             head = "do {"
