@@ -159,7 +159,7 @@ ARITY = {"ISZERO": 1, "SLOAD": 1, "MLOAD": 1, "CALLER": 0, "p_1": 1, "TLOAD": 1}
 @st.composite
 def functions(draw: st.DrawFn, shapes: st.SearchStrategy[Graph]) -> Function:
     """Random statements over four variables on a random graph, in SSA with a phi for every variable everywhere."""
-    graph = {name: end for name, end in draw(shapes).items()}
+    graph = dict(draw(shapes))
     graph = {
         name: end if end.op != "SWITCH" else End("BRANCH", (), end.targets[:2]) for name, end in graph.items()
     }
@@ -266,6 +266,17 @@ def test_reads_stay_before_writes() -> None:
         )
     )
     assert len(lines(body)) == 2
+
+
+def test_a_read_before_a_call_stays_before_it_in_every_round() -> None:
+    statements = [
+        Statement("SLOAD", (0,), ("v",), 0),
+        Statement("CALLPRIVATE", (), ("w",), 0, "p_1"),
+        Statement("LT", ("w", "v"), ("c",), 0),
+    ]
+    body = readable(function_of(Block("b0", 0, [], statements, End("RETURNPRIVATE", ("c",)))))
+    assert len(lines(body)) == 1
+    assert "SLOAD" in lines(body)[0]
 
 
 STATEMENTS = [

@@ -108,20 +108,22 @@ def _inline_block(block: DraftBlock, counted: dict[str, int]) -> None:
         absorb(line, out, counted)
         out.append(line)
     end = block.end
-    terms = Line(Value(Operation("", end.args)) if end.form is None else end.form, (), end.effect)
+    terms = Line(
+        Value(Operation("", end.args)) if end.form is None else end.form, (), end.effect, end.inlined
+    )
     absorb(terms, out, counted)
     if end.form is not None:
         end.form = terms.form
     elif isinstance(terms.form, Value) and isinstance(terms.form.expression, Operation):
         end.args = terms.form.expression.args
-    end.effect = terms.effect
+    end.effect, end.inlined = terms.effect, terms.inlined
     block.lines = out
 
 
 def absorb(line: Line, out: list[Line], counted: dict[str, int]) -> None:
     """Moves values from the lines before into `line`, the latest first."""
     wanted = {name for name in variables(line.form) if counted.get(name) == 1}
-    between, taken = PURE, PURE
+    between = PURE
     room = LARGEST - size(line.form)
     for place in range(len(out) - 1, max(-1, len(out) - 1 - LOOK_BACK), -1):
         if not wanted:
@@ -132,12 +134,12 @@ def absorb(line: Line, out: list[Line], counted: dict[str, int]) -> None:
             value is not None
             and candidate.results[0] in wanted
             and size(value) <= room
-            and candidate.effect.commutes(between | taken)
+            and candidate.effect.commutes(between | line.inlined)
         ):
             wanted.discard(candidate.results[0])
             room -= size(value)
             line.form = replaced(line.form, {candidate.results[0]: value})
-            taken |= candidate.effect
+            line.inlined |= candidate.effect
             line.effect |= candidate.effect
             del out[place]
         else:

@@ -10,11 +10,15 @@ from whet.evm.terms import Expression, Form, Value, variables
 
 @dataclass(slots=True)
 class Line:
-    """One statement. results: the variables that it assigns, of a `Value`; nothing else assigns any."""
+    """One statement. results: the variables that it assigns, of a `Value`; nothing else assigns any.
+
+    effect: of all of it. inlined: of the values that were moved into it, whose order the text does not say.
+    """
 
     form: Form
     results: tuple[str, ...]
     effect: Effect
+    inlined: Effect = PURE
 
 
 @dataclass(slots=True)
@@ -29,6 +33,7 @@ class DraftEnd:
     why: str = ""
     form: Form | None = None
     effect: Effect = PURE
+    inlined: Effect = PURE
 
 
 @dataclass(slots=True)

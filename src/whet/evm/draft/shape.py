@@ -76,11 +76,11 @@ def _copy(draft: Draft, block: DraftBlock, source: str, name: str) -> None:
         form = replaced(line.form, values)
         if isinstance(form, Value) and form.results is not None:
             form = Value(form.expression, results, form.pure)
-        lines.append(Line(form, results, line.effect))
+        lines.append(Line(form, results, line.effect, line.inlined))
     end = block.end
     args = tuple(replaced(argument, values) for argument in end.args)
     form_of_end = None if end.form is None else replaced(end.form, values)
-    copied = DraftEnd(end.op, args, (), (), end.function, end.why, form_of_end, end.effect)
+    copied = DraftEnd(end.op, args, (), (), end.function, end.why, form_of_end, end.effect, end.inlined)
     draft.blocks[name] = DraftBlock(name, {}, lines, copied)
     came = draft.blocks[source].end
     came.targets = tuple(name if target == block.id else target for target in came.targets)
@@ -144,7 +144,8 @@ def _choice(
     draft.blocks[fork].end = DraftEnd("JUMP", (), (block.id,))
     block.phis = {}
     predecessors[block.id] = [fork]
-    block.lines.insert(0, Line(Value(value), (phi,), branch.effect | sides[0][1] | sides[1][1]))
+    effect = branch.effect | sides[0][1] | sides[1][1]
+    block.lines.insert(0, Line(Value(value), (phi,), effect, effect))
     return True
 
 
@@ -187,14 +188,19 @@ def _chosen(condition: Expression, held: Expression, failed: Expression) -> Expr
     """`condition ? held : failed`, shorter where the values allow it."""
     if isinstance(condition, Operation) and condition.op == "ISZERO":
         return _chosen(condition.args[0], failed, held)
+    opposite = Operation("ISZERO", (condition,))
+    if failed == Operation("ISZERO", (opposite,)):
+        failed = 0
+    if held == opposite:
+        held = 0
     if failed == condition or (failed == 0 and isinstance(failed, int)):
         return Operation("&&", (condition, held))
     if held == condition or (held == 1 and boolean(condition)):
         return Operation("||", (condition, failed))
     if held == 0:
-        return Operation("&&", (Operation("ISZERO", (condition,)), failed))
+        return Operation("&&", (opposite, failed))
     if failed == 1:
-        return Operation("||", (Operation("ISZERO", (condition,)), held))
+        return Operation("||", (opposite, held))
     return Operation("?:", (condition, held, failed))
 
 
