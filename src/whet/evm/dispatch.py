@@ -137,7 +137,9 @@ class _Walk:
         condition: Expression,
     ) -> list[tuple[Edge, _State]]:
         tested = _tests_selector(condition)
-        foreign = not _about_the_call(condition) or (state.compared and _strip(condition)[0] == ("CALLVALUE",))
+        foreign = not _about_the_call(condition) or (
+            state.compared and _strip(condition)[0] == ("CALLVALUE",)
+        )
         if tested is None and foreign:
             if state.compared and edge is not None:
                 self.leaves.append(_Leaf(edge, state))
@@ -174,7 +176,12 @@ def _about_the_call(condition: Expression | str) -> bool:
     """It asks for the selector, the size of the call data, ether, or (in a library) the own address, and nothing else."""
     if isinstance(condition, tuple) and len(condition) > 1 and condition != _FIRST:
         return all(_about_the_call(part) for part in condition[1:])
-    return isinstance(condition, int) or condition in (_FIRST, ("CALLDATASIZE",), ("CALLVALUE",), ("ADDRESS",))
+    return isinstance(condition, int) or condition in (
+        _FIRST,
+        ("CALLDATASIZE",),
+        ("CALLVALUE",),
+        ("ADDRESS",),
+    )
 
 
 def _strip(condition: Expression) -> tuple[Expression, bool]:
