@@ -137,8 +137,12 @@ class _Walk:
         condition: Expression,
     ) -> list[tuple[Edge, _State]]:
         tested = _tests_selector(condition)
-        if tested is None and state.compared and edge is not None and _strip(condition)[0] == ("CALLVALUE",):
-            self.leaves.append(_Leaf(edge, state))
+        foreign = not _about_the_call(condition) or (
+            state.compared and _strip(condition)[0] == ("CALLVALUE",)
+        )
+        if tested is None and foreign:
+            if state.compared and edge is not None:
+                self.leaves.append(_Leaf(edge, state))
             return []
         sides = []
         for name, pc, truth in (("taken", target, True), ("fell", block.end, False)):
@@ -166,6 +170,18 @@ def _learn(state: _State, condition: Expression, truth: bool, compared: bool) ->
     short = inner == ("LT", ("CALLDATASIZE",), 4) and truth != flipped
     long = inner in (("GT", ("CALLDATASIZE",), 3), ("LT", 3, ("CALLDATASIZE",))) and truth == flipped
     return state._replace(compared=state.compared or compared or short or long)
+
+
+def _about_the_call(condition: Expression | str) -> bool:
+    """It asks for the selector, the size of the call data, ether, or (in a library) the own address, and nothing else."""
+    if isinstance(condition, tuple) and len(condition) > 1 and condition != _FIRST:
+        return all(_about_the_call(part) for part in condition[1:])
+    return isinstance(condition, int) or condition in (
+        _FIRST,
+        ("CALLDATASIZE",),
+        ("CALLVALUE",),
+        ("ADDRESS",),
+    )
 
 
 def _strip(condition: Expression) -> tuple[Expression, bool]:

@@ -116,6 +116,7 @@ class Flow:
         self.widths = tag_widths(disassembly.code, disassembly.jumpdests)
         self._leaves: dict[int, list[Item]] = {}
         self._passing: dict[int, bool] = {}
+        self._behind: set[int] = set()
         self._work: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._lost: list[tuple[Frame, int, int, Stack]] = []
         self._follow(steps)
@@ -181,9 +182,10 @@ class Flow:
     def _go(self, frame: Frame, target: int, base: int, stack: Stack, pc: int, how: str) -> None:
         """Control goes to `target`: as a call if the frame has a place in the code pending on its stack.
 
-        What returns to, or jumps to, the place right behind the jump just goes on.
+        What returns to, or jumps to, the place right behind the jump just goes on, and so does what returns to a place
+        right behind the block that pushed it.
         """
-        if self.disassembly.block(pc).end == target:
+        if self.disassembly.block(pc).end == target or (how == "return" and target in self._behind):
             return self._visit(frame, target, base, stack)
         for word in stack if not self._passes(target) else ():
             if word is not None and word < 0:
@@ -340,7 +342,10 @@ class Flow:
         """What the block leaves, without constants that are no places in the code."""
         leaves = self._leaves.get(pc)
         if leaves is None:
-            leaves = [self._place(item) for item in self.disassembly.block(pc).effect.leaves]
+            block = self.disassembly.block(pc)
+            leaves = [self._place(item) for item in block.effect.leaves]
+            if any(isinstance(item, Constant) and item.value == block.end for item in leaves):
+                self._behind.add(block.end)
             self._leaves[pc] = leaves
         return leaves
 

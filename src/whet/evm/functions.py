@@ -106,7 +106,8 @@ def _is_called(flow: Flow, frame: Frame) -> bool:
     direct = any(site.how == "jump" and end(site.block).end == site.back for site in frame.sites)
     if direct:
         return True
-    if entry in flow.fell or not frame.sites:
+    own_end = any(site.back == end(entry).end for site in frame.sites)
+    if entry in flow.fell or own_end or not frame.sites:
         return False
     by_jump = any(site.how == "jump" for site in frame.sites)
     if entry in flow.taken:
