@@ -16,8 +16,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from whet import limits
-from whet.evm.algebra import BINARY, UNARY
 from whet.evm.opcodes import OPCODES
+from whet.evm.words import ONE, TWO
 
 STEPS = 50_000
 """Instructions followed for one code; those of real constructors stay below 5,000."""
@@ -198,6 +198,6 @@ class _Search:
         known = [word for word in args if isinstance(word, int)]
         if len(known) < len(args):
             return Unknown()
-        if name in BINARY:
-            return BINARY[name](*known)
-        return UNARY[name](*known) if name in UNARY else Unknown()
+        if name in TWO:
+            return TWO[name](*known)
+        return ONE[name](*known) if name in ONE else Unknown()
