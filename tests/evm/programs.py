@@ -230,7 +230,9 @@ def program(seed: int) -> tuple[str, list[int]]:
     selectors = sorted(rng.sample(range(1, 1 << 32), min(3, len(shapes))))
     lines = ["PUSH 0x80 PUSH 0x40 MSTORE"]
     pointers = [
-        f"@{s.name} PUSH {POINTER_SLOT + i} SSTORE" for i, s in enumerate(shapes) if (s.takes, s.gives) == (1, 1)
+        f"@{s.name} PUSH {POINTER_SLOT + i} SSTORE"
+        for i, s in enumerate(shapes)
+        if (s.takes, s.gives) == (1, 1)
     ]
     lines.append("PUSH 0 CALLDATALOAD PUSH 224 SHR")
     lines += [f"DUP1 PUSH {selector} EQ @public{i} JUMPI" for i, selector in enumerate(selectors)]

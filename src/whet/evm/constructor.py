@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from whet import limits
 from whet.evm.opcodes import OPCODES
 from whet.evm.words import ONE, TWO
 
@@ -162,7 +163,8 @@ class _Search:
             return
         copy = way.copied.get(args[0]) if name == "RETURN" else None
         length = args[-1] if args else 0
-        if copy is None or isinstance(length, Unknown) or length < copy[1] or way.asked_calldata:
+        fits = isinstance(length, int) and copy is not None and copy[1] <= length <= limits.CODE_BYTES
+        if copy is None or isinstance(length, Unknown) or not fits or way.asked_calldata:
             self.other_success = True
         else:
             self.found.append(Deployed(*copy, appended=length - copy[1], arguments=None))
