@@ -24,11 +24,10 @@ from typing import Any
 
 from whet.evm.lifting import lift_code
 from whet.evm.replay.mutants import mutant
-from whet.evm.replay.run import MethodReport, Replay, reads_gas
+from whet.evm.replay.run import ENOUGH_CALLS, MethodReport, Replay, reads_gas
 from whet.evm.replay.vectors import methods_of, methods_of_signatures
 from whet.evm.tac import Contract, from_json, to_json
 
-ENOUGH_CALLS = 10
 _SUMMED = """
 functions agreeing called_enough half_succeed never_succeed calls compared passed succeeded differing
 blocks_visited blocks_reachable mutants mutants_noticed

@@ -28,6 +28,8 @@ from whet.evm.world import Account, MissingCode, World
 State = dict[int, Account]
 STEPS = 200_000
 """Statements of one call; about a tenth of a second."""
+ENOUGH_CALLS = 10
+"""Calls of a function past the decoding of its arguments, below which its agreement says little."""
 STATES_KEPT = 12
 GAS_NEARLY_SPENT = 500_000
 GAS_USED_MUCH = 25_000_000
@@ -113,9 +115,10 @@ class Replay:
         return Report(reports, self.visited, reachable(self.contract))
 
     def _top_up(self, report: MethodReport, search: Search, calls: int) -> None:
-        """Up to as many calls again where fewer than half succeeded: those that revert early show little."""
+        """Up to as many calls again where fewer than half succeeded (those that revert early show little), or too few
+        got past decoding."""
         for _ in range(calls if report.method.selector is not None else 0):
-            if 2 * report.succeeded >= report.compared:
+            if 2 * report.succeeded >= report.compared and report.passed >= ENOUGH_CALLS:
                 return
             self._one(report, search)
 
