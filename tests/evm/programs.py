@@ -332,7 +332,7 @@ def program(seed: int, *, odd: bool = False) -> tuple[str, list[int]]:
         for i, s in enumerate(shapes)
         if (s.takes, s.gives) == (1, 1)
     ]
-    lines += [before(rng, shapes)] if odd else []
+    lines += [*pointers, before(rng, shapes)] if odd else []
     lines.append("PUSH 0 CALLDATALOAD PUSH 224 SHR")
     lines += [f"DUP1 PUSH {selector} EQ @public{i} JUMPI" for i, selector in enumerate(selectors)]
     lines.append(
