@@ -312,7 +312,7 @@ def test_private_calls_keep_their_own_variables() -> None:
     assert call(contract, (5).to_bytes(32, "big")) == [120, 35]
     assert call(contract, (500).to_bytes(32, "big"))[1] == 3500
     endless = run(contract, world_of(b"", {}), Transaction(CALLER, SELF, (5000).to_bytes(32, "big")), BLOCK)
-    assert (endless.status, endless.why) == ("halt", "stack overflow")
+    assert (endless.status, endless.why, endless.private_depth) == ("halt", "stack overflow", 1025)
 
 
 def test_switch_and_enter() -> None:

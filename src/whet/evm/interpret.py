@@ -76,6 +76,7 @@ class Result:
     visited: (code address, function, block id). reads: {(address, slot): word} of slots that were read.
     compared: pairs of unequal words that were compared, in order, for the one who searches inputs.
     lowest_gas: of any frame, in our rough count; near 0 the EVM's own count may have ended otherwise.
+    private_depth: the most private calls within one another.
     """
 
     status: str
@@ -89,6 +90,7 @@ class Result:
     reads: dict[tuple[int, int], int]
     compared: list[tuple[int, int]]
     lowest_gas: int
+    private_depth: int
 
 
 @dataclass(slots=True)
@@ -104,6 +106,7 @@ class Machine:
     visited: set[tuple[int, str, str]] = field(default_factory=set)
     init_code: dict[int, bytes] = field(default_factory=dict)
     lowest_gas: int = GAS
+    private_depth: int = 0
 
     def program(self, account: Account) -> Program:
         key = id(account.contract) if account.contract else account.code
@@ -144,6 +147,7 @@ def run(
         dict(world.reads),
         list(machine.compared),
         machine.lowest_gas,
+        machine.private_depth,
     )
     world.finish()
     return result
