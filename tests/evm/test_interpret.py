@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.evm import naive
 from tests.evm.both import BLOCK, CALLER, OTHER, SELF, assert_same, world_of
 from tests.evm.test_words import words
-from whet.evm.interpret import OutOfSteps, Transaction, created_address, run
+from whet.evm.interpret import OutOfSteps, Transaction, run
+from whet.evm.messages import created_address
 from whet.evm.replay.assemble import assemble
 from whet.evm.tac import Block, Contract, End, Function, Phi, Statement
 from whet.evm.words import ONE, THREE, TWO
