@@ -73,7 +73,7 @@ def test_answers_of_mocks() -> None:
     data = b"abcd" + words(55)
     assert answers("word", data) == ("success", words(77))
     assert answers("address", data) == ("success", words(88))
-    assert answers("ones", data) == ("success", words(*[1] * 8))
+    assert answers("ones", data) == ("success", words(*[1] * 32))
     assert answers("nothing", data) == ("success", b"")
     assert answers("revert", data) == ("revert", b"")
     assert answers("error", data) == (
