@@ -6,7 +6,8 @@
 Reads the corpora of `bench/evm_corpus.py`: runtime code, ABI, selectors. The code is lifted, its TAC written as JSON and
 read back; the interpreter never sees the bytecode. Each contract's row is appended to --rows as soon as it is done; the
 same command goes on with those that are missing. A function agrees when no call of it differed in anything observable;
-calls cut by the budget or decided by gas are inconclusive and never count as agreeing. --mutants replays that many
+calls cut by the budget or decided by gas are inconclusive and never count as agreeing, nor does a function that shows
+how much gas is left (listed as `shows_gas`). --mutants replays that many
 wrong variants of each contract too and says how many were noticed. About 1,000 calls a second on one core.
 """
 
@@ -23,11 +24,10 @@ from typing import Any
 
 from whet.evm.lifting import lift_code
 from whet.evm.replay.mutants import mutant
-from whet.evm.replay.run import MethodReport, Replay, reads_gas
-from whet.evm.replay.vectors import Method, methods_of, methods_of_signatures
+from whet.evm.replay.run import ENOUGH_CALLS, MethodReport, Replay, reads_gas
+from whet.evm.replay.vectors import methods_of, methods_of_signatures
 from whet.evm.tac import Contract, from_json, to_json
 
-ENOUGH_CALLS = 10
 _SUMMED = """
 functions agreeing called_enough half_succeed never_succeed calls compared passed succeeded differing
 blocks_visited blocks_reachable mutants mutants_noticed
@@ -55,11 +55,13 @@ def replay_row(row: dict[str, Any], calls: int, mutants: int, seed: int) -> dict
         "blocks_visited": len(report.visited & report.reachable),
         "blocks_reachable": len(report.reachable),
         "inconclusive": dict(sum((m.inconclusive for m in report.methods), Counter[str]())),
+        "shows_gas": [m.method.name for m in report.methods if m.inconclusive["reads gas"]],
         "reads_gas": reads_gas(contract),
         "disagreements": [entry for m in report.methods for entry in _disagreements(m)],
     }
-    noticed = sum(_noticed(replay, contract, code, methods, calls, seed + i) for i in range(mutants))
-    return figures | _counts(report.methods) | {"mutants": mutants, "mutants_noticed": noticed}
+    noticed, missed = _noticed(replay, contract, mutants if replay.visited else 0, Random(seed))
+    found = {"mutants": noticed + len(missed), "mutants_noticed": noticed, "mutants_missed": missed}
+    return figures | _counts(report.methods) | found
 
 
 def _counts(reports: list[MethodReport]) -> dict[str, int]:
@@ -91,15 +93,17 @@ def _disagreements(report: MethodReport) -> list[dict[str, Any]]:
     ]
 
 
-def _noticed(
-    replay: Replay, contract: Contract, code: bytes, methods: list[Method], calls: int, seed: int
-) -> bool:
-    """Whether a wrong variant, changed in a block that the replay had executed, differs from revm."""
-    places, rng, text = sorted(replay.visited), Random(seed), ""
-    while not text:
-        wrong, text = mutant(contract, places, rng)
-    report = Replay(wrong, code, lift_code, seed).run(methods, calls)
-    return any(m.differing for m in report.methods)
+def _noticed(replay: Replay, contract: Contract, count: int, rng: Random) -> tuple[int, list[str]]:
+    """How many wrong variants, changed in blocks that the replay had executed, its calls show to differ; the others."""
+    places, missed = sorted(replay.visited), []
+    for _ in range(count):
+        text = ""
+        while not text:
+            place = rng.choice(places)
+            wrong, text = mutant(contract, place, rng)
+        if not replay.notices(wrong, place):
+            missed.append(f"{' '.join(place)}: {text}")
+    return count - len(missed), missed
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -114,6 +118,9 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "all": _sums(rows),
         "by_compiler": {key: _sums(group) for key, group in sorted(groups.items())},
+        "shows_gas": [
+            f"{row['corpus']} {row['contract']}: {name}" for row in rows for name in row["shows_gas"]
+        ],
         "disagreements": [
             {"corpus": row["corpus"], "contract": row["contract"], "solc": row["solc"]} | entry
             for row in rows

@@ -83,7 +83,7 @@ def mock_code(address: int) -> bytes:
         f"PUSH 32 PUSH 96 PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 PUSH 0 PUSH {RECORDER} PUSH 2 GAS DIV CALL POP "
         f"PUSH {address} ADDRESS EQ ISZERO @one JUMPI PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 KECCAK256 "
     )
-    mode = f"PUSH {MODE} SLOAD DUP1 @fixed JUMPI POP DUP1 PUSH 31 AND "
+    mode = f"PUSH {MODE} SLOAD DUP1 @fixed JUMPI POP DUP1 PUSH 63 AND "
     kinds = " ".join(f"DUP1 PUSH {i} EQ @{name} JUMPI" for i, name in enumerate(ANSWERS))
     fixed = ":fixed PUSH 1 SWAP1 SUB @choose JUMP"
     answers = " ".join(f":{name} {'POP ' if name != 'one' else ''}{body}" for name, body in ANSWERS.items())
