@@ -104,7 +104,11 @@ class Writer:
             if names and rng.random() < 0.7:
                 self.read(rng.choice(names))
             elif rng.random() < 0.5:
-                self.emit(f"PUSH {rng.choice([0, 1, 2, 3, 0x20, 0x44, 0x99, 1000, (1 << 160) - 1, (1 << 256) - 1])}", 0, 1)
+                self.emit(
+                    f"PUSH {rng.choice([0, 1, 2, 3, 0x20, 0x44, 0x99, 1000, (1 << 160) - 1, (1 << 256) - 1])}",
+                    0,
+                    1,
+                )
             else:
                 self.emit(f"PUSH {rng.choice([0, 4, 36, 68])} CALLDATALOAD", 0, 1)
         elif kind < 0.6:
@@ -220,19 +224,32 @@ class Writer:
 def program(seed: int) -> tuple[str, list[int]]:
     """(assembly, selectors) of a random contract; the same for the same seed."""
     rng = random.Random(seed)
-    shapes = [Shape(f"f{i}", rng.randint(0, 3), rng.choice([0, 1, 1, 1, 2])) for i in range(rng.randint(2, 7))]
+    shapes = [
+        Shape(f"f{i}", rng.randint(0, 3), rng.choice([0, 1, 1, 1, 2])) for i in range(rng.randint(2, 7))
+    ]
     selectors = sorted(rng.sample(range(1, 1 << 32), min(3, len(shapes))))
     lines = ["PUSH 0x80 PUSH 0x40 MSTORE"]
-    lines += [f"@{s.name} PUSH {POINTER_SLOT + i} SSTORE" for i, s in enumerate(shapes) if (s.takes, s.gives) == (1, 1)]
+    pointers = [
+        f"@{s.name} PUSH {POINTER_SLOT + i} SSTORE"
+        for i, s in enumerate(shapes)
+        if (s.takes, s.gives) == (1, 1)
+    ]
     lines.append("PUSH 0 CALLDATALOAD PUSH 224 SHR")
     lines += [f"DUP1 PUSH {selector} EQ @public{i} JUMPI" for i, selector in enumerate(selectors)]
-    lines.append("PUSH 0x20 PUSH 0 MSTORE PUSH 0x40 PUSH 0 RETURN" if rng.random() < 0.5 else ":fail0 PUSH 0 PUSH 0 REVERT")
+    lines.append(
+        "PUSH 0x20 PUSH 0 MSTORE PUSH 0x40 PUSH 0 RETURN"
+        if rng.random() < 0.5
+        else ":fail0 PUSH 0 PUSH 0 REVERT"
+    )
     labels = [0]
     for i, _ in enumerate(selectors):
         shape = shapes[i]
         arguments = " ".join(f"PUSH {4 + 32 * k} CALLDATALOAD" for k in range(shape.takes))
-        lines.append(f":public{i} @out{i} {arguments} @{shape.name} JUMP :out{i}")
-        lines.append(" ".join(f"PUSH {0x20 * k} MSTORE" for k in range(shape.gives)) + f" PUSH {0x20 * shape.gives} PUSH 0 RETURN")
+        lines.append(f":public{i} {' '.join(pointers)} @out{i} {arguments} @{shape.name} JUMP :out{i}")
+        lines.append(
+            " ".join(f"PUSH {0x20 * k} MSTORE" for k in range(shape.gives))
+            + f" PUSH {0x20 * shape.gives} PUSH 0 RETURN"
+        )
     lines.append(":fail PUSH 0xbad PUSH 0 MSTORE PUSH 0x20 PUSH 0 REVERT")
     order = list(range(len(shapes)))
     rng.shuffle(order)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import TypeVar
+
 from whet.evm.algebra import COMMUTATIVE, NARROW, bits_of, simplify
 from whet.evm.opcodes import PURE
 from whet.evm.tac import Block, Contract, End, Function, Operand, Phi, Statement
@@ -19,6 +22,13 @@ _REMOVABLE = PURE | {
     "RETURNDATASIZE",
 }
 """Without effect on anything but their result. MLOAD and KECCAK256 grow memory, which MSIZE shows."""
+
+
+_FACTS = 128
+"""Values and conditions that one block is told of by those before it."""
+
+_Key = TypeVar("_Key")
+_Fact = TypeVar("_Fact")
 
 
 def fold(contract: Contract) -> None:
@@ -157,7 +167,7 @@ class _Fold:
             block, facts = blocks[id_], {}
             only = sources.get(id_, [])
             if len(only) == 1 and only[0].id in known:
-                facts = dict(known[only[0].id])
+                facts = _newest(known[only[0].id])
                 end = only[0].end
                 if end.op == "BRANCH":
                     facts[end.args[0]] = id_ == end.targets[0]
@@ -177,7 +187,7 @@ class _Fold:
         known: dict[str, dict[tuple[str, tuple[Operand, ...]], str]] = {}
         for id_ in _reading_order(self.function):
             only = sources.get(id_, [])
-            values = dict(known[only[0].id]) if len(only) == 1 and only[0].id in known else {}
+            values = _newest(known[only[0].id]) if len(only) == 1 and only[0].id in known else {}
             kept = []
             for statement in blocks[id_].statements:
                 statement.args = tuple([self._final(arg) for arg in statement.args])
@@ -245,6 +255,11 @@ class _Fold:
             block.end = gone.end
             for after in gone.end.targets:
                 _rename_source(blocks[after], gone.id, block.id)
+
+
+def _newest(facts: dict[_Key, _Fact]) -> dict[_Key, _Fact]:
+    """A copy without the oldest: a chain of blocks hands them on from each to the next."""
+    return dict(islice(facts.items(), max(0, len(facts) - _FACTS), None))
 
 
 def _sources(blocks: dict[str, Block]) -> dict[str, list[Block]]:
