@@ -1,0 +1,182 @@
+"""What text is made of: expressions and the forms of a statement that a reader sees instead of plain instructions.
+
+Built by `whet.evm.expressions` out of three-address code and by `whet.evm.meaning` where more is known; printed by
+`whet.evm.text`. Terms are for reading: nothing executes them, and what cannot be said with them stays an instruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import TypeAlias, Union
+
+from whet.evm.tac import Operand
+
+Expression: TypeAlias = Union[
+    Operand, "Operation", "Typed", "Name", "Text", "Index", "Slice", "Member", "Invoke", "Group"
+]
+"""As in three-address code an int is a word and a str a variable of the function; everything else is one of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`op(args)`: an EVM instruction ("ADD"), arguments top of the stack first, or one of `LOGICAL`."""
+
+    op: str
+    args: tuple[Expression, ...] = ()
+
+
+LOGICAL = frozenset({"&&", "||", "!", "?:"})
+"""Operations that no instruction has. && and || give the value that decided (0 or the first operand that is not 0), as
+in Python; `!` is 1 for 0 and 0 for the rest, as ISZERO; ?: is (condition, if not 0, if 0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A value that is to be read as `type`: "bool", "address", "int128", "bytes4" ...; constants are written so."""
+
+    value: Expression
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """Written as it stands: a storage variable, a parameter, a constant, a type."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string literal, written with quotes, escaped."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`base[key]`."""
+
+    base: Expression
+    key: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """`base[start:stop]`."""
+
+    base: Expression
+    start: Expression
+    stop: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`base.name`."""
+
+    base: Expression
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """`callee{options}(args)`, options as (name, value): calls, conversions, `new`, `abi.encode`."""
+
+    callee: Expression
+    args: tuple[Expression, ...] = ()
+    options: tuple[tuple[str, Expression], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`(a, b)`."""
+
+    items: tuple[Expression, ...]
+
+
+# Forms of a statement.
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """`results = expression`. Inlined at its use where the order of effects allows it.
+
+    results: variables that are assigned; None for those of the statement itself. Others are possible where what is
+    shown here is read later: a call that gives what a later MLOAD, absorbed, finds in memory.
+    pure: may be moved and shown more than once; None for what the statement's instruction says of itself.
+    """
+
+    expression: Expression
+    results: tuple[str, ...] | None = None
+    pure: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """`target = value`, or with an operator ("+") `target += value`."""
+
+    target: Expression
+    value: Expression
+    operator: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """An expression evaluated for its effect."""
+
+    expression: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """`emit event(args)`."""
+
+    event: str
+    args: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Revert:
+    """`revert error(args)`; without a name `revert(args)`, as for strings and for nothing. For the end of a block."""
+
+    error: str = ""
+    args: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """`return (values)`. For the end of a block."""
+
+    values: tuple[Expression, ...] = ()
+
+
+Form: TypeAlias = Value | Assign | Do | Emit | Revert | Return
+
+
+def children(term: Expression | Form) -> Iterator[Expression]:
+    """The expressions directly inside, in the order in which they are written."""
+    if isinstance(term, int | str):
+        return
+    for field in fields(term):
+        if field.name not in _NOT_EXPRESSIONS:
+            yield from _inside(getattr(term, field.name))
+
+
+_NOT_EXPRESSIONS = frozenset({"op", "type", "name", "results", "pure", "operator", "event", "error"})
+
+
+def _inside(value: object) -> Iterator[Expression]:
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _inside(item[1] if isinstance(item, tuple) else item)
+    else:
+        yield value  # type: ignore[misc]
+
+
+def variables(term: Expression | Form) -> Iterator[str]:
+    """Every variable that stands in a term, as often as it does, in the order in which they are written."""
+    if isinstance(term, str):
+        yield term
+        return
+    for child in children(term):
+        yield from variables(child)
