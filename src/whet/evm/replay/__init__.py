@@ -1,0 +1,1 @@
+"""Differential replay: the same calls through the TAC interpreter and through pyrevm, everything observable compared."""
