@@ -20,11 +20,17 @@ if TYPE_CHECKING:
     from whet.doctor.run import Diagnosis as Diagnosis
     from whet.errors import ArtefactError as ArtefactError
     from whet.errors import CannotWrite as CannotWrite
+    from whet.errors import CodeError as CodeError
     from whet.errors import DataError as DataError
     from whet.errors import RecipeError as RecipeError
     from whet.errors import Stopped as Stopped
     from whet.errors import TrainingError as TrainingError
     from whet.errors import WhetError as WhetError
+    from whet.evm import lift as lift
+    from whet.evm.bytecode import Code as Code
+    from whet.evm.bytecode import read_code as read_code
+    from whet.evm.show import show_lifted as show_lifted
+    from whet.evm.tac import Contract as Contract
     from whet.measure import DocumentScores as DocumentScores
     from whet.measure import Estimate as Estimate
     from whet.measure import difference as difference
@@ -89,6 +95,9 @@ __all__ = [
     "Asked",
     "Beam",
     "CannotWrite",
+    "Code",
+    "CodeError",
+    "Contract",
     "ConversationSource",
     "Curriculum",
     "DataError",
@@ -138,6 +147,7 @@ __all__ = [
     "floors",
     "generate",
     "json_schema",
+    "lift",
     "list_runs",
     "load_recipe",
     "look_ahead",
@@ -145,15 +155,21 @@ __all__ = [
     "open_model",
     "open_run",
     "plan_table",
+    "read_code",
     "reporter_for",
     "run_all",
     "score",
+    "show_lifted",
     "show_preview",
 ]
 
 _HOMES = {
-    "whet.errors": "ArtefactError CannotWrite DataError RecipeError Stopped TrainingError WhetError",
+    "whet.errors": "ArtefactError CannotWrite CodeError DataError RecipeError Stopped TrainingError WhetError",
     "whet.doctor.run": "Diagnosis",
+    "whet.evm": "lift",
+    "whet.evm.bytecode": "Code read_code",
+    "whet.evm.show": "show_lifted",
+    "whet.evm.tac": "Contract",
     "whet.measure": "DocumentScores Estimate difference estimate floors score",
     "whet.pipeline": "Run diagnose open_run run_all show_preview",
     "whet.plan.ahead": "Outlook look_ahead",

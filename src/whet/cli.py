@@ -316,6 +316,19 @@ def runs(
 
 
 @app.command()
+def lift(
+    code: opt.Bytecode,
+    function: opt.Function = "",
+    form: opt.Form = "flat",
+    contract: opt.Contract = "",
+    abi: opt.Abi = None,
+    out: opt.Out = None,
+) -> None:
+    """EVM bytecode to three-address code, by function; what was recognised or cut off goes to standard error."""
+    whet.show_lifted(code, contract=contract, function=function, form=form, abi=abi, out=out)
+
+
+@app.command()
 def schema() -> None:
     """Print the recipe's JSON schema, for editors."""
     print(_json(whet.json_schema()))

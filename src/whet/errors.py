@@ -42,6 +42,10 @@ class DataError(WhetError):
     exit_code = 3
 
 
+class CodeError(DataError):
+    """EVM bytecode that cannot be read: no hex, odd, empty, too large, an EOF container, source text, ambiguous."""
+
+
 class TemplateError(DataError):
     """A chat template that cannot be used: it does not compile, fails, or needs too much time or memory."""
 

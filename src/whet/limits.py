@@ -92,3 +92,27 @@ turns: 1,000 turns of some 100 characters reach it."""
 
 CONVERSATION_DEPTH = 32
 """Tools and tool calls that are nested deeper are dropped: "nested too deeply"."""
+
+NPM_SECONDS = 300.0
+"""npm may take this long to fetch one package."""
+
+NPM_PACKAGE_BYTES = 64 * 2**20
+"""A package of npm larger than this is refused (the largest compiler has 11 MB)."""
+
+NPM_UNPACKED_BYTES = 256 * 2**20
+"""Nor may the files that are kept of it take more than this."""
+
+SOLC_SECONDS = 300.0
+"""A compiler may take this long for one request."""
+
+SOLC_MEMORY_BYTES = 3 * 2**30
+"""A compiler's process with more than this in memory is ended."""
+
+SOLC_ANSWER_BYTES = 2**30
+"""Nor may its answer be longer than this."""
+
+CODE_BYTES = 2**20
+"""EVM code larger than this is refused (a contract has at most 24,576 bytes, creation code 49,152)."""
+
+ARTIFACT_BYTES = 128 * 2**20
+"""A compiler's artifact, or any other file with EVM code, larger than this is refused."""

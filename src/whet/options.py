@@ -116,3 +116,35 @@ Speed = Annotated[
 ]
 Price = Annotated[float | None, typer.Option(min=0, help="Per hour, of all the cards together.")]
 Picture = Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the memory as an SVG.")]
+
+# Bytecode.
+Bytecode = Annotated[
+    str,
+    typer.Argument(
+        metavar="CODE",
+        help="Hex digits, a file (hex, JSON artifact of a compiler, or the bytes), or - for standard input.",
+    ),
+]
+Contract = Annotated[
+    str,
+    typer.Option(
+        "--contract", metavar="NAME", help="Which contract of an artifact: Token or file.sol:Token."
+    ),
+]
+Function = Annotated[
+    str,
+    typer.Option(
+        "--function",
+        "-f",
+        metavar="SELECTOR",
+        help="One function: 0xa9059cbb, its signature or its name (default: all).",
+    ),
+]
+Form = Annotated[str, typer.Option("--form", help="flat, structured, json, dot, or picture (with --out).")]
+Abi = Annotated[
+    Path | None,
+    typer.Option("--abi", metavar="FILE", help="A JSON ABI, or an artifact with one: names of functions."),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="Where to (default: standard output).")
+]

@@ -52,12 +52,23 @@ class RawBlock:
 @dataclass(slots=True)
 class Effect:
     """takes: how many words of the entry stack are read or moved; they are replaced by `leaves` (deepest first).
-    target: of a jump, already taken from the stack. escapes: constants that were used by anything but a jump."""
+    target: of a jump, already taken from the stack. escapes: constants that were stored or packed into another word.
+
+    condition: of a JUMPI on a word from before, or on ISZEROs of it: (slot, whether their number is odd).
+    shown: of a JUMPI on the success of an external call of this block: which words of `leaves` (0 is the top) are not 0,
+    and which are 0, where it goes; the other way round where it does not. (`try` ends with a PUSH 1 that runs into what
+    asks whether it succeeded: shown as the latter.)"""
 
     takes: int
     leaves: list[Item]
     target: Item
     escapes: list[Constant]
+    condition: tuple[Slot, bool] | None = None
+    shown: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+
+
+LONGEST = 1024
+"""Instructions of one block; a longer stretch is several, so that budgets can cut it."""
 
 
 class Disassembly:
@@ -66,6 +77,8 @@ class Disassembly:
     def __init__(self, code: bytes) -> None:
         self.code = code
         self.jumpdests = jumpdests(code)
+        self.decoded = 0
+        """Instructions so far, for budgets."""
         self._blocks: dict[int, RawBlock] = {}
 
     def block(self, pc: int) -> RawBlock:
@@ -73,6 +86,7 @@ class Disassembly:
         found = self._blocks.get(pc)
         if found is None:
             instructions, end, last = self._decode(pc)
+            self.decoded += len(instructions)
             found = self._blocks[pc] = RawBlock(pc, end, instructions, last, _effect(instructions, last))
         return found
 
@@ -81,7 +95,7 @@ class Disassembly:
         instructions: list[Instruction] = []
         while at < size:
             byte = code[at]
-            if byte == 0x5B and at != pc:
+            if (byte == 0x5B and at != pc) or len(instructions) == LONGEST:
                 return instructions, at, "FALL"
             kind = _DECODED[byte]
             name, value, length = kind
@@ -125,11 +139,39 @@ _DECODED = [_decoded(byte) for byte in range(256)]
 _ARITY = {opcode.name: (opcode.pops, opcode.pushes) for opcode in OPCODES.values()}
 
 
+_PUTS = {
+    "MSTORE": (1,),
+    "SSTORE": (1,),
+    "TSTORE": (1,),
+    "SHL": (1,),
+    "OR": (0, 1),
+    "MUL": (0, 1),
+    "ADD": (0, 1),
+}
+"""Which arguments (0 is the top) end up, whole or in part, where they may be read again as a place in the code."""
+
+
+_CALLS = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "STATICCALL", "CREATE", "CREATE2"})
+
+
+class _Computed:
+    """A word computed in this block. zero_of: what it is the ISZERO of. is_call: it tells whether a call succeeded."""
+
+    __slots__ = ("is_call", "zero_of")
+
+    def __init__(self, zero_of: _Word | None = None, *, is_call: bool = False) -> None:
+        self.zero_of, self.is_call = zero_of, is_call
+
+
+_Word = Item | _Computed
+
+
 def _effect(instructions: list[Instruction], last: str) -> Effect:
-    stack: list[Item] = []
+    stack: list[_Word] = []
     takes = 0
     escapes: list[Constant] = []
-    target: Item = None
+    target: _Word = None
+    condition: _Word = None
 
     def need(words: int) -> None:
         nonlocal takes
@@ -147,30 +189,47 @@ def _effect(instructions: list[Instruction], last: str) -> Effect:
         elif name == "SWAP":
             need(value + 1)
             stack[-1], stack[-value - 1] = stack[-value - 1], stack[-1]
-        elif name == "POP":
-            need(1)
-            stack.pop()
-        elif name in ("JUMP", "JUMPI"):
-            need(_ARITY[name][0])
-            target = stack.pop()
-            if name == "JUMPI":
-                stack.pop()
         elif name != "JUMPDEST":
             pops, pushes = _ARITY[name]
-            if pops:
-                need(pops)
-                taken = stack[-pops:]
-                del stack[-pops:]
-                if name == "AND" and (kept := _masked(taken[0], taken[1])) is not None:
-                    stack.append(kept)
-                    continue
-                escapes.extend([item for item in taken if isinstance(item, Constant)])
-            if pushes:
-                stack.append(None)
-    return Effect(takes, stack, target if last in ("JUMP", "JUMPI") else None, escapes)
+            need(pops)
+            taken = stack[len(stack) - pops :]
+            del stack[len(stack) - pops :]
+            if name in ("JUMP", "JUMPI"):
+                target, condition = taken[-1], taken[0]
+            elif name == "AND":
+                stack.append(_masked(taken[0], taken[1]))
+            elif name == "ISZERO":
+                stack.append(_Computed(taken[0]))
+            else:
+                put = [taken[-1 - at] for at in _PUTS.get(name, ())]
+                escapes += [item for item in put if isinstance(item, Constant)]
+                stack += [_Computed(is_call=name in _CALLS) for _ in range(pushes)]
+    leaves = [None if isinstance(word, _Computed) else word for word in stack]
+    target = None if isinstance(target, _Computed) else target
+    if last == "FALL" and len(instructions) and instructions[-1][1:] == ("PUSH", 1):
+        return Effect(takes, leaves, None, escapes, None, ((), (0,)))
+    if last != "JUMPI":
+        return Effect(takes, leaves, target if last == "JUMP" else None, escapes)
+    return Effect(takes, leaves, target, escapes, *_tested(condition, stack))
 
 
-def _masked(a: Item, b: Item) -> Item:
+def _tested(
+    condition: _Word, stack: list[_Word]
+) -> tuple[tuple[Slot, bool] | None, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """`Effect.condition` and `Effect.shown` of a JUMPI on this word, with this stack left."""
+    shown: tuple[list[int], list[int]] = ([], [])
+    flipped = False
+    while isinstance(condition, _Computed):
+        shown[flipped].extend(place for place, word in enumerate(reversed(stack)) if word is condition)
+        if condition.zero_of is None:
+            break
+        condition, flipped = condition.zero_of, not flipped
+    if isinstance(condition, _Computed) and condition.is_call:
+        return None, (tuple(shown[0]), tuple(shown[1]))
+    return ((condition, flipped) if isinstance(condition, int) else None), ((), ())
+
+
+def _masked(a: _Word, b: _Word) -> _Word:
     """AND with a mask of low bits wide enough for any offset: the word itself, if it is a place in the code."""
     for mask, other in ((b, a), (a, b)):
         if not isinstance(mask, Constant) or mask.value < 0xFFFF or mask.value & (mask.value + 1):
@@ -179,4 +238,4 @@ def _masked(a: Item, b: Item) -> Item:
             return Masked(other, mask.value)
         if isinstance(other, Constant) and other.value <= mask.value:
             return other
-    return None
+    return _Computed()

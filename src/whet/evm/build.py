@@ -8,11 +8,12 @@ that offset. Where ways meet, every other stack word becomes a phi; `fold` remov
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from whet.evm.blocks import Constant, Disassembly, Item
-from whet.evm.dispatch import Dispatch, Edge, Expression
-from whet.evm.functions import Shape
+from whet.evm.dispatch import Dispatch, Edge, Entry, Expression
+from whet.evm.flow import NOT_ZERO, ZERO, never, show
+from whet.evm.functions import Private
 from whet.evm.opcodes import BY_NAME
 from whet.evm.tac import Block, End, Function, Operand, Phi, Statement
 
@@ -24,26 +25,27 @@ Context = tuple[int | None, ...]
 
 Key = tuple[int, Context]
 
+_CALLS_ON_A_WAY = 32
+
 _RETURN = "return offset"
 """Stands for the value of that word; no statement may use it."""
 
 
 class NotAFunction(Exception):
-    """The frame at `entry` cannot be a function as it was thought to be."""
+    """This cannot be a function as it was thought to be."""
 
-    def __init__(self, entry: int) -> None:
-        self.entry = entry
-        super().__init__(hex(entry))
+    def __init__(self, private: Private) -> None:
+        self.private = private
+        super().__init__(private.name)
 
 
 @dataclass(slots=True)
 class Program:
-    """What the functions of a contract are built from. names: {offset of a private function: its name}."""
+    """What the functions of a contract are built from. privates: {offset: functions that begin there, most bound first}."""
 
     disassembly: Disassembly
     dispatch: Dispatch
-    shapes: dict[int, Shape]
-    names: dict[int, str]
+    privates: dict[int, list[Private]]
     entered: dict[Edge, str]
     """{edge of the dispatcher: name of the function behind it}"""
     used: set[int]
@@ -52,20 +54,18 @@ class Program:
     """Code offsets that a jump to an unknown word may go to."""
     most_blocks: int
     """Blocks one function may have; more are cut off."""
-
-
-@dataclass(slots=True)
-class _Call:
-    entry: int
-    takes: int
-    leaves: int | None
+    most_words: int
+    """What the blocks of one function may cost: their instructions, four each, and the stack words on entry to them,
+    since each may become a phi with an operand per way in."""
+    words_left: int
+    """The same for all functions that are yet to be built."""
 
 
 @dataclass(slots=True)
 class _Way:
     """Where control goes: through calls, to a block (key), or out (`end`)."""
 
-    calls: list[_Call]
+    calls: list[Private]
     key: Key | None
     end: str = ""
     function: str = ""
@@ -78,35 +78,32 @@ class _Node:
     kind: str
     cases: tuple[int, ...] = ()
     id: str = ""
-    from_: list[_Node] = field(default_factory=list)
+    ways_in: int = 0
 
 
-def build(
-    program: Program, name: str, kind: str, pc: int, stack: tuple[Expression, ...], selector: int | None
-) -> Function:
-    """The function that begins at `pc`: private ones with their arguments on the stack, others with `stack`.
+def build(program: Program, name: str, entry: Entry) -> Function:
+    """The dispatcher, or what it goes over to."""
+    return _Builder(
+        program, Function(name, entry.kind, entry.pc, (), None, {}, entry.selector), entry.stack
+    ).function()
 
-    Raises NotAFunction where a private function does not return as its shape says.
-    """
-    return _Builder(program, name, kind, pc, stack, selector).function()
+
+def build_private(program: Program, private: Private) -> Function:
+    """A private function. Raises NotAFunction where it does not return as was thought."""
+    params = tuple(f"a{i}" for i in range(private.takes))
+    out = Function(private.name, "private", private.entry, params, private.leaves, {})
+    return _Builder(program, out, (), private).function()
 
 
 class _Builder:
     def __init__(
-        self,
-        program: Program,
-        name: str,
-        kind: str,
-        pc: int,
-        stack: tuple[Expression, ...],
-        selector: int | None,
+        self, program: Program, out: Function, stack: tuple[Expression, ...], private: Private | None = None
     ) -> None:
-        self.program, self.pc = program, pc
-        self.shape = program.shapes[pc] if kind == "private" else None
-        self.private = kind == "private"
-        self.out = Function(name, kind, pc, (), None, {}, selector)
+        self.program, self.out, self.private = program, out, private
+        self.pc = out.pc
         self.nodes: dict[Key, _Node] = {}
         self.initial = stack
+        self._words_left = min(program.most_words, program.words_left)
         self._count = 0
         self._leaves: dict[int, list[Item]] = {}
 
@@ -120,11 +117,13 @@ class _Builder:
         return self.out
 
     def _entry(self) -> tuple[Context, list[Operand]]:
-        if self.private:
-            assert self.shape is not None
-            params = tuple(f"a{i}" for i in range(self.shape.takes))
-            self.out.params, self.out.returns = params, self.shape.leaves
-            return (RETURN_OFFSET, *[None] * len(params)), [_RETURN, *params]
+        if self.private is not None:
+            known = {len(self.out.params) - 1 - slot: offset for slot, offset in self.private.bound}
+            words = [known.get(place) for place in range(len(self.out.params))]
+            params = [
+                param if word is None else word for param, word in zip(self.out.params, words, strict=True)
+            ]
+            return (RETURN_OFFSET, *words), [_RETURN, *params]
         context = tuple(
             word if isinstance(word, int) and word in self.program.used else None for word in self.initial
         )
@@ -140,13 +139,18 @@ class _Builder:
             for way in node.ways:
                 if way.key is None or way.key in self.nodes:
                     continue
-                if len(self.nodes) >= self.program.most_blocks:
+                if len(self.nodes) >= self.program.most_blocks or self._words_left <= 0:
                     way.key, way.end = None, "cut"
-                    self._note(f"cut off after {self.program.most_blocks} blocks")
+                    self._note(f"cut off after {len(self.nodes)} blocks")
                     continue
+                self._pay(4 + len(way.key[1]) + len(self.program.disassembly.block(way.key[0]).instructions))
                 self.nodes[way.key] = _Node(way.key, [], "")
                 work.append(way.key)
         return first
+
+    def _pay(self, words: int) -> None:
+        self._words_left -= words
+        self.program.words_left -= words
 
     def _note(self, note: str) -> None:
         if note not in self.out.notes:
@@ -157,10 +161,11 @@ class _Builder:
         block = self.program.disassembly.block(pc)
         effect = block.effect
         if effect.takes > len(context):
-            if self.private:
-                raise NotAFunction(self.pc)
+            if self.private is not None:
+                raise NotAFunction(self.private)
             node.kind = "underflow"
             return
+        gone = never(effect, context)
         left = context[: len(context) - effect.takes] + tuple(
             [self._word(item, context) for item in self._known(pc)]
         )
@@ -168,19 +173,23 @@ class _Builder:
         if len(left) > 1024:
             node.kind = "overflow"
             return
-        if block.last in ("JUMP", "JUMPI"):
+        if gone:
+            node.kind = "decided"
+        if block.last in ("JUMP", "JUMPI") and gone != "taken":
             target = self._word(effect.target, context)
-            if target is None:
-                self._switch(node, left)
+            after = show(left, effect.shown, True)
+            if target is None or target >= ZERO:
+                self._switch(node, after)
             else:
-                node.ways.append(self._way(pc, "jumped" if block.last == "JUMP" else "taken", target, left))
-        if block.last in ("JUMPI", "FALL"):
-            node.ways.append(self._way(pc, "fell", block.end, left))
+                node.ways.append(self._way(pc, "jumped" if block.last == "JUMP" else "taken", target, after))
+        if block.last in ("JUMPI", "FALL") and gone != "fell":
+            node.ways.append(self._way(pc, "fell", block.end, show(left, effect.shown, False)))
 
     def _switch(self, node: _Node, left: Context) -> None:
         pc = node.key[0]
         node.cases = tuple(sorted(self.program.escaped))
-        if not node.cases or node.kind == "JUMPI":
+        self._pay(len(node.cases))
+        if not node.cases or node.kind == "JUMPI" or self._words_left <= 0:
             node.ways.append(_Way([], None, "unknown target"))
             node.cases = ()
             return
@@ -196,25 +205,37 @@ class _Builder:
         entered = program.entered.get((pc, how))
         if entered is not None and self.out.kind == "entry":
             return _Way([], None, "ENTER", entered)
-        calls: list[_Call] = []
+        calls: list[Private] = []
         while True:
             if target == RETURN_OFFSET:
                 return self._returned(calls, context)
             if target not in program.disassembly.jumpdests and how != "fell":
                 return _Way(calls, None, "bad jump")
-            shape = program.shapes.get(target)
-            back = context[-1 - shape.takes] if shape is not None and shape.takes < len(context) else None
-            if shape is None or back is None or len(calls) > 32:
+            private = self._enters(target, context) if len(calls) < _CALLS_ON_A_WAY else None
+            if private is None:
                 return _Way(calls, (target, context))
-            calls.append(_Call(target, shape.takes, shape.leaves))
-            if shape.leaves is None:
+            calls.append(private)
+            if private.leaves is None:
                 return _Way(calls, None, "no return")
-            context = context[: len(context) - shape.takes - 1] + (None,) * shape.leaves
-            target, how = back, "jumped"
+            target, how = context[-1 - private.takes], "jumped"  # type: ignore[assignment]
+            context = context[: len(context) - private.takes - 1] + (None,) * private.leaves
 
-    def _returned(self, calls: list[_Call], context: Context) -> _Way:
-        if self.shape is None or len(context) != self.shape.leaves:
-            raise NotAFunction(self.pc)
+    def _enters(self, target: int, context: Context) -> Private | None:
+        """The private function that control enters at `target`, with what it needs on the stack."""
+        for private in self.program.privates.get(target, ()):
+            back = context[-1 - private.takes] if private.takes < len(context) else None
+            if (
+                back is not None
+                and back < ZERO
+                and all(context[-1 - slot] == offset for slot, offset in private.bound)
+            ):
+                return private
+        return None
+
+    def _returned(self, calls: list[Private], context: Context) -> _Way:
+        assert self.private is not None
+        if len(context) != self.private.leaves:
+            raise NotAFunction(self.private)
         return _Way(calls, None, "RETURNPRIVATE")
 
     def _known(self, pc: int) -> list[Item]:
@@ -249,7 +270,6 @@ class _Builder:
             node, following = path[-1]
             if following:
                 after = following.pop()
-                after.from_.append(node)
                 if after.key not in seen:
                     seen.add(after.key)
                     path.append((after, self._next(after)))
@@ -257,7 +277,11 @@ class _Builder:
                 order.append(node)
                 path.pop()
         order.reverse()
-        shift = 1 if start.from_ or self.initial else 0
+        for node in order:
+            for way in node.ways:
+                if way.key is not None:
+                    self.nodes[way.key].ways_in += 1
+        shift = 1 if start.ways_in or self.initial else 0
         for position, node in enumerate(order):
             node.id = f"b{position + shift}"
         return order
@@ -278,7 +302,7 @@ class _Builder:
             first = Block("b0", self.pc, [], [], End("JUMP", (), (start.id,), self.pc))
             operands = operands or self._materialise(first)
             self.out.blocks["b0"] = first
-        merging = {node.key for node in order if len(node.from_) + (node is start and start.id != "b0") > 1}
+        merging = {node.key for node in order if node.ways_in + (node is start and start.id != "b0") > 1}
         stubs: list[Block] = []
         if start.key in merging:
             self._merge(start.key, phis, stacks)
@@ -298,10 +322,10 @@ class _Builder:
             self.out.blocks[stub.id] = stub
 
     def _merge(self, key: Key, phis: dict[Key, list[Phi | None]], stacks: dict[Key, list[Operand]]) -> None:
-        made: list[Phi | None] = [Phi(self._new(), {}) if word is None else None for word in key[1]]
+        made: list[Phi | None] = [Phi(self._new(), {}) if word in _UNKNOWN else None for word in key[1]]
         phis[key] = made
         stacks[key] = [
-            phi.result if phi is not None else (_RETURN if word == RETURN_OFFSET else word)  # type: ignore[misc]
+            phi.result if phi is not None else _known_word(word)
             for phi, word in zip(made, key[1], strict=True)
         ]
 
@@ -358,7 +382,7 @@ class _Builder:
                 opcode = BY_NAME[name]
                 args = [stack.pop() for _ in range(opcode.pops)]
                 if _RETURN in args and name != "JUMP" and not (name == "JUMPI" and args[1] != _RETURN):
-                    raise NotAFunction(self.pc)
+                    raise NotAFunction(self._itself())
                 if name in _ENDS:
                     return stack, args
                 results = (self._new(),) if opcode.pushes else ()
@@ -395,7 +419,7 @@ class _Builder:
 
         if node.kind in ("underflow", "overflow"):
             block.end = End("INVALID", pc=pc, why=f"stack {node.kind}")
-        elif node.kind in ("JUMP", "FALL") and node.ways:
+        elif node.kind in ("JUMP", "FALL", "decided") and node.ways:
             follow(block, node.ways[0])
         elif node.kind in ("JUMPI", "SWITCH"):
             targets = []
@@ -423,17 +447,19 @@ class _Builder:
             )
             block.end = End(node.kind, tuple(operands), pc=pc, why=why)
 
-    def _call(self, block: Block, calls: list[_Call], stack: list[Operand], pc: int) -> list[Operand]:
+    def _itself(self) -> Private:
+        assert self.private is not None
+        return self.private
+
+    def _call(self, block: Block, calls: list[Private], stack: list[Operand], pc: int) -> list[Operand]:
         words = list(stack)
         for call in calls:
             cut = len(words) - call.takes
             args = tuple(words[cut:])
             if _RETURN in args:
-                raise NotAFunction(self.pc)
+                raise NotAFunction(self._itself())
             results = tuple(self._new() for _ in range(call.leaves or 0))
-            block.statements.append(
-                Statement("CALLPRIVATE", args, results, pc, self.program.names[call.entry])
-            )
+            block.statements.append(Statement("CALLPRIVATE", args, results, pc, call.name))
             words[cut - 1 :] = results
         return words
 
@@ -442,13 +468,21 @@ class _Builder:
             return End("ENTER", pc=pc, function=way.function)
         if way.end == "RETURNPRIVATE":
             if _RETURN in words:
-                raise NotAFunction(self.pc)
+                raise NotAFunction(self._itself())
             return End("RETURNPRIVATE", tuple(words), pc=pc)
         if way.end == "bad jump":
             return End("INVALID", pc=pc, why="jump to no JUMPDEST")
         if way.end == "no return":
             return End("INVALID", pc=pc, why="the function called never returns")
         return End("UNRESOLVED", tuple(operands[:1]), pc=pc, why=way.end)
+
+
+_UNKNOWN = (None, ZERO, NOT_ZERO)
+
+
+def _known_word(word: int | None) -> Operand:
+    assert word is not None
+    return _RETURN if word == RETURN_OFFSET else word
 
 
 _ENDS = frozenset({"JUMP", "JUMPI", "STOP", "RETURN", "REVERT", "INVALID", "SELFDESTRUCT"})

@@ -6,7 +6,8 @@ through whatever only computes (and through functions, as unoptimised via-IR cod
 jump, and stops at the first block with an effect; what it stops at behind the last comparison is the fallback, or,
 where the call data is known to be empty, the receive function.
 
-Leaves out: dispatch by a table of jumps (not made by solc). Costs one step per block and stack, at most `_STEPS`.
+Leaves out: dispatch by a table of jumps (not made by solc). Costs one step per block and stack, more for long blocks,
+at most `_STEPS`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ Edge = tuple[int, str]
 """(offset of the block that is left, "taken" | "fell" | "jumped")."""
 
 _STEPS = 4096
-_DEEPEST = 12
+_MOST_NODES = 64
+"""Instructions and constants in one expression."""
+_MOST_WORDS = 64
+"""Stack words of a dispatcher; real ones have under ten."""
 _SELECTOR_SHIFT = 224
 
 
@@ -84,8 +88,8 @@ class _Walk:
         seen = {start}
         steps = 0
         while work and steps < _STEPS:
-            steps += 1
             edge, state = work.pop()
+            steps += 1 + len(self.disassembly.block(state.pc).instructions) // 16
             for next_edge, next_state in self._step(edge, state):
                 if next_state not in seen:
                     seen.add(next_state)
@@ -133,8 +137,12 @@ class _Walk:
         condition: Expression,
     ) -> list[tuple[Edge, _State]]:
         tested = _tests_selector(condition)
-        if tested is None and state.compared and edge is not None and _strip(condition)[0] == ("CALLVALUE",):
-            self.leaves.append(_Leaf(edge, state))
+        foreign = not _about_the_call(condition) or (
+            state.compared and _strip(condition)[0] == ("CALLVALUE",)
+        )
+        if tested is None and foreign:
+            if state.compared and edge is not None:
+                self.leaves.append(_Leaf(edge, state))
             return []
         sides = []
         for name, pc, truth in (("taken", target, True), ("fell", block.end, False)):
@@ -162,6 +170,18 @@ def _learn(state: _State, condition: Expression, truth: bool, compared: bool) ->
     short = inner == ("LT", ("CALLDATASIZE",), 4) and truth != flipped
     long = inner in (("GT", ("CALLDATASIZE",), 3), ("LT", 3, ("CALLDATASIZE",))) and truth == flipped
     return state._replace(compared=state.compared or compared or short or long)
+
+
+def _about_the_call(condition: Expression | str) -> bool:
+    """It asks for the selector, the size of the call data, ether, or (in a library) the own address, and nothing else."""
+    if isinstance(condition, tuple) and len(condition) > 1 and condition != _FIRST:
+        return all(_about_the_call(part) for part in condition[1:])
+    return isinstance(condition, int) or condition in (
+        _FIRST,
+        ("CALLDATASIZE",),
+        ("CALLVALUE",),
+        ("ADDRESS",),
+    )
 
 
 def _strip(condition: Expression) -> tuple[Expression, bool]:
@@ -217,7 +237,9 @@ _Done = tuple[tuple[Expression, ...], "Expression | None", "Expression | None"]
 def _execute(block: RawBlock, entry: tuple[Expression, ...]) -> _Done | None:
     """(stack, jump target, condition) behind the block; None if it does anything but compute (or set up memory)."""
     stack = list(entry)
-    for pc, name, value in block.instructions:
+    for _, name, value in block.instructions:
+        if len(stack) > _MOST_WORDS:
+            return None
         if name == "PUSH":
             stack.append(value)
             continue
@@ -240,17 +262,17 @@ def _execute(block: RawBlock, entry: tuple[Expression, ...]) -> _Done | None:
         if name == "JUMPI":
             return tuple(stack), taken[0], taken[1]
         if name in PURE:
-            stack.append(_compute(name, taken, pc))
+            if sum(map(_nodes, taken)) > _MOST_NODES:
+                return None
+            stack.append(_compute(name, taken))
         elif name not in ("POP", "MSTORE"):
             return None
     return tuple(stack), None, None
 
 
-def _compute(name: str, taken: list[Expression], pc: int) -> Expression:
+def _compute(name: str, taken: list[Expression]) -> Expression:
     if all(isinstance(word, int) for word in taken) and name in ("SHL", "EXP", "SUB", "NOT"):
         return _fold(name, taken)  # type: ignore[arg-type]
-    if any(_depth(word) > _DEEPEST for word in taken):
-        return ("?", pc)
     return (name, *taken)
 
 
@@ -262,5 +284,5 @@ def _fold(name: str, words: list[int]) -> int:
     return (words[0] - words[1] if name == "SUB" else ~words[0]) % (1 << 256)
 
 
-def _depth(expression: Expression | str) -> int:
-    return 1 + max(map(_depth, expression[1:]), default=0) if isinstance(expression, tuple) else 0
+def _nodes(expression: Expression | str) -> int:
+    return 1 + sum(map(_nodes, expression[1:])) if isinstance(expression, tuple) else 1

@@ -8,17 +8,18 @@ one frame itself has pending, a shared tail costs its own length, and recursion 
 
 What is lost: everything of a word but whether it is a known offset of the code. A jump to a word that came through
 memory, storage or arithmetic may go to any offset that was put there (`escaped`); those jumps are listed as dynamic.
-Costs one step per block and context; `steps` bounds them, and what was cut off is said in `cut`.
+Costs one step per block and context, one more per 16 words on its stack and per 4 instructions decoded; `steps` bounds
+them together with what waits to be done, and what was cut off is said in `cut`.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from whet.evm.blocks import Constant, Disassembly, Item
+from whet.evm.blocks import Constant, Disassembly, Effect, Item
 
 Word = int | None
 """A stack word inside a frame: i >= 0, the word `i` below the top when the frame began; -1 - offset, that offset of the
@@ -27,9 +28,15 @@ code; None, anything else."""
 Stack = tuple[Word, ...]
 """The frame's own words, deepest first; beneath them lies what the frame began with, from slot `base` on."""
 
+ZERO, NOT_ZERO = 1 << 30, (1 << 30) + 1
+"""Stand for a word that says whether an external call succeeded, once a JUMPI has asked it: what follows a failure, in
+`try` and `catch`, asks again, and its other way, never gone, would leave the stack in disorder."""
+
 DEEPEST = 1024
 """Words: the EVM's limit of the stack, and of how deep a frame may look beneath itself."""
 
+_STACK_ONLY = frozenset({"JUMPDEST", "PUSH", "DUP", "SWAP", "POP", "JUMP"})
+_BOUND_AT_MOST = 4
 _EXITS_KEPT = 12
 _DYNAMIC_TARGETS = 96
 
@@ -43,26 +50,36 @@ class Exit(NamedTuple):
 
 
 class Site(NamedTuple):
-    """A way into a frame: from the block at `block`; by "jump" or by "return" of another frame; going on at `back`."""
+    """A way into a frame: from the block at `block`; by "jump" or by "return" of another frame; going on at `back`.
+    root: from the root frame, where public functions are entered."""
 
     block: int
     how: str
     back: int
+    root: bool
+
+
+Bound = tuple[tuple[int, int], ...]
+"""((slot, offset), ...): words that a frame begins with and that are known, since it jumps to them: function pointers."""
 
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """Code from `entry` on. sites: calls whose return offset is known. blocks: offsets of the blocks it reached."""
+    """Code from `entry` on. indirect: slots that it calls as functions; callers that know them get a frame of their own,
+    in which they are `bound`. sites: calls whose return offset is known. blocks: offsets of the blocks it reached.
+    deepest: how many words from beneath it were read or moved. only_reverts: it met no STOP or RETURN of its own."""
 
     entry: int
+    bound: Bound = ()
     root: bool = False
+    indirect: set[int] = field(default_factory=set)
     exits: list[Exit] = field(default_factory=list)
     sites: set[Site] = field(default_factory=set)
     blocks: set[int] = field(default_factory=set)
     seen: set[tuple[int, int, Stack]] = field(default_factory=set)
     waiting: dict[tuple[int, int, Stack, int, str], Frame] = field(default_factory=dict)
-    lost: int = 0
     deepest: int = 0
+    only_reverts: bool = True
 
 
 @dataclass(slots=True)
@@ -78,14 +95,15 @@ class Jumps:
 class Flow:
     """Follow the code of `disassembly` from offset 0, at most `steps` steps.
 
-    frames: {entry: Frame}. used: offsets that a jump took from the stack of an earlier block (so they must be kept
+    frames: {(entry, bound): Frame}. used: offsets that a jump took from the stack of an earlier block (so they must be kept
     apart in contexts). escaped: offsets put where they cannot be followed. fell, taken, jumped: blocks entered by
-    running into them, by JUMPI, by a plain JUMP.
+    running into them, by JUMPI, by a plain JUMP. lost: ways on that were not followed because nothing is known of the
+    word they go to; some of them are impossible when running.
     """
 
     def __init__(self, disassembly: Disassembly, steps: int) -> None:
         self.disassembly = disassembly
-        self.frames: dict[int, Frame] = {}
+        self.frames: dict[tuple[int, Bound], Frame] = {}
         self.jumps = Jumps()
         self.used: set[int] = set()
         self.escaped: dict[int, None] = {}
@@ -93,9 +111,12 @@ class Flow:
         self.taken: set[int] = set()
         self.jumped: set[int] = set()
         self.steps = 0
+        self.lost = 0
         self.cut = False
         self.widths = tag_widths(disassembly.code, disassembly.jumpdests)
         self._leaves: dict[int, list[Item]] = {}
+        self._passing: dict[int, bool] = {}
+        self._behind: set[int] = set()
         self._work: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._lost: list[tuple[Frame, int, int, Stack]] = []
         self._follow(steps)
@@ -104,7 +125,7 @@ class Flow:
         self.root = Frame(0, root=True)
         self._visit(self.root, 0, 0, ())
         while self._work:
-            if self.steps >= steps:
+            if self.steps + len(self._work) + self.disassembly.decoded // 4 > steps:
                 self.cut = True
                 return
             self.steps += 1
@@ -121,12 +142,15 @@ class Flow:
             return
         base, stack = opened
         frame.deepest = max(frame.deepest, base)
+        gone = never(effect, stack)
         if effect.escapes:
-            self._escape([value for value, _ in effect.escapes])
+            self._escape(effect.escapes)
         kept = stack[: len(stack) - effect.takes] + tuple([_resolve(item, stack) for item in self._kept(pc)])
         if len(kept) > DEEPEST:
             return
-        if block.last in ("JUMP", "JUMPI"):
+        if block.last in ("STOP", "RETURN"):
+            frame.only_reverts = False
+        if block.last in ("JUMP", "JUMPI") and gone != "taken":
             target = effect.target
             if isinstance(target, Constant):
                 word: Word = -1 - target.value
@@ -134,16 +158,16 @@ class Flow:
                 word = _resolve(target, stack)
                 if word is not None and word < 0:
                     self.used.add(-1 - word)
-            self._jump(frame, pc, word, base, kept, block.last)
-        if block.last == "JUMPI" or block.last == "FALL":
+            self._jump(frame, pc, word, base, show(kept, effect.shown, True), block.last)
+        if block.last in ("JUMPI", "FALL") and gone != "fell":
             self.fell.add(block.end)
-            self._visit(frame, block.end, base, kept)
+            self._visit(frame, block.end, base, show(kept, effect.shown, False))
 
     def _jump(self, frame: Frame, pc: int, word: Word, base: int, stack: Stack, kind: str) -> None:
-        if word is None:
+        if word is None or word >= ZERO:
             self._dynamic(frame, pc, base, stack)
         elif word >= 0:
-            self._exit(frame, word, base, stack)
+            self._leave(frame, word, base, stack)
         elif -1 - word not in self.disassembly.jumpdests:
             self.jumps.invalid.add(pc)
         else:
@@ -156,19 +180,40 @@ class Flow:
                 self._go(frame, target, base, stack, pc, "jump")
 
     def _go(self, frame: Frame, target: int, base: int, stack: Stack, pc: int, how: str) -> None:
-        """Control goes to `target`: as a call if the frame has a place in the code pending on its stack."""
-        for word in stack:
+        """Control goes to `target`: as a call if the frame has a place in the code pending on its stack.
+
+        What returns to, or jumps to, the place right behind the jump just goes on, and so does what returns to a place
+        right behind the block that pushed it.
+        """
+        if self.disassembly.block(pc).end == target or (how == "return" and target in self._behind):
+            return self._visit(frame, target, base, stack)
+        for word in stack if not self._passes(target) else ():
             if word is not None and word < 0:
                 return self._call(frame, target, base, stack, pc, how)
         if how == "jump":
             self.jumped.add(target)
         self._visit(frame, target, base, stack)
 
+    def _passes(self, target: int) -> bool:
+        """The block only sorts the stack and goes on at a fixed place, with nothing new pending: part of the way."""
+        known = self._passing.get(target)
+        if known is None:
+            block = self.disassembly.block(target)
+            known = (
+                block.last == "JUMP"
+                and isinstance(block.effect.target, Constant)
+                and all(name in _STACK_ONLY for _, name, _ in block.instructions)
+                and sum(name == "PUSH" for _, name, _ in block.instructions) == 1
+            )
+            self._passing[target] = known
+        return known
+
     def _visit(self, frame: Frame, pc: int, base: int, stack: Stack) -> None:
         while stack and stack[0] == base - 1:
             base, stack = base - 1, stack[1:]
         key = (pc, base, stack)
         if key not in frame.seen:
+            self.steps += len(stack) >> 4  # what is kept and compared grows with the stack
             frame.seen.add(key)
             frame.blocks.add(pc)
             self._work.append((self._step, (frame, pc, base, stack)))
@@ -176,10 +221,12 @@ class Flow:
     # Frames that wait for one another.
 
     def _call(self, frame: Frame, target: int, base: int, stack: Stack, pc: int, how: str) -> None:
-        callee = self.frames.get(target)
-        if callee is None:
-            callee = self.frames[target] = Frame(target)
-            self._visit(callee, target, 0, ())
+        callee = self._frame(target, ())
+        while callee.indirect:
+            bound = self._bound(frame, callee, base, stack)
+            if bound == callee.bound:
+                break
+            callee = self._frame(target, bound)
         key = (id(frame), base, stack, pc, how)
         if key not in callee.waiting:
             callee.waiting[key] = frame
@@ -187,7 +234,46 @@ class Flow:
                 (self._resume, (frame, callee, exit_, base, stack, pc, how)) for exit_ in callee.exits
             )
 
+    def _frame(self, entry: int, bound: Bound) -> Frame:
+        frame = self.frames.get((entry, bound))
+        if frame is None:
+            frame = self.frames[entry, bound] = Frame(entry, bound)
+            deepest = max((slot for slot, _ in bound), default=-1)
+            known = dict(bound)
+            stack = tuple([-1 - known[slot] if slot in known else slot for slot in range(deepest, -1, -1)])
+            self._visit(frame, entry, deepest + 1, stack)
+        return frame
+
+    def _bound(self, frame: Frame, callee: Frame, base: int, stack: Stack) -> Bound:
+        """What is known here of the words that `callee` calls; those that came with `frame` are asked of its callers."""
+        known = dict(callee.bound)
+        for slot in sorted(callee.indirect):
+            word = _at(stack, base, slot)
+            if word is None or word >= ZERO:
+                self.lost += 1
+            elif word >= 0:
+                self._indirect(frame, word)
+            elif len(known) < _BOUND_AT_MOST and -1 - word in self.disassembly.jumpdests:
+                known[slot] = -1 - word
+                self.used.add(-1 - word)
+        return tuple(sorted(known.items()))
+
+    def _indirect(self, frame: Frame, slot: int) -> None:
+        if frame.root or slot in frame.indirect:
+            return
+        frame.indirect.add(slot)
+        for (_, base, stack, pc, how), caller in list(frame.waiting.items()):
+            self._work.append((self._call, (caller, frame.entry, base, stack, pc, how)))
+
+    def _leave(self, frame: Frame, slot: int, base: int, stack: Stack) -> None:
+        """A jump to a word that the frame began with: back, or, with a place to go on pending, a call of it."""
+        if any(word is not None and word < 0 for word in stack):
+            self._indirect(frame, slot)
+        else:
+            self._exit(frame, slot, base, stack)
+
     def _exit(self, frame: Frame, slot: int, base: int, stack: Stack) -> None:
+        stack = forget(stack)
         exit_ = Exit(slot, base, stack)
         if exit_ in frame.exits:
             return
@@ -216,29 +302,38 @@ class Flow:
         )
         if len(left) > DEEPEST:
             return
-        if back is None:
-            callee.lost += 1
+        if back is None or back >= ZERO:
+            self.lost += 1
         elif back >= 0:
-            self._exit(frame, back, base, left)
+            self._leave(frame, back, base, left)
         elif -1 - back in self.disassembly.jumpdests:
             self.used.add(-1 - back)
-            callee.sites.add(Site(pc, how, -1 - back))
+            callee.sites.add(Site(pc, how, -1 - back, frame.root))
             self._go(frame, -1 - back, base, left, pc, "return")
 
     # Places in the code that went through memory, storage or arithmetic.
 
-    def _escape(self, values: list[int]) -> None:
-        for value in values:
-            offset = value if value in self.disassembly.jumpdests else value & 0xFFFFFFFF
-            if offset > 0xFF and offset in self.disassembly.jumpdests and offset not in self.escaped:
-                if len(self.escaped) >= _DYNAMIC_TARGETS:
-                    return
-                self.escaped[offset] = None
-                for frame, pc, base, stack in list(self._lost):
-                    self._go(frame, offset, base, stack, pc, "jump")
+    def _escape(self, constants: list[Constant]) -> None:
+        """Note those that are, or hold in their low 32 bits (as solc packs two), a place in the code."""
+        for constant in constants:
+            packed = constant.value > 0xFFFFFFFF
+            offset = constant.value & 0xFFFFFFFF
+            if packed or self._is_tag(constant):
+                self._may_go(offset)
+
+    def _may_go(self, offset: int) -> None:
+        if offset not in self.disassembly.jumpdests or offset in self.escaped:
+            return
+        if len(self.escaped) >= _DYNAMIC_TARGETS:
+            self.lost += 1
+            return
+        self.escaped[offset] = None
+        for frame, pc, base, stack in list(self._lost):
+            self._go(frame, offset, base, stack, pc, "jump")
 
     def _dynamic(self, frame: Frame, pc: int, base: int, stack: Stack) -> None:
         self.jumps.dynamic.add(pc)
+        self.lost += not self.escaped
         self._lost.append((frame, pc, base, stack))
         for offset in list(self.escaped):
             self._go(frame, offset, base, stack, pc, "jump")
@@ -247,20 +342,54 @@ class Flow:
         """What the block leaves, without constants that are no places in the code."""
         leaves = self._leaves.get(pc)
         if leaves is None:
-            leaves = [self._place(item) for item in self.disassembly.block(pc).effect.leaves]
+            block = self.disassembly.block(pc)
+            leaves = [self._place(item) for item in block.effect.leaves]
+            if any(isinstance(item, Constant) and item.value == block.end for item in leaves):
+                self._behind.add(block.end)
             self._leaves[pc] = leaves
         return leaves
 
     def _place(self, item: Item) -> Item:
         if isinstance(item, Constant):
-            is_tag = self.disassembly.code[item.pc] - 0x5F in self.widths
-            return item if is_tag and item.value in self.disassembly.jumpdests else None
+            return item if self._is_tag(item) and item.value in self.disassembly.jumpdests else None
         return item
+
+    def _is_tag(self, constant: Constant) -> bool:
+        return self.disassembly.code[constant.pc] - 0x5F in self.widths
 
     @property
     def blocks(self) -> set[int]:
         """Offsets of all blocks that any frame reached."""
         return self.root.blocks.union(*[frame.blocks for frame in self.frames.values()])
+
+
+def never(effect: Effect, stack: Sequence[int | None]) -> str:
+    """Which way of a JUMPI is never gone, since what it tests is known: "taken", "fell", or "" """
+    if effect.condition is None:
+        return ""
+    slot, flipped = effect.condition
+    word = stack[-1 - slot]
+    if word not in (ZERO, NOT_ZERO):
+        return ""
+    return "taken" if (word == ZERO) != flipped else "fell"
+
+
+def show(stack: Stack, shown: tuple[tuple[int, ...], tuple[int, ...]], taken: bool) -> Stack:
+    """The stack with what a JUMPI shows of it where it is taken, or not."""
+    if shown == ((), ()):
+        return stack
+    words = list(stack)
+    for places, word in zip(shown, (NOT_ZERO, ZERO) if taken else (ZERO, NOT_ZERO), strict=True):
+        for place in places:
+            words[-1 - place] = word
+    return tuple(words)
+
+
+def forget(stack: Stack) -> Stack:
+    """The stack without what was shown."""
+    if ZERO in stack or NOT_ZERO in stack:
+        return tuple([None if word in (ZERO, NOT_ZERO) else word for word in stack])
+    return stack
 
 
 def _reach(frame: Frame, base: int, stack: Stack, depth: int) -> tuple[int, Stack] | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import islice
+from typing import TypeVar
 
+from whet.evm.algebra import COMMUTATIVE, NARROW, bits_of, simplify
 from whet.evm.opcodes import PURE
-from whet.evm.tac import WORD, Block, Contract, End, Function, Operand, Phi, Statement
+from whet.evm.tac import Block, Contract, End, Function, Operand, Phi, Statement
 
+_SIMPLER_AT_MOST = 8
 _REMOVABLE = PURE | {
     "KECCAK256",
     "SLOAD",
@@ -21,6 +24,13 @@ _REMOVABLE = PURE | {
 """Without effect on anything but their result. MLOAD and KECCAK256 grow memory, which MSIZE shows."""
 
 
+_FACTS = 128
+"""Values and conditions that one block is told of by those before it."""
+
+_Key = TypeVar("_Key")
+_Fact = TypeVar("_Fact")
+
+
 def fold(contract: Contract) -> None:
     """In place."""
     sized = any(s.op == "MSIZE" for f in contract.functions.values() for s in f.statements())
@@ -33,6 +43,8 @@ class _Fold:
         self.function = function
         self.removable = (_REMOVABLE - {"KECCAK256"}) if keeps_memory else _REMOVABLE | {"MLOAD"}
         self.same: dict[str, Operand] = {}
+        self.makers: dict[str, Statement] = {}
+        self.bits: dict[str, int] = {}
 
     def run(self) -> None:
         changed = True
@@ -41,6 +53,7 @@ class _Fold:
             changed |= self._branches()
         self._substitute()
         self._decided()
+        self._repeated()
         self._unused()
         self._join()
         _rename(self.function)
@@ -61,6 +74,7 @@ class _Fold:
         final, same = self._final, self.same
         while again:
             again = False
+            before = len(same)
             for block in self.function.blocks.values():
                 kept_phis = []
                 for phi in block.phis:
@@ -71,18 +85,29 @@ class _Fold:
                     else:
                         kept_phis.append(phi)
                 block.phis = kept_phis
-                kept = []
-                for statement in block.statements:
-                    if statement.op in _FOLDED:
-                        value = _value(statement.op, [final(arg) for arg in statement.args])
-                        if value is not None:
-                            same[statement.results[0]] = value
-                            again = True
-                            continue
-                    kept.append(statement)
-                block.statements = kept
+                block.statements = [s for s in block.statements if not self._replaced(s)]
+            again |= len(same) != before
             changed |= again
         return changed
+
+    def _replaced(self, statement: Statement) -> bool:
+        """A pure statement made simpler; whether it is gone because its result is known."""
+        if statement.op not in PURE:
+            if statement.op in NARROW:
+                self.bits[statement.results[0]] = NARROW[statement.op]
+            return False
+        statement.args = tuple([self._final(arg) for arg in statement.args])
+        for _ in range(_SIMPLER_AT_MOST):
+            simpler = simplify(statement.op, statement.args, self.makers, self.bits)
+            if simpler is None:
+                break
+            if not isinstance(simpler, tuple):
+                self.same[statement.results[0]] = simpler
+                return True
+            statement.op, statement.args = simpler
+        self.makers[statement.results[0]] = statement
+        self.bits[statement.results[0]] = bits_of(statement, self.bits)
+        return False
 
     def _branches(self) -> bool:
         """BRANCH on a constant becomes JUMP; what it no longer reaches goes."""
@@ -135,17 +160,14 @@ class _Fold:
     def _decided(self) -> None:
         """A BRANCH on what an earlier BRANCH on the only way here was about: one of its ways is never gone."""
         blocks = self.function.blocks
-        sources: dict[str, list[Block]] = {}
-        for block in blocks.values():
-            for target in block.end.targets:
-                sources.setdefault(target, []).append(block)
+        sources = _sources(blocks)
         known: dict[str, dict[Operand, bool]] = {}
         changed = False
         for id_ in _reading_order(self.function):
             block, facts = blocks[id_], {}
             only = sources.get(id_, [])
             if len(only) == 1 and only[0].id in known:
-                facts = dict(known[only[0].id])
+                facts = _newest(known[only[0].id])
                 end = only[0].end
                 if end.op == "BRANCH":
                     facts[end.args[0]] = id_ == end.targets[0]
@@ -157,6 +179,32 @@ class _Fold:
                 changed = True
         if changed:
             self._unreached()
+
+    def _repeated(self) -> None:
+        """What was computed on the only way here is not computed again."""
+        blocks = self.function.blocks
+        sources = _sources(blocks)
+        known: dict[str, dict[tuple[str, tuple[Operand, ...]], str]] = {}
+        for id_ in _reading_order(self.function):
+            only = sources.get(id_, [])
+            values = _newest(known[only[0].id]) if len(only) == 1 and only[0].id in known else {}
+            kept = []
+            for statement in blocks[id_].statements:
+                statement.args = tuple([self._final(arg) for arg in statement.args])
+                if statement.op in PURE:
+                    args = statement.args
+                    key = (
+                        statement.op,
+                        tuple(sorted(args, key=repr)) if statement.op in COMMUTATIVE else args,
+                    )
+                    if key in values:
+                        self.same[statement.results[0]] = values[key]
+                        continue
+                    values[key] = statement.results[0]
+                kept.append(statement)
+            blocks[id_].statements = kept
+            known[id_] = values
+        self._substitute()
 
     def _unused(self) -> None:
         """Remove what nothing reads and what has no effect but its result."""
@@ -207,6 +255,20 @@ class _Fold:
             block.end = gone.end
             for after in gone.end.targets:
                 _rename_source(blocks[after], gone.id, block.id)
+
+
+def _newest(facts: dict[_Key, _Fact]) -> dict[_Key, _Fact]:
+    """A copy without the oldest: a chain of blocks hands them on from each to the next."""
+    return dict(islice(facts.items(), max(0, len(facts) - _FACTS), None))
+
+
+def _sources(blocks: dict[str, Block]) -> dict[str, list[Block]]:
+    """{id: the blocks that lead there}, one that leads there on both ways twice."""
+    sources: dict[str, list[Block]] = {}
+    for block in blocks.values():
+        for target in block.end.targets:
+            sources.setdefault(target, []).append(block)
+    return sources
 
 
 def _forget(block: Block, source: str) -> None:
@@ -271,51 +333,3 @@ def _reading_order(function: Function) -> list[str]:
             order.append(id_)
             path.pop()
     return order[::-1]
-
-
-def _signed(word: int) -> int:
-    return word - (1 << 256) if word >> 255 else word
-
-
-_BINARY: dict[str, Callable[[int, int], int]] = {
-    "ADD": lambda a, b: (a + b) & WORD,
-    "MUL": lambda a, b: (a * b) & WORD,
-    "SUB": lambda a, b: (a - b) & WORD,
-    "DIV": lambda a, b: a // b if b else 0,
-    "MOD": lambda a, b: a % b if b else 0,
-    "EXP": lambda a, b: pow(a, b, 1 << 256),
-    "LT": lambda a, b: int(a < b),
-    "GT": lambda a, b: int(a > b),
-    "SLT": lambda a, b: int(_signed(a) < _signed(b)),
-    "SGT": lambda a, b: int(_signed(a) > _signed(b)),
-    "EQ": lambda a, b: int(a == b),
-    "AND": lambda a, b: a & b,
-    "OR": lambda a, b: a | b,
-    "XOR": lambda a, b: a ^ b,
-    "SHL": lambda a, b: (b << a) & WORD if a < 256 else 0,
-    "SHR": lambda a, b: b >> a if a < 256 else 0,
-}
-_UNARY: dict[str, Callable[[int], int]] = {"ISZERO": lambda a: int(not a), "NOT": lambda a: a ^ WORD}
-_FOLDED = frozenset(_BINARY) | frozenset(_UNARY)
-
-
-def _value(op: str, args: list[Operand]) -> Operand | None:
-    """What a pure statement gives, where that is a constant or one of its arguments."""
-    if op in _UNARY:
-        return _UNARY[op](args[0]) if isinstance(args[0], int) else None
-    a, b = args
-    if isinstance(a, int) and isinstance(b, int):
-        return _BINARY[op](a, b)
-    if (op in ("ADD", "OR", "XOR") and a == 0) or (op == "MUL" and a == 1) or (op == "AND" and a == WORD):
-        return b
-    if (
-        (op in ("ADD", "SUB", "OR", "XOR") and b == 0)
-        or (op in ("MUL", "DIV", "EXP") and b == 1)
-        or (op == "AND" and b == WORD)
-    ):
-        return a
-    if op in ("SHL", "SHR") and a == 0:
-        return b
-    if op in ("MUL", "AND") and (a == 0 or b == 0):
-        return 0
-    return None

@@ -15,50 +15,81 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from whet.evm.flow import Exit, Flow, Frame
+from whet.evm.flow import Bound, Exit, Flow, Frame
 
 
-class Shape(NamedTuple):
-    """takes: arguments (the return offset lies beneath them). leaves: results; None for a function that never returns."""
+class Private(NamedTuple):
+    """A private function. bound: as of its frame. takes: arguments, bound ones too (the return offset lies beneath them).
+    leaves: results; None for a function that never returns."""
 
+    entry: int
+    bound: Bound
     takes: int
     leaves: int | None
 
+    @property
+    def name(self) -> str:
+        """ "p_" and the offset; with the functions that are called through an argument behind it."""
+        return "_".join([f"p_{self.entry:x}", *(f"{offset:x}" for _, offset in self.bound)])
 
-def choose(flow: Flow, refused: frozenset[int] = frozenset()) -> dict[int, Shape]:
-    """{offset: shape} of the private functions; `refused` ones are left out."""
-    chosen: dict[int, Shape] = {}
-    for entry, frame in sorted(flow.frames.items()):
-        if entry in refused:
-            continue
+
+def choose(flow: Flow, refused: frozenset[tuple[int, Bound]] = frozenset()) -> list[Private]:
+    """The private functions, by offset; `refused` (entry, bound) ones are left out."""
+    chosen = []
+    for key, frame in sorted(flow.frames.items()):
         shape = _shape(frame.exits) if frame.exits else _dead_end(flow, frame)
-        if shape is not None and _is_called(flow, frame):
-            chosen[entry] = shape
+        if (
+            shape is not None
+            and key not in refused
+            and not _returns_places(flow, frame)
+            and _is_called(flow, frame)
+        ):
+            chosen.append(Private(*key, *shape))
     return chosen
 
 
-def _shape(exits: list[Exit]) -> Shape | None:
+_Shape = tuple[int, int | None]
+
+
+def _shape(exits: list[Exit]) -> _Shape | None:
     slot, takes, leaves = exits[0].slot, exits[0].takes, len(exits[0].leaves)
     if takes != slot + 1 or any((e.slot, e.takes, len(e.leaves)) != (slot, takes, leaves) for e in exits):
         return None
-    return Shape(slot, leaves)
+    return slot, leaves
 
 
-def _dead_end(flow: Flow, frame: Frame) -> Shape | None:
+def _returns_places(flow: Flow, frame: Frame) -> bool:
+    """Whether some of its results are offsets of the code that a caller jumps to: those would be lost in a call."""
+    words = {word for exit_ in frame.exits for word in exit_.leaves if word is not None}
+    if any(word < 0 and -1 - word in flow.used for word in words):
+        return True
+    passed = [word for word in words if word >= 0]
+    for _, _, stack, _, _ in frame.waiting if passed else ():
+        for slot in passed:
+            word = stack[-1 - slot] if slot < len(stack) else None
+            if word is not None and word < 0 and -1 - word in flow.used:
+                return True
+    return False
+
+
+def _dead_end(flow: Flow, frame: Frame) -> _Shape | None:
     """The shape of a function that never returns: its arguments lie above the place that was pushed for it."""
-    depths = set()
-    for _, _, stack, pc, how in frame.waiting:
+    depths, backs = set(), set()
+    for (_, _, stack, pc, how), caller in frame.waiting.items():
         if how != "jump":
             return None
         depth = next((i for i, word in enumerate(reversed(stack)) if word is not None and word < 0), None)
         if depth is None or -1 - stack[-1 - depth] not in flow.disassembly.jumpdests:  # type: ignore[operator]
             return None
-        if not _pushed_in(flow, pc, -1 - stack[-1 - depth]):  # type: ignore[operator]
+        reverts = caller.root and frame.only_reverts
+        if not reverts and not _pushed_in(flow, pc, -1 - stack[-1 - depth]):  # type: ignore[operator]
             return None
         depths.add(depth)
-    if len(depths) != 1 or flow.cut or frame.deepest > min(depths):
+        backs.add(-1 - stack[-1 - depth])  # type: ignore[operator]
+    if len(depths) != 1 or flow.cut or flow.lost or frame.deepest > min(depths):
         return None
-    return Shape(depths.pop(), None)
+    flow.used |= backs
+    return depths.pop(), None
 
 
 def _pushed_in(flow: Flow, pc: int, offset: int) -> bool:
@@ -67,20 +98,27 @@ def _pushed_in(flow: Flow, pc: int, offset: int) -> bool:
 
 
 def _is_called(flow: Flow, frame: Frame) -> bool:
+    """Whether its ways in look like calls."""
     entry = frame.entry
-    block_end = flow.disassembly.block
-    sites = (
-        [s for s in frame.sites if s.how == "jump" or block_end(s.block).end != entry]
-        if frame.exits
-        else frame.sites
-    )
     if not frame.exits:
+        return entry not in flow.jumped
+    end = flow.disassembly.block
+    direct = any(site.how == "jump" and end(site.block).end == site.back for site in frame.sites)
+    if direct:
         return True
-    if not sites:
+    own_end = any(site.back == end(entry).end for site in frame.sites)
+    if entry in flow.fell or own_end or not frame.sites:
         return False
-    entered = entry in flow.taken or entry in flow.fell
-    backs = {site.back for site in sites}
-    direct = {site.back for site in sites if block_end(site.block).end == site.back}
-    if entered:
-        return len(direct) >= 2
-    return bool(backs)
+    by_jump = any(site.how == "jump" for site in frame.sites)
+    if entry in flow.taken:
+        return any(site.root and site.how == "jump" for site in frame.sites)
+    return by_jump or any(site.root for site in frame.sites) or not _only_shuffles(flow, entry)
+
+
+def _only_shuffles(flow: Flow, entry: int) -> bool:
+    """The block does nothing but sort the stack and go on at a fixed place: a continuation that several calls share."""
+    block = flow.disassembly.block(entry)
+    return block.last == "JUMP" and all(name in _STACK_ONLY for _, name, _ in block.instructions)
+
+
+_STACK_ONLY = frozenset({"JUMPDEST", "PUSH", "DUP", "SWAP", "POP", "JUMP"})

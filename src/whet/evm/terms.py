@@ -6,9 +6,9 @@ Built by `whet.evm.expressions` out of three-address code and by `whet.evm.meani
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import TypeAlias, Union
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias, TypeVar, Union
 
 from whet.evm.tac import Operand
 
@@ -152,10 +152,12 @@ class Return:
 
 Form: TypeAlias = Value | Assign | Do | Emit | Revert | Return
 
+T = TypeVar("T", bound="Expression | Form")
+
 
 def children(term: Expression | Form) -> Iterator[Expression]:
     """The expressions directly inside, in the order in which they are written."""
-    if isinstance(term, int | str):
+    if isinstance(term, int | str | Text | Name):
         return
     for field in fields(term):
         if field.name not in _NOT_EXPRESSIONS:
@@ -180,3 +182,31 @@ def variables(term: Expression | Form) -> Iterator[str]:
         return
     for child in children(term):
         yield from variables(child)
+
+
+def replaced(term: T, values: Mapping[str, Expression]) -> T:
+    """The same term with variables replaced by what `values` gives for them, once: not inside of what it gives."""
+    if isinstance(term, str):
+        return values.get(term, term)  # type: ignore[return-value]
+    if isinstance(term, int) or not any(name in values for name in variables(term)):
+        return term
+    changed: dict[str, Any] = {
+        field.name: _replaced_field(getattr(term, field.name), values)
+        for field in fields(term)
+        if field.name not in _NOT_EXPRESSIONS
+    }
+    return replace(term, **changed)
+
+
+def _replaced_field(value: object, values: Mapping[str, Expression]) -> object:
+    if isinstance(value, tuple):
+        return tuple(
+            (item[0], replaced(item[1], values)) if isinstance(item, tuple) else replaced(item, values)
+            for item in value
+        )
+    return replaced(value, values)  # type: ignore[type-var]
+
+
+def size(term: Expression | Form) -> int:
+    """How many words, variables and operations a term has."""
+    return 1 + sum(size(child) for child in children(term))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from pyrevm import EVM, AccountInfo, BlockEnv, CfgEnv, Env
 
@@ -84,7 +85,8 @@ def _evm(world: World, code: dict[int, bytes], block: Block) -> EVM:
 
 def _insert(evm: EVM, address: int, account: Account, code: bytes) -> None:
     name = _hex(address)
-    info = AccountInfo(balance=account.balance, nonce=account.nonce, code=code or None)
+    make: Any = AccountInfo  # its stub knows no balance
+    info = make(balance=account.balance, nonce=account.nonce, code=code or None)
     evm.insert_account_info(name, info)
     for slot, value in account.storage.items():
         evm.insert_account_storage(name, slot, value)
@@ -103,9 +105,12 @@ def _failure(text: str) -> tuple[str, bytes, str]:
 
 
 def _outcome(evm: EVM, status: str, data: bytes, why: str) -> Outcome:
-    journal = evm.journal_str
+    journal, result = evm.journal_str, evm.result
+    assert result
     state, rest = journal.split(", transient_storage: {", 1)
-    storage, accounts, gone = {}, {}, set()
+    storage: dict[tuple[int, int], int] = {}
+    accounts: dict[int, tuple[int, int]] = {}
+    gone: set[int] = set()
     for name, balance, nonce, slots, flags in _ACCOUNT.findall(state):
         address = int(name, 16)
         accounts[address] = (int(balance), int(nonce))
@@ -118,9 +123,9 @@ def _outcome(evm: EVM, status: str, data: bytes, why: str) -> Outcome:
             tuple(int.from_bytes(topic, "big") for topic in log.data[0]),
             bytes(log.data[1]),
         )
-        for log in evm.result.logs
+        for log in result.logs
     ]
-    return Outcome(status, data, why, logs, storage, transient, accounts, gone, evm.result.gas_used)
+    return Outcome(status, data, why, logs, storage, transient, accounts, gone, result.gas_used)
 
 
 @lru_cache(maxsize=4096)

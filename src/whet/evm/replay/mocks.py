@@ -1,0 +1,118 @@
+"""Accounts that answer the calls of the contract under test, and the people who call it.
+
+A mock tells every call to a recorder, whose log (who called, which mock, wei, calldata) puts all outgoing calls in the
+transaction's logs, in order; in a static call the recorder cannot log, and that fails unseen. Then the mock answers as
+its slot 0 says (`ANSWERS`; 1 is the first), or, where that is zero, by a hash of caller, value, call index (0 in static
+calls) and calldata. Called with little gas (a stipend) it accepts and stays silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from whet.evm.keccak import keccak256
+from whet.evm.replay.assemble import assemble
+from whet.evm.world import Account
+
+
+def named(name: str) -> int:
+    """An address that belongs to the name alone."""
+    return int.from_bytes(keccak256(name.encode())[12:], "big")
+
+
+TARGET, RECORDER, FORWARDER = named("target"), named("recorder"), named("forwarder")
+OWNER, ALICE, BOB = named("owner"), named("alice"), named("bob")
+MOCKS = tuple(named(f"mock {i}") for i in range(3))
+PEOPLE = (OWNER, ALICE, BOB)
+
+MODE, WORD, ADDRESS, REENTRY = 0, 1, 2, 3
+"""Slots of a mock: which answer, the word and the address it gives, and from 3 on three words of calldata (the first
+four bytes of the first, then two whole words) with which it calls back."""
+
+QUIET_GAS = 20_000
+RECORDED = 128
+"""Bytes of a record before the calldata: caller, mock, wei, and a word for the index."""
+
+
+def _word(text: str) -> str:
+    return f"{text} PUSH 0 MSTORE PUSH 32 PUSH 0 RETURN"
+
+
+def _words(*texts: str) -> str:
+    stores = " ".join(f"{text} PUSH {32 * i} MSTORE" for i, text in enumerate(texts))
+    return f"{stores} PUSH {32 * len(texts)} PUSH 0 RETURN"
+
+
+ERROR = 0x08C379A0 << 224
+TEXT = int.from_bytes(b"mock".ljust(32, b"\0"), "big")
+_REENTER = (
+    f"PUSH 96 MLOAD PUSH 1 EQ ISZERO @one JUMPI PUSH {REENTRY} SLOAD PUSH 256 MSTORE PUSH {REENTRY + 1} SLOAD PUSH 260 "
+    f"MSTORE PUSH {REENTRY + 2} SLOAD PUSH 292 MSTORE PUSH 32 PUSH 0 PUSH 68 PUSH 256 PUSH 0 CALLER GAS CALL "
+    "PUSH 32 MSTORE PUSH 64 PUSH 0 RETURN"
+)
+ANSWERS: dict[str, str] = {
+    "word": _word(f"PUSH {WORD} SLOAD"),
+    "one": _word("PUSH 1"),
+    "small": _word("PUSH 8 SHR PUSH 0xff AND"),
+    "address": _word(f"PUSH {ADDRESS} SLOAD"),
+    "ether": _word(f"PUSH 8 SHR PUSH 15 AND PUSH 1 ADD PUSH {10**18} MUL"),
+    "bytes": _words("PUSH 32", "PUSH 32", "PUSH 1"),
+    "ones": _words(*["PUSH 1"] * 8),
+    "zero": _word("PUSH 0"),
+    "most": _word("PUSH 0 NOT"),
+    "nothing": "STOP",
+    "error": f"PUSH {ERROR} PUSH 0 MSTORE PUSH 32 PUSH 4 MSTORE PUSH 4 PUSH 36 MSTORE PUSH {TEXT} PUSH 68 MSTORE "
+    "PUSH 100 PUSH 0 REVERT",
+    "revert": "PUSH 0 PUSH 0 REVERT",
+    "reenter": _REENTER,
+    "text": _words("PUSH 32", "PUSH 4", f"PUSH {TEXT}"),
+    "echo": _word("PUSH 4 CALLDATALOAD"),
+    "mixed": _words("PUSH 64", "PUSH 128", "PUSH 4", f"PUSH {TEXT}", "PUSH 2", "PUSH 1", "PUSH 7"),
+    "panic": f"PUSH {0x4E487B71 << 224} PUSH 0 MSTORE PUSH 0x11 PUSH 4 MSTORE PUSH 36 PUSH 0 REVERT",
+    "custom": f"PUSH {0xDEADBEEF << 224} PUSH 0 MSTORE PUSH 4 PUSH 0 REVERT",
+    "array": _words("PUSH 32", "PUSH 2", "CALLER", f"PUSH {ADDRESS} SLOAD"),
+}
+"""Name -> code that answers; the hash is on the stack."""
+
+
+def mock_code(address: int) -> bytes:
+    """The runtime code of the mock that stands there. Called by DELEGATECALL it answers with 1."""
+    record = (
+        f"GAS PUSH {QUIET_GAS} GT @quiet JUMPI CALLDATASIZE PUSH 0 PUSH {RECORDED} CALLDATACOPY "
+        f"CALLER PUSH 0 MSTORE PUSH {address} PUSH 32 MSTORE CALLVALUE PUSH 64 MSTORE "
+        f"PUSH 32 PUSH 96 PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 PUSH 0 PUSH {RECORDER} PUSH 2 GAS DIV CALL POP "
+        f"PUSH {address} ADDRESS EQ ISZERO @one JUMPI PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 KECCAK256 "
+    )
+    mode = f"PUSH {MODE} SLOAD DUP1 @fixed JUMPI POP DUP1 PUSH 31 AND "
+    kinds = " ".join(f"DUP1 PUSH {i} EQ @{name} JUMPI" for i, name in enumerate(ANSWERS))
+    fixed = ":fixed PUSH 1 SWAP1 SUB @choose JUMP"
+    answers = " ".join(f":{name} {'POP ' if name != 'one' else ''}{body}" for name, body in ANSWERS.items())
+    return assemble(f"{record}{mode}:choose {kinds} @one JUMP {fixed} :quiet STOP {answers}")
+
+
+def recorder_code() -> bytes:
+    """Logs its calldata and answers how many calls it has logged in this transaction, this one included."""
+    return assemble(
+        "CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY CALLDATASIZE PUSH 0 LOG0 "
+        "PUSH 0 TLOAD PUSH 1 ADD DUP1 PUSH 0 TSTORE PUSH 0 MSTORE PUSH 32 PUSH 0 RETURN"
+    )
+
+
+def forwarder_code() -> bytes:
+    """Calls the target with its own calldata and wei, and ends as that call does: a caller that is a contract."""
+    return assemble(
+        f"CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY PUSH 0 PUSH 0 CALLDATASIZE PUSH 0 CALLVALUE PUSH {TARGET} GAS CALL "
+        "RETURNDATASIZE PUSH 0 PUSH 0 RETURNDATACOPY @good JUMPI RETURNDATASIZE PUSH 0 REVERT :good RETURNDATASIZE "
+        "PUSH 0 RETURN"
+    )
+
+
+def people_and_mocks(storage: Callable[[int], int] = lambda i: 0) -> dict[int, Account]:
+    """Fresh accounts. storage: slot 0 (the mode) of mock i."""
+    accounts = {person: Account(balance=10**24) for person in PEOPLE}
+    accounts[RECORDER] = Account(nonce=1, code=recorder_code())
+    accounts[FORWARDER] = Account(nonce=1, code=forwarder_code())
+    for i, address in enumerate(MOCKS):
+        slots = {MODE: storage(i), WORD: 1, ADDRESS: MOCKS[(i + 1) % len(MOCKS)]}
+        accounts[address] = Account(10**21, 1, mock_code(address), slots)
+    return accounts

@@ -1,0 +1,241 @@
+"""Differential replay of one contract: its TAC in the interpreter, its bytecode in revm, the same calls on both.
+
+Every call starts from the same state (accounts, storage, mocks), carried on from earlier calls that succeeded. Compared
+after each call: status, return or revert data, ordered logs (outgoing calls are among them, see `mocks`), storage,
+transient storage, balances, nonces, destroyed accounts. Not compared: gas. A call that our budget of statements cuts,
+or that differs when gas was nearly spent, is inconclusive: counted apart, with its reason, never as agreeing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from whet.errors import WhetError
+from whet.evm.interpret import Block, OutOfSteps, Result, Transaction, run
+from whet.evm.keccak import keccak256
+from whet.evm.program import Malformed, Unresolved
+from whet.evm.replay.compare import Difference, compare
+from whet.evm.replay.mocks import FORWARDER, OWNER, TARGET, people_and_mocks
+from whet.evm.replay.reference import Outcome, precompile, run_reference
+from whet.evm.replay.search import Case, Search, Tried
+from whet.evm.replay.vectors import Method, constants, well_formed
+from whet.evm.tac import Contract
+from whet.evm.world import Account, MissingCode, World
+
+STEPS = 200_000
+"""Statements of one call; about a tenth of a second."""
+STATES_KEPT = 12
+GAS_NEARLY_SPENT = 500_000
+GAS_USED_MUCH = 25_000_000
+DISAGREEMENTS_KEPT = 3
+SHRINK_TRIES = 60
+
+
+@dataclass(slots=True)
+class Disagreement:
+    """cause: what kind ("storage", "unresolved", ...); text: the values; case: the smallest call found that shows it."""
+
+    cause: str
+    text: str
+    case: Case
+
+
+@dataclass(slots=True)
+class MethodReport:
+    """Calls of one method: `compared` went through both sides; `passed` of them got past decoding of arguments."""
+
+    method: Method
+    calls: int = 0
+    compared: int = 0
+    passed: int = 0
+    succeeded: int = 0
+    differing: int = 0
+    inconclusive: Counter[str] = field(default_factory=Counter)
+    disagreements: list[Disagreement] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        """No call differed, and some were compared."""
+        return not self.differing and self.compared > 0
+
+
+@dataclass(slots=True)
+class Report:
+    """A contract's replay. blocks: how many (function, block) of its TAC were executed, of how many reachable ones."""
+
+    methods: list[MethodReport]
+    visited: set[tuple[str, str]]
+    reachable: set[tuple[str, str]]
+
+
+class Replay:
+    """A contract under test, and the states it has been brought into.
+
+    code: its runtime bytecode, for revm only. lift: for the mocks and whatever else has code.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        code: bytes,
+        lift: Callable[[bytes], Contract],
+        seed: int = 0,
+        steps: int = STEPS,
+    ) -> None:
+        self.contract, self.code, self.lift, self.steps = contract, code, lift, steps
+        self.rng = Random(seed)
+        target = Account(10**20, 1, b"", {}, contract, int.from_bytes(keccak256(code), "big"))
+        self.states = [{**people_and_mocks(), TARGET: target}]
+        self.mined = constants(contract)
+        self.visited: set[tuple[str, str]] = set()
+        self._programs: dict[bytes | int, object] = {}
+
+    def run(self, methods: list[Method], calls: int, rounds: int = 2) -> Report:
+        """About `calls` calls of each method, in rounds, so that later ones find states that others left."""
+        reports = [MethodReport(method) for method in methods]
+        searches = [Search(method, self.rng, self.mined, 1) for method in methods]
+        for _ in range(rounds):
+            for report, search in zip(reports, searches, strict=True):
+                search.states = len(self.states)
+                for _ in range(calls // rounds):
+                    self._one(report, search)
+        return Report(reports, self.visited, reachable(self.contract))
+
+    def _one(self, report: MethodReport, search: Search) -> None:
+        case = search.next()
+        report.calls += 1
+        tried, differences, reason = self.attempt(case)
+        if tried:
+            search.learn(tried)
+        if reason:
+            report.inconclusive[reason] += 1
+            return
+        report.compared += 1
+        report.passed += self._passed(report.method, case, tried)
+        report.succeeded += tried is not None and tried.result.status == "success"
+        if differences:
+            report.differing += 1
+            if len(report.disagreements) < DISAGREEMENTS_KEPT:
+                report.disagreements.append(self._smallest(case, differences))
+
+    def _passed(self, method: Method, case: Case, tried: Tried | None) -> bool:
+        if tried and tried.result.status == "success":
+            return True
+        if case.value and not method.payable:
+            return False
+        return case.plain or well_formed(method, case.data)
+
+    def world(self, case: Case) -> World:
+        """The accounts as they are before the call; a copy."""
+        accounts = {
+            address: replace(account, storage=dict(account.storage))
+            for address, account in self.states[case.state].items()
+        }
+        for (address, slot), value in case.slots.items():
+            if address in accounts:
+                accounts[address].storage[slot] = value
+        world = World(accounts, self.lift, precompile)
+        world.programs = self._programs
+        return world
+
+    def attempt(self, case: Case, keep: bool = True) -> tuple[Tried | None, list[Difference], str]:
+        """One call on both sides: what the interpreter did, the differences, or why there is no verdict."""
+        world = self.world(case)
+        tx = Transaction(case.caller, TARGET, case.data, case.value)
+        if case.caller == FORWARDER:
+            tx = Transaction(OWNER, FORWARDER, case.data, case.value)
+        block = Block(case.number, case.timestamp, prevrandao=case.timestamp * 7)
+        before = self.world(case)
+        try:
+            result = run(None, world, tx, block, self.steps)
+        except OutOfSteps:
+            return None, [], "steps"
+        except (Unresolved, Malformed, MissingCode, WhetError) as error:
+            return None, [Difference(_cause(error), str(error))], ""
+        outcome = run_reference(before, {TARGET: self.code}, tx, block)
+        differences = compare(result, world, outcome)
+        self.visited |= {(function, name) for where, function, name in result.visited if where == TARGET}
+        if differences and _gas(result, outcome):
+            return Tried(case, result), [], "gas"
+        if keep and not differences and result.status == "success" and result.storage:
+            self._keep(world)
+        return Tried(case, result), differences, ""
+
+    def _keep(self, world: World) -> None:
+        if len(self.states) < STATES_KEPT:
+            self.states.append(world.accounts)
+        elif self.rng.random() < 0.2:
+            self.states[self.rng.randrange(1, STATES_KEPT)] = world.accounts
+
+    def _smallest(self, case: Case, differences: list[Difference]) -> Disagreement:
+        """Greedily: from the first state, fewer seeded slots, no wei, zeros for words, as long as it still differs."""
+        cause = differences[0].what
+        best, found = self._pinned(case), differences
+        for _, candidate in zip(range(SHRINK_TRIES), _smaller(best), strict=False):
+            smaller = candidate(best)
+            _, now, _ = self.attempt(smaller, keep=False)
+            if now and now[0].what == cause:
+                best, found = smaller, now
+        return Disagreement(cause, "; ".join(d.text for d in found[:4]), best)
+
+    def _pinned(self, case: Case) -> Case:
+        """The same case from the first state, where that is the same: its target's storage becomes seeded slots."""
+        storage = self.states[case.state][TARGET].storage
+        slots = {(TARGET, slot): value for slot, value in storage.items()} | case.slots
+        pinned = replace(case, state=0, slots=slots)
+        return pinned if self.attempt(pinned, keep=False)[1] else replace(case, slots=dict(case.slots))
+
+
+def _cause(error: WhetError) -> str:
+    names = {Unresolved: "unresolved", Malformed: "malformed", MissingCode: "missing code"}
+    return names.get(type(error), "not executable")
+
+
+def _gas(result: Result, outcome: Outcome) -> bool:
+    """Gas decided, or may have: our count of it is rough."""
+    spent = outcome.gas_used > GAS_USED_MUCH and outcome.status != "halt"
+    return spent or "OutOfGas" in outcome.why or result.lowest_gas < GAS_NEARLY_SPENT
+
+
+def _smaller(case: Case) -> list[Callable[[Case], Case]]:
+    def without(key: tuple[int, int]) -> Callable[[Case], Case]:
+        return lambda c: replace(c, slots={k: v for k, v in c.slots.items() if k != key})
+
+    def zero(at: int) -> Callable[[Case], Case]:
+        return lambda c: replace(c, data=c.data[:at] + bytes(len(c.data[at : at + 32])) + c.data[at + 32 :])
+
+    tries: list[Callable[[Case], Case]] = [lambda c: replace(c, value=0)]
+    tries += [without(key) for key in case.slots]
+    return tries + [zero(at) for at in range(4, len(case.data), 32)]
+
+
+def reachable(contract: Contract) -> set[tuple[str, str]]:
+    """(function, block) of every block that some way from the entry leads to."""
+    found: set[tuple[str, str]] = set()
+    todo = [(contract.entry.name, "b0")]
+    while todo:
+        name, block_id = todo.pop()
+        if (name, block_id) in found or name not in contract.functions:
+            continue
+        found.add((name, block_id))
+        block = contract.functions[name].blocks[block_id]
+        todo += [(name, target) for target in block.end.targets]
+        todo += [(s.function, "b0") for s in block.statements if s.op == "CALLPRIVATE"]
+        todo += [(block.end.function, "b0")] if block.end.op == "ENTER" else []
+    return found
+
+
+def reads_gas(contract: Contract) -> list[str]:
+    """Functions where GAS is more than the gas that a call is given: they may differ, as our gas is rough."""
+    found = []
+    for function in contract.functions.values():
+        gas = {s.results[0] for s in function.statements() if s.op == "GAS"}
+        uses = [
+            arg for s in function.statements() for arg in (s.args[1:] if s.op.endswith("CALL") else s.args)
+        ]
+        if gas & {arg for arg in uses if isinstance(arg, str)}:
+            found.append(function.name)
+    return found

@@ -1,0 +1,232 @@
+"""Which call to try next: coverage-guided, with the operands of comparisons as hints (input-to-state correspondence,
+Aschermann et al., "REDQUEEN", NDSS 2019).
+
+A `Case` is one call with everything around it. Cases that reach new blocks, or succeed, are parents of later ones: a
+word of the calldata, of storage that was read, the caller, the time, the wei or a mock's answer is changed; where the
+interpreter compared a word found in one of these with another, it is replaced by that other. No solver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import TypeVar
+
+from whet.evm.interpret import Result
+from whet.evm.replay.mocks import (
+    ADDRESS,
+    ALICE,
+    ANSWERS,
+    BOB,
+    FORWARDER,
+    MOCKS,
+    MODE,
+    OWNER,
+    PEOPLE,
+    REENTRY,
+    TARGET,
+    WORD,
+)
+from whet.evm.replay.vectors import ADDRESSES, Method, Pool
+from whet.evm.tac import WORD as MOST
+
+T = TypeVar("T")
+TIMES = (1, 1_700_000_000, 1_700_000_001, 1_731_536_000, (1 << 32) + 7, (1 << 40) - 1)
+LATEST = 1 << 40
+"""Seconds; no block of ours is later."""
+WEI = (1, 10**9, 10**18, 3 * 10**18)
+
+
+@dataclass(slots=True)
+class Case:
+    """state: index of the state it starts from; slots: {(address, slot): word} put into it before the call.
+
+    caller: who calls the target; the forwarder is a contract, itself called by the owner.
+    """
+
+    data: bytes
+    caller: int = OWNER
+    value: int = 0
+    timestamp: int = TIMES[1]
+    number: int = 20_000_000
+    state: int = 0
+    slots: dict[tuple[int, int], int] = field(default_factory=dict)
+    plain: bool = True
+    """Its calldata came from the encoder and was not touched since."""
+
+
+@dataclass(slots=True)
+class Tried:
+    """A case and what the interpreter made of it."""
+
+    case: Case
+    result: Result
+
+
+class Search:
+    """Proposes cases for one method. Told of each by `learn`."""
+
+    def __init__(self, method: Method, rng: Random, mined: list[int], states: int) -> None:
+        self.method, self.rng, self.pool = method, rng, Pool(rng, mined)
+        self.states = states
+        self.parents: list[Tried] = []
+        self.winners: list[Tried] = []
+        self._seen: set[tuple[int, str, str]] = set()
+        self.calls = self.successes = 0
+
+    def learn(self, tried: Tried) -> None:
+        new = tried.result.visited - self._seen
+        self._seen |= tried.result.visited
+        self.calls += 1
+        if tried.result.status == "success":
+            self.successes += 1
+            self.winners = [*self.winners[-9:], tried]
+        if new:
+            self.parents = [*self.parents[-29:], tried]
+
+    def next(self) -> Case:
+        if not self.parents or self.calls < 4:
+            return self.fresh()
+        if self.winners and self.successes * 10 < self.calls * 6:
+            return self._vary(self.rng.choice(self.winners))
+        kind = self.rng.random()
+        if kind < 0.1:
+            return self.fresh()
+        parent = self.rng.choice(self.parents[-6:] if kind < 0.6 else self.parents)
+        return self._solve(parent) if self.rng.random() < 0.6 else self._vary(parent)
+
+    def fresh(self) -> Case:
+        rng = self.rng
+        case = Case(self.pool.calldata(self.method), rng.choice((OWNER, OWNER, OWNER, ALICE, BOB)))
+        case.state = rng.randrange(self.states) if rng.random() < 0.7 else 0
+        case.timestamp = rng.choice(TIMES) if rng.random() < 0.2 else case.timestamp
+        if rng.random() < (0.4 if self.method.payable else 0.03):
+            case.value = rng.choice(WEI)
+        return case
+
+    def _copy(self, case: Case) -> Case:
+        return replace(case, slots=dict(case.slots))
+
+    def _vary(self, parent: Tried) -> Case:
+        case, kind = self._copy(parent.case), self.rng.randrange(12)
+        if kind < 3:
+            case.data, case.plain = self.pool.calldata(self.method), True
+        elif kind < 7 and parent.result.reads:
+            for key in self._late(list(parent.result.reads)):
+                case.slots[key] = self._seed(case)
+        elif kind == 7:
+            case.caller = self.rng.choice((*PEOPLE, FORWARDER))
+        elif kind == 8:
+            self._answer(case)
+        elif kind == 9:
+            case.timestamp, case.number = self.rng.choice(TIMES), self.rng.randrange(1, 1 << 30)
+        elif kind == 10:
+            case.value = self.rng.choice((0, *WEI)) if self.method.payable else 0
+        else:
+            return self._odd(case)
+        return case
+
+    def _odd(self, case: Case) -> Case:
+        """Rarely: calldata that is no longer well-formed, wei for one that takes none, a state from another call."""
+        kind = self.rng.random()
+        if kind < 0.3:
+            case.data, case.plain = self.pool.malformed(case.data), False
+        elif kind < 0.45:
+            case.value = 1
+        else:
+            case.state = self.rng.randrange(self.states)
+        return case
+
+    def _answer(self, case: Case) -> None:
+        """What a mock will answer; a call back goes to this method."""
+        mock = self.rng.choice(MOCKS)
+        case.slots[mock, MODE] = self.rng.randrange(len(ANSWERS) + 1)
+        case.slots[mock, WORD] = self.pool.word()
+        case.slots[mock, ADDRESS] = self.rng.choice(ADDRESSES)
+        case.slots[mock, REENTRY] = int.from_bytes(case.data[:32].ljust(32, b"\0"), "big")
+        for i in (0, 1):
+            word = case.data[4 + 32 * i : 36 + 32 * i].ljust(32, b"\0")
+            case.slots[mock, REENTRY + 1 + i] = int.from_bytes(word, "big")
+
+    def _late(self, items: list[T]) -> list[T]:
+        """One to four of them; most often the last alone: what a call saw last is what it failed for."""
+        if self.rng.random() < 0.5:
+            return [self.rng.choice(items[-2:])]
+        return self.rng.sample(items, self.rng.randint(1, min(4, len(items))))
+
+    def _seed(self, case: Case) -> int:
+        """A plausible content of a slot: number, flag, address, address packed with flags, a word of the call."""
+        kind = self.rng.randrange(7)
+        address = self.rng.choice((case.caller, OWNER, *MOCKS, TARGET, ALICE))
+        if kind == 0:
+            return self.rng.choice((0, 1, 1, 2, 3, 10))
+        if kind == 1:
+            return address
+        if kind == 2:
+            return address | 1 << 160 if self.rng.random() < 0.5 else address << 8 | 1
+        if kind == 6 and len(case.data) >= 36:
+            at = 4 + 32 * self.rng.randrange((len(case.data) - 4) // 32)
+            return int.from_bytes(case.data[at : at + 32], "big")
+        if kind == 3:
+            return self.rng.choice((10**18, 1 << 64, (1 << 96) - 1, MOST))
+        return self.pool.word()
+
+    def _solve(self, parent: Tried) -> Case:
+        case = self._copy(parent.case)
+        pairs = [pair for pair in parent.result.compared if self.method.selector not in pair]
+        if not pairs:
+            return self._vary(parent)
+        a, b = self.rng.choice(pairs if self.rng.random() < 0.4 else pairs[-4:])
+        if self.rng.random() < 0.5:
+            a, b = b, a
+        b = (b + self.rng.choice((0, 0, 0, 1, -1))) & MOST
+        ways = [
+            way
+            for way in (self._in_data, self._in_slots, self._around)
+            if way(self._copy(case), parent, a, b)
+        ]
+        if not ways:
+            return self._vary(parent)
+        self.rng.choice(ways)(case, parent, a, b)
+        return case
+
+    def _in_data(self, case: Case, parent: Tried, a: int, b: int) -> bool:
+        """A word of the calldata that is `a` becomes `b`."""
+        data = case.data
+        places = [at for at in range(4, len(data) - 31, 32) if int.from_bytes(data[at : at + 32], "big") == a]
+        if not places:
+            return False
+        at = self.rng.choice(places)
+        case.data = data[:at] + b.to_bytes(32, "big") + data[at + 32 :]
+        case.plain = False
+        return True
+
+    def _in_slots(self, case: Case, parent: Tried, a: int, b: int) -> bool:
+        """A slot that was read and holds `a`, alone or as packed bytes, holds `b` there instead."""
+        size = max((max(a, b).bit_length() + 7) // 8, 1)
+        options = []
+        for key, value in parent.result.reads.items():
+            if value == a:
+                options.append((key, b))
+            for shift in range(0, 8 * (33 - size), 8) if value else ():
+                field_mask = (1 << 8 * size) - 1
+                if value >> shift & field_mask == a and a:
+                    options.append((key, value & ~(field_mask << shift) | b << shift))
+        if options:
+            key, value = self.rng.choice(options)
+            case.slots[key] = value & MOST
+        return bool(options)
+
+    def _around(self, case: Case, parent: Tried, a: int, b: int) -> bool:
+        """Caller, wei, time, number."""
+        if a == case.caller and b in (*PEOPLE, FORWARDER):
+            case.caller = b
+        elif a == case.value and b <= 10**21 and self.method.payable:
+            case.value = b
+        elif a == case.timestamp and b < LATEST:
+            case.timestamp = b
+        elif a == case.number and b < LATEST:
+            case.number = b
+        else:
+            return False
+        return True

@@ -1,0 +1,137 @@
+"""What `whet lift` shows: code lifted, as text, JSON, a graph or a picture; and on the side what was recognised."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from whet.errors import CodeError, WhetError, cannot_write
+from whet.evm import lift
+from whet.evm.bytecode import Code, read_code
+from whet.evm.signatures import Signatures
+from whet.evm.tac import Contract, Function, to_json
+
+FORMS = ("flat", "structured", "json", "dot", "picture")
+"""flat: blocks with jumps. structured: loops and conditions. json: `whet.evm.tac`'s. dot, picture: the control flow."""
+
+_MOST_NAMES = 40
+
+
+def show_lifted(
+    code: str | bytes | Path | Code,
+    *,
+    contract: str = "",
+    function: str = "",
+    form: str = "flat",
+    abi: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Lift code and print it, or write it to `out`; what was recognised, assumed and cut off goes to standard error.
+
+    code, contract: as `whet.lift` has them. function: a selector ("0xa9059cbb"), a signature, a name that an ABI or the
+    table of signatures knows, or a name in the TAC ("fallback", "p_1f0"); "" for all. form: one of FORMS; a picture
+    needs `out`. abi: a file with the ABI of this or other contracts, for names.
+
+    Raises CodeError for code that cannot be read and a function that is not there, CannotWrite, WhetError for a form
+    that is not known.
+    """
+    if form not in FORMS:
+        raise WhetError(f"no form is named {form!r}", where="--form", fix=f"one of {', '.join(FORMS)}")
+    if form == "picture" and out is None:
+        raise WhetError("a picture is written to a file", where="--form picture", fix="add --out FILE.svg")
+    read = read_code(code, contract=contract)
+    lifted = lift(read)
+    names = Signatures.builtin().with_abi(read.abi)
+    names = names.with_abi(abi) if abi else names
+    chosen = find_function(lifted, function, names) if function else None
+    print("\n".join(f"# {line}" for line in _head(read, lifted, names)), file=sys.stderr)
+    shown = _shown(lifted, chosen, form)
+    if out is None:
+        print(shown)
+    else:
+        _write(out, shown)
+
+
+def find_function(contract: Contract, wanted: str, names: Signatures) -> Function:
+    """The function that is meant. Raises CodeError with what there is if none or several are."""
+    if wanted in contract.functions:
+        return contract.functions[wanted]
+    selector = _selector(wanted)
+    found = [
+        function
+        for key, function in contract.public.items()
+        if key == selector or any(wanted in (name, name.partition("(")[0]) for name in names.functions(key))
+    ]
+    if len(found) == 1:
+        return found[0]
+    known = found or list(contract.functions.values())
+    told = [_title(function, names) for function in known]
+    more = f", and {len(told) - _MOST_NAMES} more" if len(told) > _MOST_NAMES else ""
+    raise CodeError(
+        f"{len(found) or 'no'} functions are meant by {wanted!r}",
+        where="--function",
+        fix=f"one of: {', '.join(told[:_MOST_NAMES])}{more}",
+    )
+
+
+def _selector(wanted: str) -> int | None:
+    digits = wanted.removeprefix("0x")
+    if len(digits) == 8 and all(digit in "0123456789abcdefABCDEF" for digit in digits):
+        return int(digits, 16)
+    return None
+
+
+def _title(function: Function, names: Signatures) -> str:
+    if function.selector is None:
+        return function.name
+    known = names.functions(function.selector)
+    return f"0x{function.selector:08x}{' ' + known[0] if known else ''}"
+
+
+def _head(code: Code, contract: Contract, names: Signatures) -> list[str]:
+    functions = list(contract.functions.values())
+    public = [_title(function, names) for function in contract.public.values()]
+    private = sum(function.kind == "private" for function in functions)
+    cut = [function.name for function in functions if not function.complete]
+    lines = [*code.facts(), *(f"note: {note}" for note in contract.notes)]
+    lines.append(f"{len(public)} public functions, {private} private ones")
+    lines += [f"  {title}" for title in public]
+    if cut:
+        lines.append(
+            f"not complete: {', '.join(cut[:_MOST_NAMES])}{' ...' if len(cut) > _MOST_NAMES else ''}"
+        )
+    return lines
+
+
+def _shown(contract: Contract, function: Function | None, form: str) -> str | bytes:
+    if form == "json":
+        return _json(contract, function)
+    if form in ("dot", "picture"):
+        graph: Any = import_module("whet.evm.graph")
+        return (
+            str(graph.dot(contract, function)) if form == "dot" else bytes(graph.picture(contract, function))
+        )
+    text: Any = import_module("whet.evm.text")
+    if function is None:
+        return str(text.flat(contract) if form == "flat" else text.structured(contract))
+    return str(
+        text.flat_function(function) if form == "flat" else text.structured_function(contract, function)
+    )
+
+
+def _json(contract: Contract, function: Function | None) -> str:
+    if function is not None:
+        note = f"{len(contract.functions) - 1} other functions are left out"
+        contract = replace(contract, functions={function.name: function}, notes=[*contract.notes, note])
+    return json.dumps(to_json(contract), indent=1)
+
+
+def _write(path: Path, shown: str | bytes) -> None:
+    try:
+        path.write_bytes(shown if isinstance(shown, bytes) else f"{shown}\n".encode())
+    except OSError as error:
+        raise cannot_write(error, path) or error from error

@@ -1,0 +1,287 @@
+"""Contracts around a library's code, so that all of it reaches bytecode: most of npm's Solidity is abstract or internal.
+
+- A contract with code of its own is compiled as it is.
+- An abstract contract gets a concrete subclass: its constructors' arguments (literals where a type allows), bodies for
+  what is not implemented (they return zeros), and a public function for each internal one.
+- A library (or a file's free functions) gets a contract with a public function per internal one; parameters in storage
+  become the contract's variables.
+
+Harnesses are compiled several at a time. Functions that an error points at are left out; an error that points nowhere
+("stack too deep") is found by halves, since it spoils everything compiled with it. Whatever is lost is a `Lost` with its
+reason. Left out: private functions that nothing calls, and internal ones of contracts with code of their own; counted:
+functions whose types no ABI can carry (mappings, pointers to functions). Cost: a compiler run per eight harnesses, some
+0.1 to 4 s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from whet.evm.solc.compiler import CompileError, Settings, compile_sources
+from whet.evm.solc.sources import ANY_VERSION, closure
+from whet.evm.solc.surface import Exposed, Surface, surface
+from whet.evm.solc.truth import OUTPUTS, Definition, definitions, truth
+from whet.evm.solc.worker import CompilerFailure
+
+TOGETHER = 8
+"""Harnesses in one run of the compiler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What is not in the corpus. `function`: empty if it is the whole contract or file."""
+
+    file: str
+    contract: str
+    function: str
+    reason: str
+
+    def plain(self) -> dict[str, str]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Harness:
+    """One contract to compile. `kind`: "own" (as it is), "subclass" or "wrapper". `text`: the file that was written for
+    it, empty for "own"."""
+
+    file: str
+    subject: str
+    kind: str
+    contract: str
+    frame: tuple[str, str] = ("", "")
+    functions: tuple[Exposed, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The source that holds the contract."""
+        return self.file if self.kind == "own" else f"harness/{self.contract}_{_plain(self.file)}.sol"
+
+    @property
+    def text(self) -> str:
+        if self.kind == "own":
+            return ""
+        body = "".join(f"{exposed.text}\n" for exposed in self.functions)
+        return f"{self.frame[0]}{body}{self.frame[1]}"
+
+
+@dataclass(slots=True)
+class Compiled:
+    """contracts: harness and what the compiler knows of it (see `truth`). lost: what is missing, and why."""
+
+    contracts: list[tuple[Harness, dict[str, Any]]] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+
+
+def compile_package(
+    texts: Mapping[str, str], under: Sequence[str], settings: Settings, limit: int = 0
+) -> Compiled:
+    """All that can be compiled of the files whose names begin with one of `under`. `limit`: at most so many harnesses
+    (0: all). Raises WhetError if the compiler cannot be had."""
+    compiled = Compiled()
+    files = [name for name in texts if name.startswith(tuple(under))]
+    harnesses: list[Harness] = []
+    for asts in _analysed(files, texts, settings, compiled.lost):
+        harnesses += _harnesses(asts, files, settings, compiled.lost)
+    unique = {(harness.file, harness.contract): harness for harness in harnesses}
+    chosen = list(unique.values())[: limit or None]
+    for start in range(0, len(chosen), TOGETHER):
+        _compile(chosen[start : start + TOGETHER], texts, settings, compiled)
+    return compiled
+
+
+def _analysed(
+    files: Sequence[str], texts: Mapping[str, str], settings: Settings, lost: list[Lost]
+) -> Iterator[Mapping[str, Any]]:
+    """The ASTs of the files, in one run; files that an error names are left out, and what imports them."""
+    left = []
+    for name in files:
+        if missing := closure([name], texts)[1]:
+            lost.append(Lost(name, "", "", f"imports what is not there: {missing[0]}"))
+        else:
+            left.append(name)
+    while left:
+        needed = closure(left, texts)[0]
+        try:
+            yield compile_sources(settings, needed, {"*": {"": ["ast"]}})["sources"]
+            return
+        except CompileError as error:
+            wrong = _named(error.messages, needed)
+            bad = {name: said for name in left if (said := _first_wrong(name, texts, wrong))}
+        except CompilerFailure as error:
+            bad = dict.fromkeys(left, error.what)
+        lost += [Lost(name, "", "", reason) for name, reason in bad.items() or _all(left)]
+        left = [name for name in left if bad and name not in bad]
+
+
+def _all(left: Sequence[str]) -> list[tuple[str, str]]:
+    return [(name, "the compiler refuses the package and names no file") for name in left]
+
+
+def _named(messages: Sequence[str], sources: Mapping[str, str]) -> dict[str, str]:
+    """{file: what is wrong with it}."""
+    wrong: dict[str, str] = {}
+    for message in messages:
+        file = message.split(":", 1)[0]
+        if file in sources:
+            wrong.setdefault(file, reason_of(message))
+    return wrong
+
+
+def _first_wrong(name: str, texts: Mapping[str, str], wrong: Mapping[str, str]) -> str:
+    return next((said for file, said in wrong.items() if file in closure([name], texts)[0]), "")
+
+
+def reason_of(message: str) -> str:
+    """An error of the compiler without the place and the names, to count it by."""
+    text = re.sub(r"^\S+?:(\d+:)? ", "", message)
+    if "tack too deep" in text or "too deep inside the stack" in text:
+        return "stack too deep"
+    return re.sub(r'"[^"]*"', '".."', text.split(". ")[0])[:90]
+
+
+def _harnesses(
+    asts: Mapping[str, Any], files: Sequence[str], settings: Settings, lost: list[Lost]
+) -> Iterator[Harness]:
+    wanted = set(files)
+    for found in surface(asts, settings.number):
+        if found.file not in wanted:
+            continue
+        lost += [Lost(found.file, found.name, name, reason) for name, reason in found.left_out]
+        if found.concrete:
+            yield Harness(found.file, found.name, "own", found.name)
+        if found.kind == "interface" or (found.concrete and found.kind != "library"):
+            continue
+        if found.kind == "contract" or found.exposed:
+            yield _around(found)
+
+
+def _around(found: Surface) -> Harness:
+    kind = "subclass" if found.kind == "contract" else "wrapper"
+    name = f"Whet{kind.capitalize()}_{found.name or 'free'}"
+    pragmas = "pragma experimental ABIEncoderV2;\n" if found.old_coder else ""
+    licence = "// SPDX-License-Identifier: UNLICENSED\n"
+    named = "".join(f'import {{{name}}} from "{file}";\n' for file, name in sorted(found.imports))
+    head = f'{licence}{ANY_VERSION}\n{pragmas}import "{found.file}";\n{named}'
+    base = f" is {found.name}" if kind == "subclass" else ""
+    frame = (f"{head}contract {name}{base} {{\n{found.preamble}", "}\n")
+    return Harness(found.file, found.name, kind, name, frame, tuple(found.exposed))
+
+
+def _plain(file: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", file.removesuffix(".sol"))
+
+
+def _compile(
+    harnesses: Sequence[Harness], texts: Mapping[str, str], settings: Settings, into: Compiled
+) -> None:
+    """All together; else without what the errors point at; else, where they point nowhere, in halves."""
+    try:
+        into.contracts += compile_harnesses(harnesses, texts, settings) if harnesses else []
+        return
+    except CompileError as error:
+        messages = error.messages
+    except CompilerFailure as error:
+        messages = [error.what]
+    left = [_without(harness, messages, into.lost) for harness in harnesses]
+    if left != list(harnesses):
+        _compile([harness for harness in left if harness is not None], texts, settings, into)
+    elif len(harnesses) > 1:
+        half = len(harnesses) // 2
+        _compile(harnesses[:half], texts, settings, into)
+        _compile(harnesses[half:], texts, settings, into)
+    else:
+        _compile_by_function(harnesses[0], messages, texts, settings, into)
+
+
+def _without(harness: Harness, messages: Sequence[str], lost: list[Lost]) -> Harness | None:
+    """The harness without the functions that the messages point at; None if they point at the rest of its text."""
+    wrong = _wrong_lines(harness, messages)
+    if not wrong:
+        return harness
+    good, line = [], harness.frame[0].count("\n") + 1
+    for exposed in harness.functions:
+        end = line + exposed.text.count("\n") + 1
+        said = [wrong.pop(at) for at in range(line, end) if at in wrong]
+        if said:
+            lost.append(Lost(harness.file, harness.subject, exposed.name, said[0]))
+        else:
+            good.append(exposed)
+        line = end
+    if wrong:
+        lost.append(Lost(harness.file, harness.subject, "", next(iter(wrong.values()))))
+        return None
+    return replace(harness, functions=tuple(good))
+
+
+def _wrong_lines(harness: Harness, messages: Sequence[str]) -> dict[int, str]:
+    """{line of the harness's own text: what is wrong there}."""
+    wrong: dict[int, str] = {}
+    for message in messages:
+        file, _, rest = message.partition(":")
+        line, _, _ = rest.partition(":")
+        if harness.kind != "own" and file == harness.path and line.isdecimal():
+            wrong.setdefault(int(line), reason_of(message))
+    return wrong
+
+
+def _compile_by_function(
+    harness: Harness, messages: Sequence[str], texts: Mapping[str, str], settings: Settings, into: Compiled
+) -> None:
+    """The functions that compile, found by halves; the contract is lost if none does."""
+    reason = reason_of(messages[0])
+    good = _compilable(harness, harness.functions, reason, texts, settings, into.lost)
+    if good and len(good) < len(harness.functions):
+        try:
+            rest = replace(harness, functions=tuple(good))
+            into.contracts += compile_harnesses([rest], texts, settings)
+            return
+        except (CompileError, CompilerFailure):
+            reason = f"{reason}; its functions compile one by one, not together"
+    into.lost.append(Lost(harness.file, harness.subject, "", reason))
+
+
+def _compilable(
+    harness: Harness,
+    functions: Sequence[Exposed],
+    reason: str,
+    texts: Mapping[str, str],
+    settings: Settings,
+    lost: list[Lost],
+) -> list[Exposed]:
+    if len(functions) == 1 and len(harness.functions) > 1:
+        lost.append(Lost(harness.file, harness.subject, functions[0].name, reason))
+        return []
+    good: list[Exposed] = []
+    half = (len(functions) + 1) // 2
+    for part in (functions[:half], functions[half:]):
+        try:
+            if part:
+                compile_harnesses([replace(harness, functions=tuple(part))], texts, settings)
+            good += part
+        except (CompileError, CompilerFailure):
+            good += _compilable(harness, part, reason, texts, settings, lost) if len(functions) > 1 else []
+    return good
+
+
+def compile_harnesses(
+    harnesses: Sequence[Harness], texts: Mapping[str, str], settings: Settings
+) -> list[tuple[Harness, dict[str, Any]]]:
+    """What the compiler knows of each, those without runtime code left out. Raises CompileError, CompilerFailure."""
+    written = {harness.path: harness.text for harness in harnesses if harness.kind != "own"}
+    sources = closure([harness.path for harness in harnesses], {**texts, **written})[0]
+    selection: dict[str, dict[str, list[str]]] = {"*": {"": ["ast"]}}
+    for harness in harnesses:
+        selection.setdefault(harness.path, {})[harness.contract] = list(OUTPUTS)
+    output = compile_sources(settings, sources, selection)
+    functions: dict[str, Definition] = definitions(output["sources"])
+    found = []
+    for harness in harnesses:
+        contract = output["contracts"][harness.path][harness.contract]
+        if contract["evm"]["deployedBytecode"]["object"]:
+            found.append((harness, truth(contract, functions)))
+    return found

@@ -1,0 +1,288 @@
+"""A function as short text for people and language models: conditions, loops, expressions."""
+
+from __future__ import annotations
+
+from whet.evm import tac
+from whet.evm.draft import Readable, readable
+from whet.evm.draft.nouns import DraftEnd, Line
+from whet.evm.meaning.base import FunctionMeaning, Meaning, Variable
+from whet.evm.structure.tree import (
+    Both,
+    Break,
+    Code,
+    Condition,
+    Continue,
+    Exit,
+    Goto,
+    If,
+    Label,
+    Leave,
+    Loop,
+    Node,
+    Not,
+    Scope,
+    Switch,
+    Test,
+    walk,
+)
+from whet.evm.terms import Assign, Do, Emit, Expression, Form, Operation, Revert, Value, variables
+from whet.evm.text.expressions import Writer, simple_condition
+
+INDENT = "  "
+
+
+def structured(contract: tac.Contract, meaning: Meaning | None = None) -> str:
+    """All functions: first what is known of the storage, then the functions in the contract's order.
+
+    The dispatcher is left out where all it does is to choose a function; `flat` shows it.
+    """
+    meaning = meaning or Meaning()
+    head = [f"// {note}" for note in contract.notes]
+    head += [*meaning.declarations, *(f"{_type(v.type)}{v.name}; // slot {v.slot}" for v in meaning.storage)]
+    parts = ["\n".join(head)] if head else []
+    parts += [structured_function(contract, function, meaning) for function in contract.functions.values()]
+    return "\n\n".join(parts) + "\n"
+
+
+def structured_function(
+    contract: tac.Contract, function: tac.Function, meaning: Meaning | None = None
+) -> str:
+    """One function."""
+    known = (meaning or Meaning()).of(function.name)
+    return Printer(function, readable(function, known), known, contract).text()
+
+
+class Printer:
+    """Writes one function; variables get their numbers in the order in which they are read."""
+
+    def __init__(
+        self, function: tac.Function, body: Readable, meaning: FunctionMeaning, contract: tac.Contract
+    ) -> None:
+        self.function, self.meaning, self.contract = function, meaning, contract
+        self.blocks, self.tree = body.draft.blocks, body.tree.body
+        self.draft = body.draft
+        self.names: dict[str, str] = {}
+        self.declared: set[str] = set()
+        self.writer = Writer(self.names)
+        self.lines: list[str] = []
+        self.loops: list[str] = []
+
+    def text(self) -> str:
+        for number, param in enumerate(self.draft.params):
+            self.names[param] = self._given(param) or f"x{number}"
+        self.declared |= set(self.draft.params)
+        self._number_names()
+        self.lines = [*(f"// {note}" for note in [*self.function.notes, *self.meaning.notes]), self._header()]
+        self._sequence(self.tree[:-1] if self._returns_nothing(self.tree[-1]) else self.tree, 1)
+        return "\n".join([*self.lines, "}"])
+
+    def _returns_nothing(self, node: Node) -> bool:
+        end = self.blocks[node.block].end if isinstance(node, Exit) else None
+        return end is not None and end.op == "RETURNPRIVATE" and not end.args and end.form is None
+
+    def _given(self, variable: str) -> str:
+        return self.meaning.variables.get(variable, Variable()).name
+
+    def _header(self) -> str:
+        meaning, function = self.meaning, self.function
+        if meaning.parameters is not None:
+            params = ", ".join(f"{_type(p.type)}{p.name}" for p in meaning.parameters)
+        else:
+            params = ", ".join(f"{_type(self._type_of(p))}{self.names[p]}" for p in self.draft.params)
+        kind = meaning.visibility or function.kind
+        words = [f"function {meaning.name or function.name}({params})", kind, meaning.mutability]
+        if meaning.returns:
+            words.append(f"returns ({', '.join(meaning.returns)})")
+        elif meaning.returns is None and function.returns:
+            words.append(f"returns {function.returns}")
+        return " ".join(word for word in words if word) + " {"
+
+    def _type_of(self, variable: str) -> str:
+        return self.meaning.variables.get(variable, Variable()).type
+
+    def _number_names(self) -> None:
+        for node in walk(self.tree):
+            for name in self._named_in(node):
+                if name not in self.names:
+                    self.names[name] = self._given(name) or f"v{len(self.names) - len(self.draft.params)}"
+
+    def _named_in(self, node: Node) -> list[str]:
+        found: list[str] = []
+        if isinstance(node, Code):
+            for line in self.blocks[node.block].lines:
+                found += [*line.results, *variables(line.form)]
+        elif isinstance(node, Exit | Switch):
+            end = self.blocks[node.block].end
+            terms: list[Expression | Form] = [end.form] if end.form is not None else list(end.args)
+            found += [name for term in terms for name in variables(term)]
+        elif isinstance(node, If | Loop) and node.condition is not None:
+            found += variables(self._expression(node.condition))
+        return found
+
+    def _put(self, depth: int, text: str) -> None:
+        self.lines.append(INDENT * depth + text)
+
+    def _sequence(self, nodes: list[Node], depth: int) -> None:
+        for node in nodes:
+            self._node(node, depth)
+
+    def _node(self, node: Node, depth: int) -> None:
+        if isinstance(node, Code):
+            for line in self.blocks[node.block].lines:
+                self._put(depth, self._line(line))
+        elif isinstance(node, Exit):
+            self._put(depth, self._exit(self.blocks[node.block].end))
+        elif isinstance(node, If):
+            self._if(node, depth)
+        elif isinstance(node, Loop):
+            self._loop(node, depth)
+        elif isinstance(node, Switch):
+            self._switch(node, depth)
+        elif isinstance(node, Scope):
+            self._put(depth, f"{_label(node.label)}: {{")
+            self._sequence(node.body, depth + 1)
+            self._put(depth, "}")
+        elif isinstance(node, Label):
+            self._put(depth - 1, f"{_label(node.label)}:")
+        else:
+            self._put(depth, self._jump(node))
+
+    def _jump(self, node: Break | Continue | Leave | Goto) -> str:
+        if isinstance(node, Goto):
+            return f"goto {_label(node.label)}"
+        if isinstance(node, Leave):
+            return f"break {_label(node.label)}"
+        word = "break" if isinstance(node, Break) else "continue"
+        return word if self.loops[-1] == node.label else f"{word} loop_{_label(node.label)}"
+
+    def _if(self, node: If, depth: int) -> None:
+        head = f"if ({self._condition(node.condition)})"
+        short = self._short(node.then)
+        if short and not node.otherwise:
+            self._put(depth, f"{head} {short}")
+            return
+        self._put(depth, f"{head} {{")
+        self._sequence(node.then, depth + 1)
+        while node.otherwise:
+            following = node.otherwise[0]
+            if len(node.otherwise) > 1 or not isinstance(following, If):
+                self._put(depth, "} else {")
+                self._sequence(node.otherwise, depth + 1)
+                break
+            node = following
+            self._put(depth, f"}} else if ({self._condition(node.condition)}) {{")
+            self._sequence(node.then, depth + 1)
+        self._put(depth, "}")
+
+    def _short(self, nodes: list[Node]) -> str:
+        """The text of a part that is one line, "" for others."""
+        nodes = [n for n in nodes if not (isinstance(n, Code) and not self.blocks[n.block].lines)]
+        if len(nodes) != 1:
+            return ""
+        (node,) = nodes
+        if isinstance(node, Exit):
+            return self._exit(self.blocks[node.block].end)
+        if isinstance(node, Code) and len(self.blocks[node.block].lines) == 1:
+            return self._line(self.blocks[node.block].lines[0])
+        return self._jump(node) if isinstance(node, Break | Continue | Leave | Goto) else ""
+
+    def _loop(self, loop: Loop, depth: int) -> None:
+        self.loops.append(loop.label)
+        named = any(isinstance(n, Break | Continue) and n.label == loop.label for n in _nested(loop.body))
+        name = f"loop_{_label(loop.label)}: " if named else ""
+        condition = "true" if loop.condition is None else self._condition(loop.condition)
+        update = "; ".join(
+            self._line(line)
+            for n in loop.update
+            if isinstance(n, Code)
+            for line in self.blocks[n.block].lines
+        )
+        if loop.last:
+            head = "do {"
+        else:
+            head = f"for (; {condition}; {update}) {{" if update else f"while ({condition}) {{"
+        self._put(depth, name + head)
+        self._sequence(loop.body, depth + 1)
+        self._put(depth, f"}} while ({condition})" if loop.last else "}")
+        self.loops.pop()
+
+    def _switch(self, node: Switch, depth: int) -> None:
+        self._put(depth, f"switch ({self.writer.text(self.blocks[node.block].end.args[0])}) {{")
+        for case, part in node.cases:
+            self._put(depth, f"case {case:#x}:")
+            self._sequence(part, depth + 1)
+        self._put(depth, "}")
+
+    def _condition(self, condition: Condition) -> str:
+        return self.writer.text(self._expression(condition))
+
+    def _expression(self, condition: Condition, holds: bool = True) -> Expression:
+        if isinstance(condition, Test):
+            return simple_condition(self.blocks[condition.block].end.args[0], holds)
+        if isinstance(condition, Not):
+            return self._expression(condition.condition, not holds)
+        sign = "&&" if isinstance(condition, Both) == holds else "||"
+        return Operation(
+            sign, (self._expression(condition.left, holds), self._expression(condition.right, holds))
+        )
+
+    def _line(self, line: Line) -> str:
+        text = self._form(line.form)
+        if not line.results:
+            return text
+        names = [self._declaration(result) for result in line.results]
+        return f"{names[0] if len(names) == 1 else '(' + ', '.join(names) + ')'} = {text}"
+
+    def _declaration(self, variable: str) -> str:
+        first = variable not in self.declared
+        self.declared.add(variable)
+        return f"{_type(self._type_of(variable)) if first else ''}{self.names[variable]}"
+
+    def _form(self, form: Form) -> str:
+        text = self.writer.text
+        if isinstance(form, Value):
+            return text(form.expression)
+        if isinstance(form, Do):
+            return self._do(form.expression)
+        if isinstance(form, Assign):
+            return f"{text(form.target)} {form.operator}= {text(form.value)}"
+        if isinstance(form, Emit):
+            return f"emit {form.event}({self.writer.several(form.args)})"
+        if isinstance(form, Revert):
+            return f"revert {form.error}({self.writer.several(form.args)})".replace("revert (", "revert(")
+        values = self.writer.several(form.values)
+        return f"return {values if len(form.values) == 1 else f'({values})'}" if form.values else "return"
+
+    def _do(self, term: Expression) -> str:
+        if isinstance(term, Operation) and term.op in _STORES:
+            place, value = term.args
+            return f"{_STORES[term.op]}[{self.writer.text(place)}] = {self.writer.text(value)}"
+        return self.writer.text(term)
+
+    def _exit(self, end: DraftEnd) -> str:
+        if end.form is not None:
+            return self._form(end.form)
+        values = self.writer.several(end.args)
+        if end.op == "RETURNPRIVATE":
+            return f"return {values}" if end.args else "return"
+        if end.op == "ENTER":
+            callee = self.contract.functions.get(end.function)
+            return f"goto function {callee.name if callee else end.function}({values})"
+        why = f" // {end.why}" if end.why else ""
+        return f"{end.op.lower()}({values}){why}"
+
+
+_STORES = {"MSTORE": "mem", "MSTORE8": "mem8", "SSTORE": "stor", "TSTORE": "transient"}
+
+
+def _nested(body: list[Node]) -> list[Node]:
+    """What stands in loops inside of a loop's body."""
+    return [n for inner in walk(body) if isinstance(inner, Loop) for n in walk(inner.body)]
+
+
+def _label(block: str) -> str:
+    return block.replace(">", "_").replace(".", "_")
+
+
+def _type(type_: str) -> str:
+    return f"{type_} " if type_ else ""

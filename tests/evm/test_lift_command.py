@@ -1,0 +1,100 @@
+"""`whet lift` and `whet.lift`: from what is given to what is shown."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import whet
+from tests.evm.material import one
+from whet.cli import app
+from whet.evm.bytecode import read_code
+from whet.evm.keccak import selector
+from whet.evm.show import FORMS, find_function
+from whet.evm.signatures import Signatures
+from whet.evm.tac import from_json, to_json
+
+CHILD = one("Child").creation
+
+
+def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    app(["lift", *arguments], standalone_mode=False)
+    captured = capsys.readouterr()
+    return captured.out, captured.err
+
+
+def test_lift_from_python_takes_everything_that_read_code_takes(tmp_path: Path) -> None:
+    (tmp_path / "child.hex").write_text(CHILD)
+    read = read_code(CHILD)
+    lifted = [whet.lift(given) for given in (CHILD, read.runtime, tmp_path / "child.hex", read)]
+    functions = [to_json(contract)["functions"] for contract in lifted]
+    assert functions[1:] == functions[:-1]
+    assert {selector("a()"), selector("f()")} == set(lifted[0].public)
+    assert "creation code" in lifted[0].notes[0]
+    assert not lifted[1].notes
+
+
+def test_a_delegated_account_is_refused() -> None:
+    with pytest.raises(whet.CodeError, match="EIP-7702 delegation to 0x" + "11" * 20):
+        whet.lift("ef0100" + "11" * 20)
+
+
+def test_json_on_standard_output_and_the_rest_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = run([CHILD, "--form", "json"], capsys)
+    assert from_json(json.loads(out)).public.keys() == {selector("a()"), selector("f()")}
+    assert "# compiler: solc 0.8.30" in err
+    assert "# note: creation code: its runtime code" in err
+    assert "#   0x26121ff0" in err
+
+
+@pytest.mark.parametrize("wanted", ["0x0dbe671f", "0DBE671F", "a()", "a", "f_0dbe671f"])
+def test_one_function_by_any_name(wanted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    abi, out = tmp_path / "abi.json", tmp_path / "out.json"
+    abi.write_text('[{"type": "function", "name": "a", "inputs": []}]')
+    shown, err = run([CHILD, "--form", "json", "-f", wanted, "--abi", str(abi), "--out", str(out)], capsys)
+    assert shown == ""
+    assert "0x0dbe671f a()" in err
+    contract = from_json(json.loads(out.read_text()))
+    assert [function.selector for function in contract.functions.values()] == [0x0DBE671F]
+    assert "other functions are left out" in contract.notes[-1]
+
+
+def test_a_function_that_is_not_there_or_not_one() -> None:
+    contract = whet.lift(CHILD)
+    entries = [{"type": "function", "name": name, "inputs": []} for name in ("a", "f")]
+    names = Signatures().with_abi(entries)
+    with pytest.raises(
+        whet.CodeError, match=r"no functions are meant by 'g'\n.*0x0dbe671f a\(\), 0x26121ff0 f\(\)"
+    ):
+        find_function(contract, "g", names)
+    odd = Signatures(dict.fromkeys(contract.public, ("same(uint256)",)))
+    with pytest.raises(whet.CodeError, match="2 functions are meant by 'same'"):
+        find_function(contract, "same", odd)
+
+
+def test_forms_that_cannot_be_shown(tmp_path: Path) -> None:
+    with pytest.raises(whet.WhetError, match="no form is named 'round'"):
+        whet.show_lifted(CHILD, form="round")
+    with pytest.raises(whet.WhetError, match="add --out"):
+        whet.show_lifted(CHILD, form="picture")
+    with pytest.raises(whet.CannotWrite):
+        whet.show_lifted(CHILD, form="json", out=tmp_path / "none" / "x.json")
+    assert "json" in FORMS
+
+
+def test_exit_code_and_words_of_the_command() -> None:
+    command = [sys.executable, "-m", "whet", "lift", "0x6080z"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert "'z' at position 7" in done.stderr
+
+
+def test_importing_the_package_imports_nothing_of_it() -> None:
+    script = "import whet.evm, sys; print([m for m in sys.modules if m.startswith('whet.evm.') or m in ('torch', 'cbor2')])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
