@@ -1,4 +1,4 @@
-"""Fields of a storage word: where they begin, how long they are and of what type, by how words are taken apart and put together."""
+"""Fields of a storage word: place, size and type, by how words are taken apart and put together."""
 
 from __future__ import annotations
 
@@ -172,6 +172,39 @@ def fields_written(uses: Uses, word: Word) -> list[Field]:
         for part, span in zip(parts, spans, strict=True)
         if span and span[0] % 8 == 0
     ]
+
+
+def stored_field(word: Word) -> tuple[int, int, Word, Node] | None:
+    """(low, high, value, SLOAD) of a word in which one field is replaced: `sload & keep | value << low`."""
+    kept: Node | None = None
+    parts: list[Word] = []
+    for part in _alternatives(word) if isinstance(word, Node) else ():
+        if isinstance(part, Node) and part.op == "AND" and isinstance(part.args[0], int) and kept is None:
+            inner = part.args[1]
+            if isinstance(inner, Node) and inner.op in ("SLOAD", "TLOAD"):
+                kept = part
+                continue
+        parts.append(part)
+    if kept is None or len(parts) > 1:
+        return None
+    span = run(kept.args[0] ^ WORD)
+    if span is None or span[0] % 8 or span[1] % 8:
+        return None
+    value = _unshifted(parts[0], span) if parts else 0
+    return (*span, value, kept.args[1]) if value is not None else None
+
+
+def _unshifted(part: Word, span: tuple[int, int]) -> Word | None:
+    """What stands in the bits of `span`."""
+    low, high = span
+    if isinstance(part, int):
+        return part >> low if part >> high == 0 and part & ((1 << low) - 1) == 0 else None
+    reach = _span(part)
+    if reach is None or reach[0] < low or reach[1] > high:
+        return None
+    if not low:
+        return part
+    return part.args[1] if part.op == "SHL" and part.args[0] == low else None
 
 
 def _cleared(span: tuple[int, int]) -> str:

@@ -17,12 +17,15 @@ _MOST_WORDS = 512
 
 
 class Cell(NamedTuple):
-    """The bytes from `low` to `high` (of 0..32) of a word that was stored. sure: no loop may have changed it since."""
+    """The bytes from `low` to `high` (of 0..32) of a word that was stored. sure: no loop may have changed it since.
+
+    by: the statement of the function walked that stored it, itself or by a call."""
 
     word: Word
     low: int = 0
     high: int = 32
     sure: bool = True
+    by: tuple[str, int] | None = None
 
 
 class Region(NamedTuple):
@@ -44,17 +47,21 @@ class Payload(NamedTuple):
     words: tuple[Word | None, ...]
     regions: tuple[tuple[Word, Node], ...]
     sure: bool
+    by: frozenset[tuple[str, int]] = frozenset()
+    """Statements that stored these words."""
 
 
 class Memory:
     """A state of memory; `fork` is cheap."""
 
-    __slots__ = ("_owned", "cells", "regions", "symbols")
+    __slots__ = ("_owned", "by", "cells", "regions", "symbols")
 
     def __init__(self, symbols: Symbols) -> None:
         self.symbols = symbols
         self.cells: dict[Terms, dict[int, Cell]] = {}
         self.regions: dict[Terms, tuple[Region, ...]] = {}
+        self.by: tuple[str, int] | None = None
+        """The statement that is being walked."""
         self._owned: set[Terms] = set()
 
     def fork(self) -> Memory:
@@ -76,7 +83,7 @@ class Memory:
         cells = self._object(terms)
         if start not in cells or low:
             _cut(cells, start + low, start + 32)
-        cells[start] = Cell(word, low)
+        cells[start] = Cell(word, low, by=self.by)
         if len(cells) > 4096:
             cells.clear()
 
@@ -179,7 +186,15 @@ class Memory:
                 break
             words.append(found[0] if found else None)
             sure &= bool(found and found[1])
-        return Payload(length, selector, tuple(words), self._regions(start), sure)
+        by = self._stored_by(offset, 32 * len(words) + 4) if sure else frozenset()
+        return Payload(length, selector, tuple(words), self._regions(start), sure, by)
+
+    def _stored_by(self, offset: Word, length: int) -> frozenset[tuple[str, int]]:
+        start, terms = linear(offset)
+        cells = self.cells.get(terms, {})
+        return frozenset(
+            c.by for at, c in cells.items() if start - 32 < at < start + length and c.by is not None
+        )
 
     def _selector(self, offset: Word, length: Word) -> int | None:
         """Four bytes that stand for themselves: more follows at a distance of 4, or nothing."""
@@ -263,7 +278,7 @@ def meet(memories: list[Memory], pointer: Word) -> Memory:
         kept = {}
         for at, cell in cells.items():
             same = [other.cells.get(terms, {}).get(at) for other in others]
-            if all(c is not None and c[:3] == cell[:3] for c in same):
+            if all(c is not None and c[:3] == cell[:3] and c.by == cell.by for c in same):
                 kept[at] = cell._replace(sure=cell.sure and all(c.sure for c in same if c))
             elif not terms and at == FREE_POINTER:
                 kept[at] = Cell(pointer)

@@ -49,6 +49,10 @@ class _Shape:
     """{head of a loop: blocks behind it, up to the last that jumps back}"""
     sources: dict[str, tuple[str, ...]]
     pure: bool = False
+    computes: bool = False
+    """Pure but for reverting, which may need memory."""
+    only_memory: bool = False
+    """Does nothing but compute, write memory and revert."""
     writes: bool = False
     allocates: bool = False
 
@@ -60,7 +64,7 @@ class Shapes:
         self.of = {name: _shape(function) for name, function in contract.functions.items()}
         self.contract = contract
         for name in contract.functions:
-            self.of[name].pure = True
+            self.of[name].pure = self.of[name].computes = self.of[name].only_memory = True
         changed = True
         while changed:
             changed = False
@@ -68,21 +72,28 @@ class Shapes:
                 changed |= self._update(self.of[name], function)
 
     def _update(self, shape: _Shape, function: Function) -> bool:
-        before = (shape.pure, shape.writes, shape.allocates)
+        before = (shape.pure, shape.computes, shape.only_memory, shape.writes, shape.allocates)
         for block in function.blocks.values():
-            shape.pure &= block.end.op in ("JUMP", "BRANCH", "RETURNPRIVATE")
+            goes_on = block.end.op in ("JUMP", "BRANCH", "RETURNPRIVATE")
+            stops = block.end.op in ("REVERT", "INVALID")
+            shape.pure &= goes_on
+            shape.computes &= goes_on or stops
+            shape.only_memory &= goes_on or stops
             for s in block.statements:
                 called = self.of[s.function] if s.op == "CALLPRIVATE" else None
                 shape.pure &= s.op in _PURE or (called is not None and called.pure)
+                shape.computes &= s.op in _PURE or stops or (called is not None and called.computes)
+                simple = s.op in _PURE or s.op in ("MLOAD", "MSTORE", "MSTORE8", "CALLDATACOPY", "MCOPY")
+                shape.only_memory &= simple or (called is not None and called.only_memory)
                 shape.writes |= self.writes(s)
                 shape.allocates |= self.allocates(s)
-        return before != (shape.pure, shape.writes, shape.allocates)
+        return before != (shape.pure, shape.computes, shape.only_memory, shape.writes, shape.allocates)
 
     def gives_up(self, function: str, block: str) -> bool:
-        """Whether one way out of the block is `revert(0, 0)`."""
+        """Whether one way out of the block is `revert(0, 0)`, or INVALID as in code older than REVERT."""
         blocks = self.contract.functions[function].blocks
         ends = [blocks[target].end for target in blocks[block].end.targets]
-        return any(end.op == "REVERT" and end.args == (0, 0) for end in ends)
+        return any(end.op == "INVALID" or (end.op == "REVERT" and end.args == (0, 0)) for end in ends)
 
     def writes(self, s: Statement) -> bool:
         return s.op in _WRITES or (s.op == "CALLPRIVATE" and self.of[s.function].writes)
@@ -129,6 +140,10 @@ class Walk:
         """(condition, function, block, depth) of every BRANCH visited."""
         self.decoded: list[tuple[Word, Node]] = []
         """(offset in memory, word of calldata) of every MSTORE of one."""
+        self.at = ("b0", 0)
+        """The statement of `function` that is being walked."""
+        self.returned: dict[tuple[str, int], tuple[Word, ...]] = {}
+        """{place of a CALLPRIVATE of `function`: the words it gave}"""
         self.steps, self.cut = steps, False
         self._pure: dict[tuple[object, ...], tuple[Word, ...] | None] = {}
         self._active: set[str] = set()
@@ -198,6 +213,9 @@ class Walk:
         words = frame.words
         self.steps -= len(block.statements) + 1
         for index, s in enumerate(block.statements):
+            if not frame.depth:
+                self.at = (block.id, index)
+            memory.by = self.at
             args = tuple([a if a.__class__ is int else words.get(a) or self._word(frame, a) for a in s.args])  # type: ignore[arg-type]
             if s.op in _PURE:
                 words[s.results[0]] = self.symbols.operation(s.op, args)
@@ -206,6 +224,8 @@ class Walk:
                 if results is None:
                     return
                 words.update(zip(s.results, results, strict=True))
+                if not frame.depth:
+                    self.returned[block.id, index] = results
             else:
                 result = self._instruction(frame, block, index, s, args, memory)
                 if s.results:
@@ -300,7 +320,7 @@ class Walk:
             return None
         if op == "KECCAK256":
             payload = memory.payload(*args)
-            result = self._hash(payload, memory.load(symbols.add(symbols.add(*args), WORD - 31)))
+            result = self._hash(payload, memory.load(symbols.add(symbols.add(args[0], args[1]), WORD - 31)))
         elif op in ("SLOAD", "TLOAD"):
             result = symbols.fresh(op, args[0])
         elif op.startswith("LOG"):
