@@ -27,16 +27,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from whet.evm.keccak import keccak256
+from whet.evm.lifting import lift_code
 from whet.evm.meaning.abi import arguments, hashed_keys, is_strict
+from whet.evm.meaning.base import StateVariable
 from whet.evm.meaning.evidence import Uses
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.storage import layouts, variables
 from whet.evm.meaning.symbols import Symbols
 from whet.evm.meaning.walk import Shapes, Walk
-
-from whet.evm.keccak import keccak256
-from whet.evm.lifting import lift_code
-from whet.evm.meaning.base import StateVariable
 from whet.evm.solc.srcmap import instructions
 
 Record = dict[str, Any]

@@ -51,7 +51,6 @@ def _own(what: str) -> None:
             answer["functions"] = len(contract.public)
             if what == "text":
                 from whet.evm.meaning.analyse import analyse
-
                 from whet.evm.text import structured
 
                 answer["characters"] = len(structured(contract, analyse(contract)))
