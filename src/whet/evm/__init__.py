@@ -46,7 +46,12 @@ def lift(code: str | bytes | Path | Code, *, contract: str = "", steps: int | No
 
 
 def execute(
-    contract: Contract, calldata: bytes, *, storage: dict[int, int] | None = None, caller: int = 0, value: int = 0
+    contract: Contract,
+    calldata: bytes,
+    *,
+    storage: dict[int, int] | None = None,
+    caller: int = 0,
+    value: int = 0,
 ) -> Result:
     """One call of the contract's TAC, alone in a fresh world: what the EVM would do.
 
