@@ -342,7 +342,9 @@ def test_returns_at_the_end_of_a_function_go_without_saying() -> None:
     call = Statement("CALLPRIVATE", ("c",), (), 0, "p_99")
     back = End("RETURNPRIVATE")
     blocks = {
-        "b0": Block("b0", 0, [], [Statement("CALLPRIVATE", (1,), (), 0, "p_99")], End("BRANCH", ("c",), ("b1", "b2"))),
+        "b0": Block(
+            "b0", 0, [], [Statement("CALLPRIVATE", (1,), (), 0, "p_99")], End("BRANCH", ("c",), ("b1", "b2"))
+        ),
         "b1": Block("b1", 0, [], [call, call], back),
         "b2": Block("b2", 0, [], [], back),
     }
