@@ -81,7 +81,8 @@ def main() -> None:
             f"{result['folder']}: {result['files']} files; {sums['jump_sites_resolved']:,} of {sums['jump_sites']:,} jump sites"
             f" resolved, {sums['jump_sites_dynamic']} dynamic; {sums['jumpdests_reached']:,} of {sums['jumpdests']:,} JUMPDESTs"
             f" ({sums['jumpdests_reached'] / sums['jumpdests']:.1%}); {result['unresolved_ends']} ends unresolved in the TAC;"
-            f" median {1000 * result['median_seconds']:.1f} ms, longest {result['longest_seconds']:.2f} s, all {result['seconds']:.1f} s"
+            f" median {1000 * result['median_seconds']:.1f} ms, longest {result['longest_seconds']:.2f} s,"
+            f" all {result['seconds']:.1f} s"
         )
         for file in result["short"]:
             print(f"  {file['file']}: {'; '.join(file['notes']) or 'sites unknown'}")

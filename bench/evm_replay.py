@@ -6,7 +6,8 @@
 Reads the corpora of `bench/evm_corpus.py`: runtime code, ABI, selectors. The code is lifted, its TAC written as JSON and
 read back; the interpreter never sees the bytecode. Each contract's row is appended to --rows as soon as it is done; the
 same command goes on with those that are missing. A function agrees when no call of it differed in anything observable;
-calls cut by the budget or decided by gas are inconclusive and never count as agreeing. --mutants replays that many
+calls cut by the budget or decided by gas are inconclusive and never count as agreeing, nor does a function that shows
+how much gas is left (listed as `shows_gas`). --mutants replays that many
 wrong variants of each contract too and says how many were noticed. About 1,000 calls a second on one core.
 """
 
@@ -17,17 +18,18 @@ import json
 import platform
 import time
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from whet.evm.lifting import lift_code
+from whet.evm.replay.mocks import MOCKS
 from whet.evm.replay.mutants import mutant
-from whet.evm.replay.run import MethodReport, Replay, reads_gas
-from whet.evm.replay.vectors import Method, methods_of, methods_of_signatures
+from whet.evm.replay.run import ENOUGH_CALLS, MethodReport, Replay, reads_gas
+from whet.evm.replay.vectors import methods_of, methods_of_signatures
 from whet.evm.tac import Contract, from_json, to_json
 
-ENOUGH_CALLS = 10
 _SUMMED = """
 functions agreeing called_enough half_succeed never_succeed calls compared passed succeeded differing
 blocks_visited blocks_reachable mutants mutants_noticed
@@ -35,16 +37,39 @@ blocks_visited blocks_reachable mutants mutants_noticed
 _SUMS = _SUMMED.split()
 
 
-def replay_row(row: dict[str, Any], calls: int, mutants: int, seed: int) -> dict[str, Any]:
-    """One contract of a corpus, replayed: its figures and its disagreements."""
-    code = bytes.fromhex(row["runtime"])
+lift = lru_cache(maxsize=64)(lift_code)
+"""Mocks and libraries are the same for many contracts."""
+
+
+def deployed(row: dict[str, Any], seed: int) -> bytes:
+    """The runtime code with immutables as a constructor would set them: most are addresses, here of mocks."""
+    code, rng = bytearray.fromhex(row["runtime"]), Random(seed)
+    for _, places in sorted((row.get("immutables") or {}).items()):
+        value = rng.choice((*MOCKS, *MOCKS, 18, 10**18))
+        for place in places:
+            size = place["length"]
+            code[place["start"] : place["start"] + size] = value.to_bytes(32, "big")[-size:]
+    return bytes(code)
+
+
+def replay_row(
+    row: dict[str, Any], calls: int, mutants: int, seed: int, libraries: dict[str, bytes] | None = None
+) -> dict[str, Any]:
+    """One contract of a corpus, replayed: its figures and its disagreements. libraries: {name: code}."""
+    code = deployed(row, seed)
+    known = libraries or {}
+    linked = {
+        int(address, 16): known[name.split(":")[-1]]
+        for name, address in (row.get("libraries") or {}).items()
+        if name.split(":")[-1] in known
+    }
     started = time.perf_counter()
     contract = from_json(json.loads(json.dumps(to_json(lift_code(code)))))
     lifted = time.perf_counter()
     methods = (
         methods_of_signatures(row["methods"], row["abi"]) if row.get("methods") else methods_of(row["abi"])
     )
-    replay = Replay(contract, code, lift_code, seed)
+    replay = Replay(contract, code, lift, seed, others=linked)
     report = replay.run(methods, calls)
     figures = {
         "contract": row["contract"],
@@ -55,11 +80,13 @@ def replay_row(row: dict[str, Any], calls: int, mutants: int, seed: int) -> dict
         "blocks_visited": len(report.visited & report.reachable),
         "blocks_reachable": len(report.reachable),
         "inconclusive": dict(sum((m.inconclusive for m in report.methods), Counter[str]())),
+        "shows_gas": [m.method.name for m in report.methods if m.inconclusive["reads gas"]],
         "reads_gas": reads_gas(contract),
         "disagreements": [entry for m in report.methods for entry in _disagreements(m)],
     }
-    noticed = sum(_noticed(replay, contract, code, methods, calls, seed + i) for i in range(mutants))
-    return figures | _counts(report.methods) | {"mutants": mutants, "mutants_noticed": noticed}
+    noticed, missed = _noticed(replay, contract, mutants if replay.visited else 0, Random(seed))
+    found = {"mutants": noticed + len(missed), "mutants_noticed": noticed, "mutants_missed": missed}
+    return figures | _counts(report.methods) | found
 
 
 def _counts(reports: list[MethodReport]) -> dict[str, int]:
@@ -91,15 +118,17 @@ def _disagreements(report: MethodReport) -> list[dict[str, Any]]:
     ]
 
 
-def _noticed(
-    replay: Replay, contract: Contract, code: bytes, methods: list[Method], calls: int, seed: int
-) -> bool:
-    """Whether a wrong variant, changed in a block that the replay had executed, differs from revm."""
-    places, rng, text = sorted(replay.visited), Random(seed), ""
-    while not text:
-        wrong, text = mutant(contract, places, rng)
-    report = Replay(wrong, code, lift_code, seed).run(methods, calls)
-    return any(m.differing for m in report.methods)
+def _noticed(replay: Replay, contract: Contract, count: int, rng: Random) -> tuple[int, list[str]]:
+    """How many wrong variants, changed in blocks that the replay had executed, its calls show to differ; the others."""
+    places, missed = sorted(replay.visited), []
+    for _ in range(count):
+        text = ""
+        while not text:
+            place = rng.choice(places)
+            wrong, text = mutant(contract, place, rng)
+        if not replay.notices(wrong, place):
+            missed.append(f"{' '.join(place)}: {text}")
+    return count - len(missed), missed
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -114,6 +143,9 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "all": _sums(rows),
         "by_compiler": {key: _sums(group) for key, group in sorted(groups.items())},
+        "shows_gas": [
+            f"{row['corpus']} {row['contract']}: {name}" for row in rows for name in row["shows_gas"]
+        ],
         "disagreements": [
             {"corpus": row["corpus"], "contract": row["contract"], "solc": row["solc"]} | entry
             for row in rows
@@ -135,13 +167,17 @@ def _replay_all(args: argparse.Namespace) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in args.rows.read_text().splitlines()] if args.rows.exists() else []
     done = {(row["corpus"], row["index"]) for row in rows}
     for path in args.corpora:
-        for index, line in enumerate(path.read_text().splitlines()):
+        contracts = [json.loads(line) for line in path.read_text().splitlines()]
+        libraries = {
+            row["contract"]: bytes.fromhex(row["runtime"]) for row in contracts if row["kind"] == "own"
+        }
+        for index, contract in enumerate(contracts):
             key = (path.stem, index)
             if index % args.every or key in done:
                 continue
             seed = args.seed * 1_000_003 + index
             row = {"corpus": path.stem, "index": index} | replay_row(
-                json.loads(line), args.calls, args.mutants, seed
+                contract, args.calls, args.mutants, seed, libraries
             )
             rows.append(row)
             with args.rows.open("a") as file:

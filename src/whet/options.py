@@ -140,7 +140,10 @@ Function = Annotated[
         help="One function: 0xa9059cbb, its signature or its name (default: all).",
     ),
 ]
-Form = Annotated[str, typer.Option("--form", help="flat, structured, json, dot, or picture (with --out).")]
+Form = Annotated[
+    str,
+    typer.Option("--form", help="flat, structured, json, dot (Graphviz), or picture (SVG, of one function)."),
+]
 Abi = Annotated[
     Path | None,
     typer.Option("--abi", metavar="FILE", help="A JSON ABI, or an artifact with one: names of functions."),

@@ -20,7 +20,9 @@ from tests.evm.mutations import bases, case, shapes
 from tests.evm.wellformed import faults
 from whet.errors import WhetError
 from whet.evm import lift
+from whet.evm.graph import dot
 from whet.evm.tac import Contract, from_json, to_json
+from whet.evm.text import flat, structured
 
 MEMORY_BYTES = 2**30
 """Of addresses, most of which are never touched; what counts is the peak that is reported."""
@@ -46,7 +48,7 @@ def main(arguments: list[str]) -> None:
 
 
 def attack(code: str | bytes) -> dict[str, Any]:
-    """Lift `code`; what came of it."""
+    """Lift `code` and write it in every form; what came of it."""
     began = time.process_time()
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
@@ -69,7 +71,7 @@ def _lifted(code: str | bytes) -> dict[str, Any]:
     assert json.dumps(to_json(from_json(json.loads(written)))) == written, "JSON that does not come back"
     return {
         "outcome": "cut" if _cut(contract) else "lifted",
-        "sha256": _hash(written),
+        "sha256": _hash(written + flat(contract) + structured(contract) + dot(contract)),
         "faults": faults(contract)[:5],
         "functions": len(contract.functions),
     }

@@ -229,7 +229,7 @@ def program(seed: int) -> tuple[str, list[int]]:
     ]
     selectors = sorted(rng.sample(range(1, 1 << 32), min(3, len(shapes))))
     lines = ["PUSH 0x80 PUSH 0x40 MSTORE"]
-    lines += [
+    pointers = [
         f"@{s.name} PUSH {POINTER_SLOT + i} SSTORE"
         for i, s in enumerate(shapes)
         if (s.takes, s.gives) == (1, 1)
@@ -245,7 +245,7 @@ def program(seed: int) -> tuple[str, list[int]]:
     for i, _ in enumerate(selectors):
         shape = shapes[i]
         arguments = " ".join(f"PUSH {4 + 32 * k} CALLDATALOAD" for k in range(shape.takes))
-        lines.append(f":public{i} @out{i} {arguments} @{shape.name} JUMP :out{i}")
+        lines.append(f":public{i} {' '.join(pointers)} @out{i} {arguments} @{shape.name} JUMP :out{i}")
         lines.append(
             " ".join(f"PUSH {0x20 * k} MSTORE" for k in range(shape.gives))
             + f" PUSH {0x20 * shape.gives} PUSH 0 RETURN"

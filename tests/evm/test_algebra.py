@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whet.evm.algebra import BINARY, NARROW, UNARY, bits_of, simplify
+from whet.evm.algebra import NARROW, bits_of, simplify
 from whet.evm.tac import Operand, Statement
+from whet.evm.words import ONE, TWO
 
 EDGES = [
     0,
@@ -30,13 +31,13 @@ words = st.one_of(
     st.sampled_from(EDGES), st.integers(0, (1 << 256) - 1), st.integers(0, 300).map(lambda n: 1 << (n % 256))
 )
 operands = st.one_of(words, st.sampled_from(["x", "y", "n"]))
-ops = st.sampled_from(sorted(BINARY) + sorted(UNARY))
+ops = st.sampled_from(sorted(TWO) + sorted(ONE))
 NARROW_VARIABLE_BITS = 8
 
 
 def _evaluate(op: str, args: tuple[Operand, ...], values: dict[str, int]) -> int:
     given_words = [values[arg] if isinstance(arg, str) else arg for arg in args]
-    return UNARY[op](*given_words) if op in UNARY else BINARY[op](*given_words)
+    return ONE[op](*given_words) if op in ONE else TWO[op](*given_words)
 
 
 @settings(max_examples=3000, deadline=None)
@@ -50,7 +51,7 @@ def test_a_simpler_form_is_the_same_word(data: st.DataObject, x: int, y: int, n:
         op = data.draw(ops)
         args = tuple(
             data.draw(st.one_of(operands, st.sampled_from(sorted(values))))
-            for _ in range(1 if op in UNARY else 2)
+            for _ in range(1 if op in ONE else 2)
         )
         values[name] = _evaluate(op, args, values)
         makers[name] = Statement(op, args, (name,), 0)
@@ -58,7 +59,7 @@ def test_a_simpler_form_is_the_same_word(data: st.DataObject, x: int, y: int, n:
         assert values[name] < 1 << bits[name]
     op = data.draw(ops)
     args = tuple(
-        data.draw(st.one_of(operands, st.sampled_from(["t", "u"]))) for _ in range(1 if op in UNARY else 2)
+        data.draw(st.one_of(operands, st.sampled_from(["t", "u"]))) for _ in range(1 if op in ONE else 2)
     )
     simpler = simplify(op, args, makers, bits)
     if simpler is None:

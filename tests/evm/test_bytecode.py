@@ -142,6 +142,14 @@ def test_what_a_constructor_appends_stands_as_zero() -> None:
     assert "32 bytes that the constructor appends" in read.notes[1]
 
 
+def test_a_constructor_that_returns_too_much_is_none() -> None:
+    for length in ("62ffffff", "6f" + "ff" * 16):
+        assert (
+            read_code(f"6004{'6014' if length[1] == '2' else '6021'}5f39{length}5ff300" + "33" * 40).kind
+            == "runtime"
+        )
+
+
 def test_names_are_safe_to_show() -> None:
     text = "73__" + "\x1b[31m" + "_" * 33 + "6000"
     (link,) = read_code(text).libraries
@@ -328,7 +336,7 @@ def test_any_bytes_are_code_or_refused(code: bytes) -> None:
     assert 0 <= read.code_end <= len(read.runtime)
 
 
-@given(st.text(max_size=200))
+@given(st.text(max_size=200).filter(lambda text: text != "-"))  # which is standard input
 def test_any_text_is_code_or_refused(text: str) -> None:
     try:
         read_code(text)

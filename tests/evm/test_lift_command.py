@@ -79,11 +79,23 @@ def test_a_function_that_is_not_there_or_not_one() -> None:
 def test_forms_that_cannot_be_shown(tmp_path: Path) -> None:
     with pytest.raises(whet.WhetError, match="no form is named 'round'"):
         whet.show_lifted(CHILD, form="round")
-    with pytest.raises(whet.WhetError, match="add --out"):
+    with pytest.raises(whet.WhetError, match="add --function"):
         whet.show_lifted(CHILD, form="picture")
     with pytest.raises(whet.CannotWrite):
         whet.show_lifted(CHILD, form="json", out=tmp_path / "none" / "x.json")
     assert "json" in FORMS
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_one_function_and_of_all(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    one_function, _ = run([CHILD, "--form", form, "-f", "0x26121ff0"], capsys)
+    signs = {"json": '"kind": "public"', "dot": "digraph", "picture": "<svg"}
+    assert signs.get(form, "function f_26121ff0(") in one_function
+    assert "f_0dbe671f(" not in one_function
+    if form != "picture":
+        both, _ = run([CHILD, "--form", form], capsys)
+        assert "f_26121ff0" in both
+        assert "f_0dbe671f" in both
 
 
 def test_exit_code_and_words_of_the_command() -> None:

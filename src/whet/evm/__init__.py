@@ -1,10 +1,11 @@
 """EVM bytecode to three-address code that means the same: lifted, read, drawn, executed. No torch.
 
-    from whet.evm import lift
+    from whet.evm import execute, lift
 
     contract = lift("0x6080604052...")          # or a Path, bytes, or what read_code gave
     for function in contract.functions.values():
         print(function.name, len(function.blocks), function.notes)
+    print(execute(contract, bytes.fromhex("18160ddd"), storage={2: 1000}).data.hex())
 
 Importing this package imports nothing else of it.
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from whet.evm.bytecode import Code
+    from whet.evm.interpret import Result
     from whet.evm.tac import Contract
 
 
@@ -41,3 +43,22 @@ def lift(code: str | bytes | Path | Code, *, contract: str = "", steps: int | No
     lifted = lift_code(read.runtime, DEFAULT_STEPS if steps is None else steps)
     lifted.notes[:0] = read.notes
     return lifted
+
+
+def execute(
+    contract: Contract,
+    calldata: bytes,
+    *,
+    storage: dict[int, int] | None = None,
+    caller: int = 0,
+    value: int = 0,
+) -> Result:
+    """One call of the contract's TAC, alone in a fresh world: what the EVM would do.
+
+    storage: {slot: word} before the call. caller: an address as a number. value: wei. The result has status
+    ("success", "revert", "halt"), data, logs, storage changes, blocks visited. Worlds of several accounts, blocks and
+    budgets: `whet.evm.interpret`. Raises WhetError where the TAC was cut off or a budget is spent.
+    """
+    from whet.evm import interpret
+
+    return interpret.execute(contract, calldata, storage=storage, caller=caller, value=value)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from whet.evm.tac import WORD, Operand, Statement
+from whet.evm.words import ADDRESS, ONE, TWO
 
 _Simpler = Operand | tuple[str, tuple[Operand, ...]] | None
 """An operand it equals; or (op, args) to be computed instead; or None."""
 
-ADDRESS_BITS = 160
+ADDRESS_BITS = ADDRESS.bit_length()
 
 NARROW = {
     **dict.fromkeys(("ADDRESS", "CALLER", "ORIGIN", "COINBASE"), ADDRESS_BITS),
@@ -54,13 +55,13 @@ def simplify(
     op: str, args: tuple[Operand, ...], makers: dict[str, Statement], bits: dict[str, int]
 ) -> _Simpler:
     """A simpler form of `op(args)`. makers: {variable: the pure statement that computes it}."""
-    if op in UNARY:
+    if op in ONE:
         return _unary(op, args[0], makers, bits)
-    if op not in BINARY:
+    if op not in TWO:
         return None
     a, b = args
     if isinstance(a, int) and isinstance(b, int):
-        return BINARY[op](a, b)
+        return TWO[op](a, b)
     if op in COMMUTATIVE and isinstance(b, int):
         a, b = b, a
     rule = _RULES.get(op)
@@ -69,7 +70,7 @@ def simplify(
 
 def _unary(op: str, a: Operand, makers: dict[str, Statement], bits: dict[str, int]) -> _Simpler:
     if isinstance(a, int):
-        return UNARY[op](a)
+        return ONE[op](a)
     inner = makers.get(a)
     if inner is not None and inner.op == op:
         x = inner.args[0]
@@ -177,30 +178,6 @@ def _constant_of(maker: Statement | None, op: str) -> tuple[int, Operand] | None
         return a, b
     return (b, a) if isinstance(b, int) else None
 
-
-def _signed(word: int) -> int:
-    return word - (1 << 256) if word >> 255 else word
-
-
-BINARY: dict[str, Callable[[int, int], int]] = {
-    "ADD": lambda a, b: (a + b) & WORD,
-    "MUL": lambda a, b: (a * b) & WORD,
-    "SUB": lambda a, b: (a - b) & WORD,
-    "DIV": lambda a, b: a // b if b else 0,
-    "MOD": lambda a, b: a % b if b else 0,
-    "EXP": lambda a, b: pow(a, b, 1 << 256),
-    "LT": lambda a, b: int(a < b),
-    "GT": lambda a, b: int(a > b),
-    "SLT": lambda a, b: int(_signed(a) < _signed(b)),
-    "SGT": lambda a, b: int(_signed(a) > _signed(b)),
-    "EQ": lambda a, b: int(a == b),
-    "AND": lambda a, b: a & b,
-    "OR": lambda a, b: a | b,
-    "XOR": lambda a, b: a ^ b,
-    "SHL": lambda a, b: (b << a) & WORD if a < 256 else 0,
-    "SHR": lambda a, b: b >> a if a < 256 else 0,
-}
-UNARY: dict[str, Callable[[int], int]] = {"ISZERO": lambda a: int(not a), "NOT": lambda a: a ^ WORD}
 
 _RULES: dict[str, Callable[[Operand, Operand, dict[str, Statement], dict[str, int]], _Simpler]] = {
     "AND": _and,

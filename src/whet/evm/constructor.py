@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from whet.evm.algebra import BINARY, UNARY
+from whet import limits
 from whet.evm.opcodes import OPCODES
+from whet.evm.words import ONE, TWO
 
 STEPS = 50_000
 """Instructions followed for one code; those of real constructors stay below 5,000."""
@@ -162,7 +163,8 @@ class _Search:
             return
         copy = way.copied.get(args[0]) if name == "RETURN" else None
         length = args[-1] if args else 0
-        if copy is None or isinstance(length, Unknown) or length < copy[1] or way.asked_calldata:
+        fits = isinstance(length, int) and copy is not None and copy[1] <= length <= limits.CODE_BYTES
+        if copy is None or isinstance(length, Unknown) or not fits or way.asked_calldata:
             self.other_success = True
         else:
             self.found.append(Deployed(*copy, appended=length - copy[1], arguments=None))
@@ -196,6 +198,6 @@ class _Search:
         known = [word for word in args if isinstance(word, int)]
         if len(known) < len(args):
             return Unknown()
-        if name in BINARY:
-            return BINARY[name](*known)
-        return UNARY[name](*known) if name in UNARY else Unknown()
+        if name in TWO:
+            return TWO[name](*known)
+        return ONE[name](*known) if name in ONE else Unknown()

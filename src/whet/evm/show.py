@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from whet.errors import CodeError, WhetError, cannot_write
 from whet.evm import lift
 from whet.evm.bytecode import Code, read_code
+from whet.evm.graph import dot, picture
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function, to_json
+from whet.evm.text import flat, flat_function, structured, structured_function
 
 FORMS = ("flat", "structured", "json", "dot", "picture")
-"""flat: blocks with jumps. structured: loops and conditions. json: `whet.evm.tac`'s. dot, picture: the control flow."""
+"""flat: blocks with jumps. structured: loops and conditions. json: `whet.evm.tac`'s. dot: the control flow for
+Graphviz. picture: the same of one function, as SVG."""
 
 _MOST_NAMES = 40
 
@@ -34,15 +35,15 @@ def show_lifted(
 
     code, contract: as `whet.lift` has them. function: a selector ("0xa9059cbb"), a signature, a name that an ABI or the
     table of signatures knows, or a name in the TAC ("fallback", "p_1f0"); "" for all. form: one of FORMS; a picture
-    needs `out`. abi: a file with the ABI of this or other contracts, for names.
+    is of one function. abi: a file with the ABI of this or other contracts, for names.
 
     Raises CodeError for code that cannot be read and a function that is not there, CannotWrite, WhetError for a form
     that is not known.
     """
     if form not in FORMS:
         raise WhetError(f"no form is named {form!r}", where="--form", fix=f"one of {', '.join(FORMS)}")
-    if form == "picture" and out is None:
-        raise WhetError("a picture is written to a file", where="--form picture", fix="add --out FILE.svg")
+    if form == "picture" and not function:
+        raise WhetError("a picture is of one function", where="--form picture", fix="add --function SELECTOR")
     read = read_code(code, contract=contract)
     lifted = lift(read)
     names = Signatures.builtin().with_abi(read.abi)
@@ -51,7 +52,7 @@ def show_lifted(
     print("\n".join(f"# {line}" for line in _head(read, lifted, names)), file=sys.stderr)
     shown = _shown(lifted, chosen, form)
     if out is None:
-        print(shown)
+        print(shown.rstrip())
     else:
         _write(out, shown)
 
@@ -107,20 +108,16 @@ def _head(code: Code, contract: Contract, names: Signatures) -> list[str]:
     return lines
 
 
-def _shown(contract: Contract, function: Function | None, form: str) -> str | bytes:
+def _shown(contract: Contract, function: Function | None, form: str) -> str:
     if form == "json":
         return _json(contract, function)
-    if form in ("dot", "picture"):
-        graph: Any = import_module("whet.evm.graph")
-        return (
-            str(graph.dot(contract, function)) if form == "dot" else bytes(graph.picture(contract, function))
-        )
-    text: Any = import_module("whet.evm.text")
+    if form == "dot":
+        return dot(contract, function.name if function else None)
     if function is None:
-        return str(text.flat(contract) if form == "flat" else text.structured(contract))
-    return str(
-        text.flat_function(function) if form == "flat" else text.structured_function(contract, function)
-    )
+        return flat(contract) if form == "flat" else structured(contract)
+    if form == "picture":
+        return picture(contract, function.name)
+    return flat_function(function) if form == "flat" else structured_function(contract, function)
 
 
 def _json(contract: Contract, function: Function | None) -> str:
@@ -130,8 +127,8 @@ def _json(contract: Contract, function: Function | None) -> str:
     return json.dumps(to_json(contract), indent=1)
 
 
-def _write(path: Path, shown: str | bytes) -> None:
+def _write(path: Path, shown: str) -> None:
     try:
-        path.write_bytes(shown if isinstance(shown, bytes) else f"{shown}\n".encode())
+        path.write_text(f"{shown.rstrip()}\n", "utf-8")
     except OSError as error:
         raise cannot_write(error, path) or error from error

@@ -7,7 +7,7 @@ branch that never goes the other way); nobody sorts these out, so a share of mut
 
 from __future__ import annotations
 
-import copy
+from dataclasses import replace
 from random import Random
 
 from whet.evm.tac import WORD, Block, Contract, Operand, Statement
@@ -42,16 +42,18 @@ SWAPPED = frozenset(
 )
 
 
-def mutant(contract: Contract, places: list[tuple[str, str]], rng: Random) -> tuple[Contract, str]:
-    """A copy with one change in one of the blocks `places` [(function, block id)], and what was changed.
+def mutant(contract: Contract, place: tuple[str, str], rng: Random) -> tuple[Contract, str]:
+    """The contract with one change in that (function, block), and what was changed.
 
-    The text is "" where nothing in the block drawn could be changed.
+    The text is "" where nothing in the block could be changed.
     """
-    changed = copy.deepcopy(contract)
-    name, block_id = rng.choice(places)
-    block = changed.functions[name].blocks[block_id]
+    name, block_id = place
+    function = contract.functions[name]
+    old = function.blocks[block_id]
+    block = replace(old, statements=[replace(s) for s in old.statements], end=replace(old.end))
     text = _end(block) if rng.random() < 0.15 else _statement(block, rng)
-    return changed, f"{name}, {block_id}: {text}" if text else ""
+    changed = replace(function, blocks=function.blocks | {block_id: block})
+    return replace(contract, functions=contract.functions | {name: changed}), text
 
 
 def _end(block: Block) -> str:

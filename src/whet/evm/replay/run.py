@@ -3,7 +3,7 @@
 Every call starts from the same state (accounts, storage, mocks), carried on from earlier calls that succeeded. Compared
 after each call: status, return or revert data, ordered logs (outgoing calls are among them, see `mocks`), storage,
 transient storage, balances, nonces, destroyed accounts. Not compared: gas. A call that our budget of statements cuts,
-or that differs when gas was nearly spent, is inconclusive: counted apart, with its reason, never as agreeing.
+or that differs where gas was nearly spent or is read, is inconclusive: counted apart, with its reason, never as agreeing.
 """
 
 from __future__ import annotations
@@ -25,11 +25,16 @@ from whet.evm.replay.vectors import Method, constants, well_formed
 from whet.evm.tac import Contract
 from whet.evm.world import Account, MissingCode, World
 
+State = dict[int, Account]
 STEPS = 200_000
 """Statements of one call; about a tenth of a second."""
+ENOUGH_CALLS = 10
+"""Calls of a function past the decoding of its arguments, below which its agreement says little."""
 STATES_KEPT = 12
 GAS_NEARLY_SPENT = 500_000
 GAS_USED_MUCH = 25_000_000
+DEEP = 40
+"""Private calls within one another: the EVM's 1,024 words may not hold them, if each has 25."""
 DISAGREEMENTS_KEPT = 3
 SHRINK_TRIES = 60
 
@@ -58,8 +63,8 @@ class MethodReport:
 
     @property
     def agrees(self) -> bool:
-        """No call differed, and some were compared."""
-        return not self.differing and self.compared > 0
+        """No call differed, some were compared, and none showed how much gas was left (of which ours is rough)."""
+        return not self.differing and self.compared > 0 and not self.inconclusive["reads gas"]
 
 
 @dataclass(slots=True)
@@ -74,7 +79,8 @@ class Report:
 class Replay:
     """A contract under test, and the states it has been brought into.
 
-    code: its runtime bytecode, for revm only. lift: for the mocks and whatever else has code.
+    code: its runtime bytecode, for revm only. lift: for the mocks and whatever else has code. others: {address: code}
+    of accounts that it needs, its libraries.
     """
 
     def __init__(
@@ -84,17 +90,24 @@ class Replay:
         lift: Callable[[bytes], Contract],
         seed: int = 0,
         steps: int = STEPS,
+        others: dict[int, bytes] | None = None,
     ) -> None:
         self.contract, self.code, self.lift, self.steps = contract, code, lift, steps
         self.rng = Random(seed)
         target = Account(10**20, 1, b"", {}, contract, int.from_bytes(keccak256(code), "big"))
-        self.states = [{**people_and_mocks(), TARGET: target}]
+        more = {address: Account(nonce=1, code=text) for address, text in (others or {}).items()}
+        self.states = [{**more, **people_and_mocks(), TARGET: target}]
         self.mined = constants(contract)
+        self.gas_readers = frozenset(reads_gas(contract))
         self.visited: set[tuple[str, str]] = set()
         self._programs: dict[bytes | int, object] = {}
+        self._agreed: list[tuple[Case, State, set[tuple[int, str, str]], Outcome]] = []
 
     def run(self, methods: list[Method], calls: int, rounds: int = 2) -> Report:
-        """About `calls` calls of each method, in rounds, so that later ones find states that others left."""
+        """`calls` calls of each method, up to twice as many where most revert.
+
+        In rounds, so that later calls find states that others left.
+        """
         reports = [MethodReport(method) for method in methods]
         searches = [Search(method, self.rng, self.mined, 1) for method in methods]
         for _ in range(rounds):
@@ -102,7 +115,17 @@ class Replay:
                 search.states = len(self.states)
                 for _ in range(calls // rounds):
                     self._one(report, search)
+        for report, search in zip(reports, searches, strict=True):
+            self._top_up(report, search, calls)
         return Report(reports, self.visited, reachable(self.contract))
+
+    def _top_up(self, report: MethodReport, search: Search, calls: int) -> None:
+        """Up to as many calls again where fewer than half succeeded (those that revert early show little), or too few
+        got past decoding."""
+        for _ in range(calls if report.method.selector is not None else 0):
+            if 2 * report.succeeded >= report.compared and report.passed >= ENOUGH_CALLS:
+                return
+            self._one(report, search)
 
     def _one(self, report: MethodReport, search: Search) -> None:
         case = search.next()
@@ -128,11 +151,11 @@ class Replay:
             return False
         return case.plain or well_formed(method, case.data)
 
-    def world(self, case: Case) -> World:
+    def world(self, case: Case, state: State | None = None) -> World:
         """The accounts as they are before the call; a copy."""
+        state = self.states[case.state] if state is None else state
         accounts = {
-            address: replace(account, storage=dict(account.storage))
-            for address, account in self.states[case.state].items()
+            address: replace(account, storage=dict(account.storage)) for address, account in state.items()
         }
         for (address, slot), value in case.slots.items():
             if address in accounts:
@@ -144,10 +167,7 @@ class Replay:
     def attempt(self, case: Case, keep: bool = True) -> tuple[Tried | None, list[Difference], str]:
         """One call on both sides: what the interpreter did, the differences, or why there is no verdict."""
         world = self.world(case)
-        tx = Transaction(case.caller, TARGET, case.data, case.value)
-        if case.caller == FORWARDER:
-            tx = Transaction(OWNER, FORWARDER, case.data, case.value)
-        block = Block(case.number, case.timestamp, prevrandao=case.timestamp * 7)
+        tx, block = _transaction(case)
         before = self.world(case)
         try:
             result = run(None, world, tx, block, self.steps)
@@ -156,13 +176,41 @@ class Replay:
         except (Unresolved, Malformed, MissingCode, WhetError) as error:
             return None, [Difference(_cause(error), str(error))], ""
         outcome = run_reference(before, {TARGET: self.code}, tx, block)
+        result.reads = _unread(outcome, result, before) | result.reads
         differences = compare(result, world, outcome)
         self.visited |= {(function, name) for where, function, name in result.visited if where == TARGET}
-        if differences and _gas(result, outcome):
-            return Tried(case, result), [], "gas"
-        if keep and not differences and result.status == "success" and result.storage:
-            self._keep(world)
+        if differences and (reason := self._undecided(result, outcome)):
+            return Tried(case, result), [], reason
+        if keep and not differences:
+            self._agreed.append((case, self.states[case.state], result.visited, outcome))
+            if result.status == "success" and result.storage:
+                self._keep(world)
         return Tried(case, result), differences, ""
+
+    def notices(self, wrong: Contract, place: tuple[str, str]) -> bool:
+        """Whether the calls that agreed so far show that `wrong`, changed in that (function, block), is not the same."""
+        for case, state, visited, outcome in self._agreed:
+            if (TARGET, *place) not in visited:
+                continue
+            world = self.world(case, state)
+            world.accounts[TARGET].contract, world.programs = wrong, dict(self._programs)
+            try:
+                result = run(None, world, *_transaction(case), 4 * self.steps)
+            except WhetError:
+                return True
+            if compare(result, world, outcome):
+                return True
+        return False
+
+    def _undecided(self, result: Result, outcome: Outcome) -> str:
+        """Why gas or the depth of the stack, ours being rough, may have made the difference; "" if they did not."""
+        if any(where == TARGET and function in self.gas_readers for where, function, _ in result.visited):
+            return "reads gas"
+        if outcome.why == "StackOverflow" and result.private_depth > DEEP:
+            return "stack"
+        spent = outcome.gas_used > GAS_USED_MUCH and outcome.status != "halt"
+        short = spent or "OutOfGas" in outcome.why or result.lowest_gas < GAS_NEARLY_SPENT
+        return "gas" if short else ""
 
     def _keep(self, world: World) -> None:
         if len(self.states) < STATES_KEPT:
@@ -189,15 +237,22 @@ class Replay:
         return pinned if self.attempt(pinned, keep=False)[1] else replace(case, slots=dict(case.slots))
 
 
+def _unread(outcome: Outcome, result: Result, before: World) -> dict[tuple[int, int], int]:
+    """Slots that revm alone looked at, all of them empty: what was put into its state is in its journal anyway."""
+    keys = set(outcome.storage) - set(result.reads)  # in no order that is the same twice
+    return {(who, slot): 0 for who, slot in sorted(keys) if slot not in before.account(who).storage}
+
+
+def _transaction(case: Case) -> tuple[Transaction, Block]:
+    tx = Transaction(case.caller, TARGET, case.data, case.value)
+    if case.caller == FORWARDER:
+        tx = Transaction(OWNER, FORWARDER, case.data, case.value)
+    return tx, Block(case.number, case.timestamp, prevrandao=case.timestamp * 7)
+
+
 def _cause(error: WhetError) -> str:
     names = {Unresolved: "unresolved", Malformed: "malformed", MissingCode: "missing code"}
     return names.get(type(error), "not executable")
-
-
-def _gas(result: Result, outcome: Outcome) -> bool:
-    """Gas decided, or may have: our count of it is rough."""
-    spent = outcome.gas_used > GAS_USED_MUCH and outcome.status != "halt"
-    return spent or "OutOfGas" in outcome.why or result.lowest_gas < GAS_NEARLY_SPENT
 
 
 def _smaller(case: Case) -> list[Callable[[Case], Case]]:

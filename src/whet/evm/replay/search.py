@@ -24,6 +24,7 @@ from whet.evm.replay.mocks import (
     OWNER,
     PEOPLE,
     REENTRY,
+    SALT,
     TARGET,
     WORD,
 )
@@ -53,6 +54,8 @@ class Case:
     slots: dict[tuple[int, int], int] = field(default_factory=dict)
     plain: bool = True
     """Its calldata came from the encoder and was not touched since."""
+    odd: bool = False
+    """Broken on purpose: no parent of others unless it succeeds."""
 
 
 @dataclass(slots=True)
@@ -81,7 +84,7 @@ class Search:
         if tried.result.status == "success":
             self.successes += 1
             self.winners = [*self.winners[-9:], tried]
-        if new:
+        if new and (not tried.case.odd or tried.result.status == "success"):
             self.parents = [*self.parents[-29:], tried]
 
     def next(self) -> Case:
@@ -101,7 +104,9 @@ class Search:
         case.state = rng.randrange(self.states) if rng.random() < 0.7 else 0
         case.timestamp = rng.choice(TIMES) if rng.random() < 0.2 else case.timestamp
         if rng.random() < (0.4 if self.method.payable else 0.03):
-            case.value = rng.choice(WEI)
+            case.value, case.odd = rng.choice(WEI), not self.method.payable
+        if rng.random() < 0.6:
+            case.slots = {(mock, SALT): rng.randrange(1, 100) for mock in MOCKS}
         return case
 
     def _copy(self, case: Case) -> Case:
@@ -130,9 +135,9 @@ class Search:
         """Rarely: calldata that is no longer well-formed, wei for one that takes none, a state from another call."""
         kind = self.rng.random()
         if kind < 0.3:
-            case.data, case.plain = self.pool.malformed(case.data), False
+            case.data, case.plain, case.odd = self.pool.malformed(case.data), False, True
         elif kind < 0.45:
-            case.value = 1
+            case.value, case.odd = 1, True
         else:
             case.state = self.rng.randrange(self.states)
         return case
@@ -140,6 +145,9 @@ class Search:
     def _answer(self, case: Case) -> None:
         """What a mock will answer; a call back goes to this method."""
         mock = self.rng.choice(MOCKS)
+        case.slots[mock, SALT] = self.rng.randrange(1, 100)
+        if self.rng.random() < 0.4:
+            return
         case.slots[mock, MODE] = self.rng.randrange(len(ANSWERS) + 1)
         case.slots[mock, WORD] = self.pool.word()
         case.slots[mock, ADDRESS] = self.rng.choice(ADDRESSES)

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Set
 
 from whet.evm.structure.graph import Way
-from whet.evm.structure.tree import Both, Condition, Either, negated
+from whet.evm.structure.tree import Both, Condition, Either, Not, negated
+
+MOST_TESTS = 32
+"""Tests in one condition; nobody reads a longer one, and hostile code has thousands."""
 
 
 def merge_branches(ways: dict[str, Way], bare: Set[str]) -> None:
@@ -46,9 +49,19 @@ def _second(first: str, ways: dict[str, Way], bare: Set[str], sources: dict[str,
         if way.condition is None or target not in bare or sources[target] != {first} or target == first:
             continue
         other = next(t for t in ways[first].targets if t != target)
+        if _tests(ways[first].condition) + _tests(way.condition) > MOST_TESTS:
+            continue
         if other in way.targets and target not in way.targets:
             return target
     return None
+
+
+def _tests(condition: Condition | None) -> int:
+    if isinstance(condition, Not):
+        return _tests(condition.condition)
+    if isinstance(condition, Both | Either):
+        return _tests(condition.left) + _tests(condition.right)
+    return 1
 
 
 def _joined(first: Way, second: str, way: Way) -> Way:
