@@ -68,7 +68,7 @@ def _add(layout: Layout, uses: Uses, op: str, args: tuple[Word, ...], result: Wo
     cell = layout.cells.setdefault(found.path, _Cell())
     cell.touched += 1
     if op.endswith("STORE"):
-        written = fields_written(uses, args[1])
+        written = fields_written(args[1], args[0])
         cell.fields.update(f for f in written if f[:2] != (0, 256) or f.type)
         cell.whole |= any(f[:2] == (0, 256) for f in written)
     elif isinstance(result, Node):
