@@ -58,6 +58,8 @@ def _taken(uses: Uses, word: Node, user: Node) -> list[Field] | None:
         return [Field(0, 8 * user.args[0] + 8, f"int{8 * user.args[0] + 8}")]
     if user.op == "SHR" and user.args[1] is word:
         return _shifted(uses, user, user.args[0])
+    if user.op == "DIV" and user.args[0] is word and isinstance(user.args[1], Node):
+        return _variable(uses, user) if user.args[1].op == "EXP" else None
     if user.op == "SHL" and isinstance(user.args[0], int) and user.args[1] is word:
         return [Field(0, 256 - user.args[0], _left(256 - user.args[0]))] if user.args[0] % 8 == 0 else []
     return None
@@ -145,8 +147,8 @@ def _is_truth(uses: Uses, node: Node) -> bool:
     return asked and not uses.sums.get(node) and all(u.op in ("ISZERO", "AND", "OR", "CHOICE") for u in users)
 
 
-def fields_written(uses: Uses, word: Word) -> list[Field]:
-    """The fields that a word consists of that SSTORE is given."""
+def fields_written(word: Word, slot: Word) -> list[Field]:
+    """The fields that a word consists of that is stored in `slot`."""
     if isinstance(word, int):
         return []
     kept = 0
@@ -156,7 +158,7 @@ def fields_written(uses: Uses, word: Word) -> list[Field]:
             isinstance(part, Node)
             and part.op == "AND"
             and isinstance(part.args[0], int)
-            and _is_loaded(part.args[1])
+            and _is_loaded(part.args[1], slot)
         ):
             kept |= part.args[0]
         else:
@@ -223,13 +225,13 @@ def _alternatives(word: Node) -> list[Word]:
     return parts
 
 
-def _is_loaded(word: Word) -> bool:
-    """Comes out of storage, perhaps with masks around."""
+def _is_loaded(word: Word, slot: Word) -> bool:
+    """Comes out of that slot, perhaps with masks around."""
     while isinstance(word, Node) and word.op == "AND" and isinstance(word.args[0], int):
         word = word.args[1]
     if isinstance(word, Node) and word.op == "OR":
-        return any(_is_loaded(arg) for arg in word.args)
-    return isinstance(word, Node) and word.op in ("SLOAD", "TLOAD")
+        return any(_is_loaded(arg, slot) for arg in word.args)
+    return isinstance(word, Node) and word.op in ("SLOAD", "TLOAD") and word.args[0] == slot
 
 
 def _span(word: Word) -> tuple[int, int] | None:
