@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 
@@ -169,3 +170,16 @@ def test_transient_variables_are_apart() -> None:
         _, meaning = _read(fixture)
         assert {(v.slot, v.offset) for v in meaning.storage if v.transient} == {(0, 0)}
         assert {v.slot for v in meaning.storage if not v.transient} == {0}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_damaged_code_is_analysed_without_a_crash(seed: int) -> None:
+    chance = random.Random(seed)
+    code = bytearray(chance.choice(_ALL).runtime)
+    for _ in range(30):
+        code[chance.randrange(len(code))] = chance.choice(
+            (0x20, 0x35, 0x52, 0x54, 0x55, 0x5B, chance.randrange(256))
+        )
+    contract = lift_code(bytes(code), 20_000)
+    meaning = analyse(contract)
+    assert set(meaning.functions) == {f.name for f in contract.functions.values() if f.kind != "entry"}

@@ -17,6 +17,9 @@ from whet.evm.tac import WORD
 _MOST_WORDS = 64
 """Heads of one tuple; more is taken for data that is read some other way."""
 
+_DEEPEST = 6
+"""Offsets within offsets."""
+
 
 @dataclass(slots=True)
 class Read:
@@ -317,6 +320,8 @@ def _enum(calldata: Calldata, node: Node) -> str:
 
 def _dynamic(calldata: Calldata, read: Read, base: int) -> str:
     """The type behind an offset; "" if the word is none."""
+    if len(read.pointers) > _DEEPEST:
+        return ""
     behind_it = read.pointers | {read.node}
     reads = [r for r in calldata.reads if r.pointers == behind_it]
     copies = [c for c in calldata.copies if c.pointers == behind_it]
