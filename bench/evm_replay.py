@@ -18,11 +18,13 @@ import json
 import platform
 import time
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from whet.evm.lifting import lift_code
+from whet.evm.replay.mocks import MOCKS
 from whet.evm.replay.mutants import mutant
 from whet.evm.replay.run import ENOUGH_CALLS, MethodReport, Replay, reads_gas
 from whet.evm.replay.vectors import methods_of, methods_of_signatures
@@ -35,16 +37,39 @@ blocks_visited blocks_reachable mutants mutants_noticed
 _SUMS = _SUMMED.split()
 
 
-def replay_row(row: dict[str, Any], calls: int, mutants: int, seed: int) -> dict[str, Any]:
-    """One contract of a corpus, replayed: its figures and its disagreements."""
-    code = bytes.fromhex(row["runtime"])
+lift = lru_cache(maxsize=64)(lift_code)
+"""Mocks and libraries are the same for many contracts."""
+
+
+def deployed(row: dict[str, Any], seed: int) -> bytes:
+    """The runtime code with immutables as a constructor would set them: most are addresses, here of mocks."""
+    code, rng = bytearray.fromhex(row["runtime"]), Random(seed)
+    for _, places in sorted((row.get("immutables") or {}).items()):
+        value = rng.choice((*MOCKS, *MOCKS, 18, 10**18))
+        for place in places:
+            size = place["length"]
+            code[place["start"] : place["start"] + size] = value.to_bytes(32, "big")[-size:]
+    return bytes(code)
+
+
+def replay_row(
+    row: dict[str, Any], calls: int, mutants: int, seed: int, libraries: dict[str, bytes] | None = None
+) -> dict[str, Any]:
+    """One contract of a corpus, replayed: its figures and its disagreements. libraries: {name: code}."""
+    code = deployed(row, seed)
+    known = libraries or {}
+    linked = {
+        int(address, 16): known[name.split(":")[-1]]
+        for name, address in (row.get("libraries") or {}).items()
+        if name.split(":")[-1] in known
+    }
     started = time.perf_counter()
     contract = from_json(json.loads(json.dumps(to_json(lift_code(code)))))
     lifted = time.perf_counter()
     methods = (
         methods_of_signatures(row["methods"], row["abi"]) if row.get("methods") else methods_of(row["abi"])
     )
-    replay = Replay(contract, code, lift_code, seed)
+    replay = Replay(contract, code, lift, seed, others=linked)
     report = replay.run(methods, calls)
     figures = {
         "contract": row["contract"],
@@ -142,13 +167,17 @@ def _replay_all(args: argparse.Namespace) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in args.rows.read_text().splitlines()] if args.rows.exists() else []
     done = {(row["corpus"], row["index"]) for row in rows}
     for path in args.corpora:
-        for index, line in enumerate(path.read_text().splitlines()):
+        contracts = [json.loads(line) for line in path.read_text().splitlines()]
+        libraries = {
+            row["contract"]: bytes.fromhex(row["runtime"]) for row in contracts if row["kind"] == "own"
+        }
+        for index, contract in enumerate(contracts):
             key = (path.stem, index)
             if index % args.every or key in done:
                 continue
             seed = args.seed * 1_000_003 + index
             row = {"corpus": path.stem, "index": index} | replay_row(
-                json.loads(line), args.calls, args.mutants, seed
+                contract, args.calls, args.mutants, seed, libraries
             )
             rows.append(row)
             with args.rows.open("a") as file:

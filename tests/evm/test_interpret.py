@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.evm import naive
 from tests.evm.both import BLOCK, CALLER, OTHER, SELF, assert_same, world_of
 from tests.evm.test_words import words
-from whet.evm.interpret import OutOfSteps, Transaction, created_address, run
+from whet.evm.interpret import OutOfSteps, Transaction, run
+from whet.evm.messages import created_address
 from whet.evm.replay.assemble import assemble
 from whet.evm.tac import Block, Contract, End, Function, Phi, Statement
 from whet.evm.words import ONE, THREE, TWO
@@ -312,7 +313,7 @@ def test_private_calls_keep_their_own_variables() -> None:
     assert call(contract, (5).to_bytes(32, "big")) == [120, 35]
     assert call(contract, (500).to_bytes(32, "big"))[1] == 3500
     endless = run(contract, world_of(b"", {}), Transaction(CALLER, SELF, (5000).to_bytes(32, "big")), BLOCK)
-    assert (endless.status, endless.why) == ("halt", "stack overflow")
+    assert (endless.status, endless.why, endless.private_depth) == ("halt", "stack overflow", 1025)
 
 
 def test_switch_and_enter() -> None:

@@ -28,6 +28,7 @@ from whet.evm.replay.mocks import (
 )
 from whet.evm.replay.mutants import mutant
 from whet.evm.replay.run import Replay
+from whet.evm.replay.search import Case
 from whet.evm.replay.vectors import (
     Method,
     Pool,
@@ -72,7 +73,7 @@ def test_answers_of_mocks() -> None:
     data = b"abcd" + words(55)
     assert answers("word", data) == ("success", words(77))
     assert answers("address", data) == ("success", words(88))
-    assert answers("ones", data) == ("success", words(*[1] * 8))
+    assert answers("ones", data) == ("success", words(*[1] * 32))
     assert answers("nothing", data) == ("success", b"")
     assert answers("revert", data) == ("revert", b"")
     assert answers("error", data) == (
@@ -230,6 +231,18 @@ def test_a_function_that_shows_its_gas_does_not_agree() -> None:
     (method,) = Replay(naive.lift(code), code, naive.lift, 1).run([METHOD], 10).methods
     assert method.inconclusive == {"reads gas": 20}
     assert not method.agrees
+
+
+def test_libraries_stand_where_they_are_called() -> None:
+    library = assemble("PUSH 5 PUSH 3 SSTORE PUSH 0x77 PUSH 0 MSTORE PUSH 32 PUSH 0 RETURN")
+    code = assemble(
+        "PUSH 32 PUSH 0 PUSH 0 PUSH 0 PUSH 0x11b GAS DELEGATECALL POP PUSH 0 MLOAD PUSH 4 SSTORE STOP"
+    )
+    replay = Replay(naive.lift(code), code, naive.lift, others={0x11B: library})
+    tried, differences, _ = replay.attempt(Case(b""))
+    assert tried
+    assert not differences
+    assert tried.result.storage == {(TARGET, 3): 5, (TARGET, 4): 0x77}
 
 
 def test_unresolved_code_is_a_disagreement() -> None:

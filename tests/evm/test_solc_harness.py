@@ -209,6 +209,23 @@ def test_a_source_that_is_wrong_is_lost_with_its_reason() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("version", ["0.5.17", "0.8.30"])
+def test_variables_that_code_uses(version: str) -> None:
+    slot = "x.slot" if version == "0.8.30" else "x_slot"
+    text = f"""contract A {{
+        uint256 gap; uint256 made; uint256 read; uint256 public shown; uint256 x; uint256 checked;
+        constructor() public {{ made = 1; }}
+        modifier m() {{ require(checked == 0); _; }}
+        function f() public m returns (uint256 y) {{ y = read; assembly {{ y := add(y, sload({slot})) }} }}
+    }}"""
+    ((_, known),) = compile_package({"p/a.sol": text}, ["p/"], Settings(version)).contracts
+    used = {
+        one["label"] for one in known["storage_layout"]["storage"] if one["astId"] in known["storage_used"]
+    }
+    assert used == {"read", "shown", "x", "checked"}
+
+
+@pytest.mark.slow
 def test_compile_errors_name_the_line() -> None:
     with pytest.raises(CompileError) as raised:
         compile_sources(Settings("0.4.26"), {"a.sol": "contract A {\n uint x \n}"}, {})
@@ -236,7 +253,7 @@ def test_entries_by_the_map_are_those_of_the_debug_data(name: str, settings: Set
     sources = {"a.sol": (HERE / "sources" / f"{name}.sol").read_text("utf-8")}
     output = compile_sources(settings, sources, {"*": {"*": OUTPUTS, "": ["ast"]}})
     contract = output["contracts"]["a.sol"][name]
-    known = truth(contract, definitions(output["sources"]))
+    known = truth(contract, definitions(output["sources"]), frozenset())
     debug = contract["evm"]["deployedBytecode"]["functionDebugData"]
     ids = {node["id"] for node in walk(output["sources"]) if node["nodeType"] == "FunctionDefinition"}
     points = {one["entryPoint"] for one in debug.values() if one["id"] in ids} - {None}

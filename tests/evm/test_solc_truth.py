@@ -184,7 +184,7 @@ def test_debug_data_knows_better_than_the_types() -> None:
         },
     }
     function = Definition("f", "C", "function", "internal", ("uint256",), (), 1, 0)
-    known = truth(contract, {"10:5:0": function})
+    known = truth(contract, {"10:5:0": function}, frozenset())
     (entry,) = known["entries"]
     assert (entry["pc"], entry["name"], entry["words"], entry["return_words"]) == (at["callee"], "f", 2, 3)
     assert known["helpers"] == [{"pc": at["back"], "name": "checked_add", "words": 2, "return_words": 1}]
@@ -203,6 +203,8 @@ def test_fixtures_hold_together(fixture: Fixture) -> None:
         if "Sets" not in signature:  # a library's storage parameters have their own notation
             assert int(four, 16) == selector(signature)
     assert fixture.runtime in fixture.creation
+    layout = fixture.truth["storage_layout"] or {"storage": []}
+    assert {one["astId"] for one in layout["storage"]} == set(fixture.truth["storage_used"])
     assert fixture.truth["methods"]
 
 

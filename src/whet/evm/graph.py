@@ -163,26 +163,39 @@ def _box(spot: Spot, lines: list[str], fill: str) -> list[str]:
 
 
 def _path(way: Way, op: str, placed: Layout) -> str:
-    """A way as a curve: out at the bottom, in at the top; each way of a branch leaves at its own place."""
-    source, target = way.source, way.target
-    count = sum(other.source is source for other in placed.ways) if op == "SWITCH" else 1 + (op == "BRANCH")
-    start_x = source.x + source.width * ((way.number + 1) / (count + 1) - 0.5) * 0.6
-    points = [(start_x, source.y + source.height)]
-    if way.back:
-        for spot in reversed(way.points):
-            points.append((spot.x, spot.y + _tallest(placed, spot.rank)))
-            points.append((spot.x, spot.y - 6))
-    else:
-        for spot in way.points:
-            points.append((spot.x, spot.y))
-            points.append((spot.x, spot.y + _tallest(placed, spot.rank)))
-    points.append((target.x + (target.width * 0.25 if way.back else 0), target.y - 1))
+    """A way as a curve: out at the bottom, in at the top; one that closes a loop goes up beside the boxes."""
+    points = _back(way) if way.back else _down(way, placed)
     name = {_HELD: "held", _FAILED: "failed"}.get(_colour(op, way.number), "other")
     dashes = ' stroke-dasharray="5 3"' if way.back else ""
     return (
         f'<path d="{_curve(points)}" fill="none" stroke="{_MARKERS[name]}" stroke-width="1.3"{dashes}'
         f' marker-end="url(#{name})"/>'
     )
+
+
+def _down(way: Way, placed: Layout) -> list[tuple[float, float]]:
+    source, target = way.source, way.target
+    leaving = sorted((w for w in placed.ways if w.source is source and not w.back), key=_first_x)
+    share = (leaving.index(way) + 1) / (len(leaving) + 1) - 0.5
+    points = [(source.x + source.width * share * 0.6, source.y + source.height)]
+    for spot in way.points:
+        points += [(spot.x, spot.y), (spot.x, spot.y + _tallest(placed, spot.rank))]
+    return [*points, (target.x, target.y - 1)]
+
+
+def _first_x(way: Way) -> float:
+    return (way.points[0] if way.points else way.target).x
+
+
+def _back(way: Way) -> list[tuple[float, float]]:
+    """Out at the side on which the way goes up, in at the same side."""
+    source, target = way.source, way.target
+    ups = way.points or [Spot("", 0, 0, 0, x=max(source.x + source.width, target.x + target.width))]
+    sides = [1 if up.x > spot.x else -1 for up, spot in ((ups[-1], source), (ups[0], target))]
+    start = (source.x + sides[0] * source.width / 2, source.y + source.height - 10)
+    stop = (target.x + sides[1] * (target.width / 2 + 1), target.y + 10)
+    bends = [(spot.x, spot.y + 24) for spot in reversed(ups[1:-1])]
+    return [start, (ups[-1].x, start[1] - 12), *bends, (ups[0].x, stop[1] + 12), stop]
 
 
 def _tallest(placed: Layout, rank: int) -> float:
@@ -193,11 +206,12 @@ def _curve(points: list[tuple[float, float]]) -> str:
     (x, y), *rest = points
     parts = [f"M{x:.1f} {y:.1f}"]
     for next_x, next_y in rest:
-        bend = (next_y - y) / 2 if next_x != x else 0
-        parts.append(
-            f"C{x:.1f} {y + bend:.1f} {next_x:.1f} {next_y - bend:.1f} {next_x:.1f} {next_y:.1f}"
-            if bend
-            else f"L{next_x:.1f} {next_y:.1f}"
-        )
+        if next_x == x or abs(next_y - y) < 13:
+            parts.append(f"L{next_x:.1f} {next_y:.1f}")
+        else:
+            bend = (next_y - y) / 2
+            parts.append(
+                f"C{x:.1f} {y + bend:.1f} {next_x:.1f} {next_y - bend:.1f} {next_x:.1f} {next_y:.1f}"
+            )
         x, y = next_x, next_y
     return "".join(parts)

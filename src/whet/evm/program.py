@@ -330,12 +330,18 @@ def _call_private(routine: Routine, statement: Statement, after: Node) -> Jump:
     args, results = routine.slots(statement.args), routine.slots(statement.results)
 
     def end(values: Values, frame: Frame) -> Node:
-        if len(frame.returns) >= PRIVATE_DEPTH:
-            raise Halt("stack overflow")
+        if len(frame.returns) >= frame.machine.private_depth:
+            _deeper(frame)
         frame.returns.append((values, results, after))
         return _over(routine.program.routine(statement.function), args, values, frame)
 
     return end
+
+
+def _deeper(frame: Frame) -> None:
+    frame.machine.private_depth = len(frame.returns) + 1
+    if len(frame.returns) >= PRIVATE_DEPTH:
+        raise Halt("stack overflow")
 
 
 def _message(routine: Routine, statement: Statement, after: Node) -> Jump:

@@ -11,6 +11,7 @@ from whet.errors import CodeError, WhetError, cannot_write
 from whet.evm import lift
 from whet.evm.bytecode import Code, read_code
 from whet.evm.graph import dot, picture
+from whet.evm.meaning.analyse import analyse
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function, to_json
 from whet.evm.text import flat, flat_function, structured, structured_function
@@ -50,7 +51,7 @@ def show_lifted(
     names = names.with_abi(abi) if abi else names
     chosen = find_function(lifted, function, names) if function else None
     print("\n".join(f"# {line}" for line in _head(read, lifted, names)), file=sys.stderr)
-    shown = _shown(lifted, chosen, form)
+    shown = _shown(lifted, chosen, form, names)
     if out is None:
         print(shown.rstrip())
     else:
@@ -108,16 +109,18 @@ def _head(code: Code, contract: Contract, names: Signatures) -> list[str]:
     return lines
 
 
-def _shown(contract: Contract, function: Function | None, form: str) -> str:
+def _shown(contract: Contract, function: Function | None, form: str, names: Signatures) -> str:
     if form == "json":
         return _json(contract, function)
     if form == "dot":
         return dot(contract, function.name if function else None)
-    if function is None:
-        return flat(contract) if form == "flat" else structured(contract)
     if form == "picture":
+        assert function is not None
         return picture(contract, function.name)
-    return flat_function(function) if form == "flat" else structured_function(contract, function)
+    if form == "flat":
+        return flat_function(function) if function else flat(contract)
+    meaning = analyse(contract, names)
+    return structured_function(contract, function, meaning) if function else structured(contract, meaning)
 
 
 def _json(contract: Contract, function: Function | None) -> str:

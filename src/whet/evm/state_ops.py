@@ -1,7 +1,7 @@
 """Instructions that read or change the state of a call: memory, storage, calldata, environment, logs, other accounts.
 
 Each is a factory: the slots of its result and arguments in, a step `(values, frame) -> None` out. Left out: arithmetic
-(`whet.evm.words`), calls and creation (`whet.evm.interpret`).
+(`whet.evm.words`), calls and creation (`whet.evm.messages`).
 """
 
 from __future__ import annotations

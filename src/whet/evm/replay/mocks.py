@@ -3,7 +3,8 @@
 A mock tells every call to a recorder, whose log (who called, which mock, wei, calldata) puts all outgoing calls in the
 transaction's logs, in order; in a static call the recorder cannot log, and that fails unseen. Then the mock answers as
 its slot 0 says (`ANSWERS`; 1 is the first), or, where that is zero, by a hash of caller, value, call index (0 in static
-calls) and calldata. Called with little gas (a stipend) it accepts and stays silent.
+calls), calldata and its slot `SALT`: mostly words of 1, which many types can be read from, or an address. Called with
+little gas (a stipend) it accepts and stays silent.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ OWNER, ALICE, BOB = named("owner"), named("alice"), named("bob")
 MOCKS = tuple(named(f"mock {i}") for i in range(3))
 PEOPLE = (OWNER, ALICE, BOB)
 
-MODE, WORD, ADDRESS, REENTRY = 0, 1, 2, 3
+MODE, WORD, ADDRESS, REENTRY, SALT = 0, 1, 2, 3, 6
 """Slots of a mock: which answer, the word and the address it gives, and from 3 on three words of calldata (the first
 four bytes of the first, then two whole words) with which it calls back."""
 
@@ -57,7 +58,7 @@ ANSWERS: dict[str, str] = {
     "address": _word(f"PUSH {ADDRESS} SLOAD"),
     "ether": _word(f"PUSH 8 SHR PUSH 15 AND PUSH 1 ADD PUSH {10**18} MUL"),
     "bytes": _words("PUSH 32", "PUSH 32", "PUSH 1"),
-    "ones": _words(*["PUSH 1"] * 8),
+    "ones": _words(*["PUSH 1"] * 32),
     "zero": _word("PUSH 0"),
     "most": _word("PUSH 0 NOT"),
     "nothing": "STOP",
@@ -82,12 +83,14 @@ def mock_code(address: int) -> bytes:
         f"CALLER PUSH 0 MSTORE PUSH {address} PUSH 32 MSTORE CALLVALUE PUSH 64 MSTORE "
         f"PUSH 32 PUSH 96 PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 PUSH 0 PUSH {RECORDER} PUSH 2 GAS DIV CALL POP "
         f"PUSH {address} ADDRESS EQ ISZERO @one JUMPI PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 KECCAK256 "
+        f"PUSH 64 MSTORE PUSH {SALT} SLOAD PUSH 32 MSTORE PUSH 64 PUSH 32 KECCAK256 "
     )
     mode = f"PUSH {MODE} SLOAD DUP1 @fixed JUMPI POP DUP1 PUSH 63 AND "
     kinds = " ".join(f"DUP1 PUSH {i} EQ @{name} JUMPI" for i, name in enumerate(ANSWERS))
+    usual = "DUP1 PUSH 48 GT @ones JUMPI DUP1 PUSH 56 GT @one JUMPI @address JUMP"
     fixed = ":fixed PUSH 1 SWAP1 SUB @choose JUMP"
     answers = " ".join(f":{name} {'POP ' if name != 'one' else ''}{body}" for name, body in ANSWERS.items())
-    return assemble(f"{record}{mode}:choose {kinds} @one JUMP {fixed} :quiet STOP {answers}")
+    return assemble(f"{record}{mode}:choose {kinds} {usual} {fixed} :quiet STOP {answers}")
 
 
 def recorder_code() -> bytes:

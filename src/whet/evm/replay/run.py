@@ -33,6 +33,8 @@ ENOUGH_CALLS = 10
 STATES_KEPT = 12
 GAS_NEARLY_SPENT = 500_000
 GAS_USED_MUCH = 25_000_000
+DEEP = 40
+"""Private calls within one another: the EVM's 1,024 words may not hold them, if each has 25."""
 DISAGREEMENTS_KEPT = 3
 SHRINK_TRIES = 60
 
@@ -77,7 +79,8 @@ class Report:
 class Replay:
     """A contract under test, and the states it has been brought into.
 
-    code: its runtime bytecode, for revm only. lift: for the mocks and whatever else has code.
+    code: its runtime bytecode, for revm only. lift: for the mocks and whatever else has code. others: {address: code}
+    of accounts that it needs, its libraries.
     """
 
     def __init__(
@@ -87,11 +90,13 @@ class Replay:
         lift: Callable[[bytes], Contract],
         seed: int = 0,
         steps: int = STEPS,
+        others: dict[int, bytes] | None = None,
     ) -> None:
         self.contract, self.code, self.lift, self.steps = contract, code, lift, steps
         self.rng = Random(seed)
         target = Account(10**20, 1, b"", {}, contract, int.from_bytes(keccak256(code), "big"))
-        self.states = [{**people_and_mocks(), TARGET: target}]
+        more = {address: Account(nonce=1, code=text) for address, text in (others or {}).items()}
+        self.states = [{**more, **people_and_mocks(), TARGET: target}]
         self.mined = constants(contract)
         self.gas_readers = frozenset(reads_gas(contract))
         self.visited: set[tuple[str, str]] = set()
@@ -174,7 +179,7 @@ class Replay:
         result.reads = _unread(outcome, result, before) | result.reads
         differences = compare(result, world, outcome)
         self.visited |= {(function, name) for where, function, name in result.visited if where == TARGET}
-        if differences and (reason := self._gas_decided(result, outcome)):
+        if differences and (reason := self._undecided(result, outcome)):
             return Tried(case, result), [], reason
         if keep and not differences:
             self._agreed.append((case, self.states[case.state], result.visited, outcome))
@@ -197,10 +202,12 @@ class Replay:
                 return True
         return False
 
-    def _gas_decided(self, result: Result, outcome: Outcome) -> str:
-        """Why gas may have made the difference, ours being rough; "" if it did not."""
+    def _undecided(self, result: Result, outcome: Outcome) -> str:
+        """Why gas or the depth of the stack, ours being rough, may have made the difference; "" if they did not."""
         if any(where == TARGET and function in self.gas_readers for where, function, _ in result.visited):
             return "reads gas"
+        if outcome.why == "StackOverflow" and result.private_depth > DEEP:
+            return "stack"
         spent = outcome.gas_used > GAS_USED_MUCH and outcome.status != "halt"
         short = spent or "OutOfGas" in outcome.why or result.lowest_gas < GAS_NEARLY_SPENT
         return "gas" if short else ""

@@ -24,6 +24,7 @@ from whet.evm.replay.mocks import (
     OWNER,
     PEOPLE,
     REENTRY,
+    SALT,
     TARGET,
     WORD,
 )
@@ -104,6 +105,8 @@ class Search:
         case.timestamp = rng.choice(TIMES) if rng.random() < 0.2 else case.timestamp
         if rng.random() < (0.4 if self.method.payable else 0.03):
             case.value, case.odd = rng.choice(WEI), not self.method.payable
+        if rng.random() < 0.6:
+            case.slots = {(mock, SALT): rng.randrange(1, 100) for mock in MOCKS}
         return case
 
     def _copy(self, case: Case) -> Case:
@@ -142,6 +145,9 @@ class Search:
     def _answer(self, case: Case) -> None:
         """What a mock will answer; a call back goes to this method."""
         mock = self.rng.choice(MOCKS)
+        case.slots[mock, SALT] = self.rng.randrange(1, 100)
+        if self.rng.random() < 0.4:
+            return
         case.slots[mock, MODE] = self.rng.randrange(len(ANSWERS) + 1)
         case.slots[mock, WORD] = self.pool.word()
         case.slots[mock, ADDRESS] = self.rng.choice(ADDRESSES)

@@ -23,7 +23,7 @@ from typing import Any
 from whet.evm.solc.compiler import CompileError, Settings, compile_sources
 from whet.evm.solc.sources import ANY_VERSION, closure
 from whet.evm.solc.surface import Exposed, Surface, surface
-from whet.evm.solc.truth import OUTPUTS, Definition, definitions, truth
+from whet.evm.solc.truth import OUTPUTS, definitions, truth, used_variables
 from whet.evm.solc.worker import CompilerFailure
 
 TOGETHER = 8
@@ -278,10 +278,10 @@ def compile_harnesses(
     for harness in harnesses:
         selection.setdefault(harness.path, {})[harness.contract] = list(OUTPUTS)
     output = compile_sources(settings, sources, selection)
-    functions: dict[str, Definition] = definitions(output["sources"])
+    functions, used = definitions(output["sources"]), used_variables(output["sources"])
     found = []
     for harness in harnesses:
         contract = output["contracts"][harness.path][harness.contract]
         if contract["evm"]["deployedBytecode"]["object"]:
-            found.append((harness, truth(contract, functions)))
+            found.append((harness, truth(contract, functions, used)))
     return found

@@ -59,12 +59,46 @@ def definitions(asts: Mapping[str, Mapping[str, Any]]) -> dict[str, Definition]:
     return found
 
 
-def truth(contract: Mapping[str, Any], functions: Mapping[str, Definition]) -> dict[str, Any]:
+def used_variables(asts: Mapping[str, Mapping[str, Any]]) -> frozenset[int]:
+    """The ids of state variables that have a getter or are named in any function that is no constructor."""
+    used = set()
+    for source in asts.values():
+        for node in walk(source["ast"]):
+            if node["nodeType"] == "VariableDeclaration":
+                used |= (
+                    {node["id"]} if node.get("stateVariable") and node["visibility"] == "public" else set()
+                )
+            elif node["nodeType"] == "ModifierDefinition" or (
+                node["nodeType"] == "FunctionDefinition" and node.get("kind") != "constructor"
+            ):
+                used |= _named(node)
+    return frozenset(used)
+
+
+def _named(function: Mapping[str, Any]) -> set[int]:
+    """What it refers to, in assembly too."""
+    named = set()
+    for node in walk(function):
+        named.add(node.get("referencedDeclaration"))
+        if node["nodeType"] == "InlineAssembly":
+            for one in node["externalReferences"]:  # up to 0.5 under the name
+                named |= {part["declaration"] for part in (one, *one.values()) if _declares(part)}
+    return {one for one in named if isinstance(one, int)}
+
+
+def _declares(part: object) -> bool:
+    return isinstance(part, dict) and "declaration" in part
+
+
+def truth(
+    contract: Mapping[str, Any], functions: Mapping[str, Definition], used: frozenset[int]
+) -> dict[str, Any]:
     """Everything known of one contract of an output, as plain values.
 
     `runtime` and `creation` are hexadecimal; places of libraries hold the addresses in `libraries`; immutables are 0.
     `entries`: {pc, name, contract, kind, visibility, parameters, returns, words, return_words, sites}, words from the
     compiler's debug data where there are any, sites: how many jumps call it. `entered`: what else jumps call, by pc.
+    `storage_used`: those of `used` (see `used_variables`) that storage_layout holds, by astId.
     `untagged`: bodies of public functions and helpers, where the jumps there have no tag (up to 0.4.26).
     """
     evm = contract["evm"]
@@ -93,10 +127,15 @@ def truth(contract: Mapping[str, Any], functions: Mapping[str, Definition]) -> d
         "untagged": [pc for pc, src in found.untagged.items() if src in functions or src.endswith(":-1")],
         "unresolved_calls": len(found.unresolved),
         "storage_layout": contract.get("storageLayout"),
+        "storage_used": _stored(contract.get("storageLayout"), used),
         "transient_layout": contract.get("transientStorageLayout"),
         "immutables": deployed.get("immutableReferences") or {},
         "libraries": libraries | more,
     }
+
+
+def _stored(layout: Mapping[str, Any] | None, used: frozenset[int]) -> list[int]:
+    return sorted({one["astId"] for one in (layout or {}).get("storage", ())} & used)
 
 
 def linked(bytecode: Mapping[str, Any]) -> tuple[str, dict[str, str]]:

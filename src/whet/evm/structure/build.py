@@ -86,7 +86,7 @@ class Builder:
                 left = self._loop_left(above, child)
                 if self._entered_often(child):
                     self.behind[left or above].append(child)
-                elif left and child not in self.copies:
+                elif left and (child not in self.copies or len(self.flow.predecessors[child]) == 1):
                     exits.setdefault(left, []).append(child)
         for header, candidates in exits.items():
             self._place_main_exit(header, candidates)
@@ -101,6 +101,9 @@ class Builder:
     def _place_main_exit(self, header: str, candidates: list[str]) -> None:
         """Where a loop is left for blocks entered once, the largest stands behind the loop, if nothing larger does."""
         direct = self.ways[header].targets
+        candidates = [block for block in candidates if block in direct or block not in self.guards]
+        if not candidates:
+            return
         main = max(candidates, key=lambda b: (self.sizes[b], b in direct, -self.flow.order[b]))
         if all(self.sizes[main] > self.sizes[other] for other in self._behind_loop(header)):
             self.behind[header].append(main)

@@ -128,7 +128,7 @@ class Writer:
             return self._not(args[0])
         if op == "AND" and (kind := cut_to(args)):
             return f"{kind[0]}({self.text(kind[1])})", ATOM
-        if op in _TURNED and isinstance(args[0], int):
+        if op in _TURNED and isinstance(args[0], int) and not isinstance(args[1], int):
             return self._operation(_TURNED[op], (args[1], args[0]))
         if op == "ADD" and isinstance(args[1], int) and WORD - args[1] < 1 << 64:
             return self._infix("-", 70, "SUB", (args[0], WORD + 1 - args[1]))

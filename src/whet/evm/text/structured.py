@@ -23,18 +23,31 @@ from whet.evm.structure.tree import (
     Scope,
     Switch,
     Test,
+    negated,
     walk,
 )
-from whet.evm.terms import Assign, Do, Emit, Expression, Form, Operation, Revert, Value, variables
+from whet.evm.terms import (
+    Assign,
+    Do,
+    Emit,
+    Expression,
+    Form,
+    Invoke,
+    Name,
+    Operation,
+    Revert,
+    Value,
+    variables,
+)
 from whet.evm.text.expressions import Writer, simple_condition
 
 INDENT = "  "
 
 
 def structured(contract: tac.Contract, meaning: Meaning | None = None) -> str:
-    """All functions: first what is known of the storage, then the functions in the contract's order.
+    """All functions in the contract's order, the dispatcher first; before them what is known of the storage.
 
-    The dispatcher is left out where all it does is to choose a function; `flat` shows it.
+    `noreturn` stands where a private function never comes back: nothing is written behind a call of it.
     """
     meaning = meaning or Meaning()
     head = [f"// {note}" for note in contract.notes]
@@ -73,12 +86,39 @@ class Printer:
         self.declared |= set(self.draft.params)
         self._number_names()
         self.lines = [*(f"// {note}" for note in [*self.function.notes, *self.meaning.notes]), self._header()]
-        self._sequence(self.tree[:-1] if self._returns_nothing(self.tree[-1]) else self.tree, 1)
+        self._drop_last_returns(self.tree)
+        self._sequence(self.tree, 1)
         return "\n".join([*self.lines, "}"])
 
     def _returns_nothing(self, node: Node) -> bool:
         end = self.blocks[node.block].end if isinstance(node, Exit) else None
         return end is not None and end.op == "RETURNPRIVATE" and not end.args and end.form is None
+
+    def _drop_last_returns(self, nodes: list[Node]) -> None:
+        """Where a function ends anyway, nothing says so."""
+        if nodes and self._returns_nothing(nodes[-1]):
+            nodes.pop()
+            while nodes and isinstance(nodes[-1], Code) and not self.blocks[nodes[-1].block].lines:
+                nodes.pop()
+        last = nodes[-1] if nodes else None
+        if isinstance(last, If) and len(last.then) + len(last.otherwise) > 1:
+            self._drop_last_returns(last.then)
+            self._drop_last_returns(last.otherwise)
+            if not last.then:
+                last.condition, last.then, last.otherwise = negated(last.condition), last.otherwise, []
+            if not last.then:
+                nodes.pop()
+
+    def _never_reached(self, node: Node) -> bool:
+        """An end behind the call of a function that never returns."""
+        block = self.blocks[node.block] if isinstance(node, Exit) else None
+        if block is None or block.end.op != "INVALID" or not block.lines:
+            return False
+        form = block.lines[-1].form
+        called = form.expression if isinstance(form, Do | Value) else None
+        callee = called.callee if isinstance(called, Invoke) else None
+        function = self.contract.functions.get(callee.name) if isinstance(callee, Name) else None
+        return function is not None and function.returns is None
 
     def _given(self, variable: str) -> str:
         return self.meaning.variables.get(variable, Variable()).name
@@ -95,6 +135,8 @@ class Printer:
             words.append(f"returns ({', '.join(meaning.returns)})")
         elif meaning.returns is None and function.returns:
             words.append(f"returns {function.returns}")
+        elif function.returns is None and function.kind == "private":
+            words.append("noreturn")
         return " ".join(word for word in words if word) + " {"
 
     def _type_of(self, variable: str) -> str:
@@ -131,7 +173,8 @@ class Printer:
             for line in self.blocks[node.block].lines:
                 self._put(depth, self._line(line))
         elif isinstance(node, Exit):
-            self._put(depth, self._exit(self.blocks[node.block].end))
+            if not self._never_reached(node):
+                self._put(depth, self._exit(self.blocks[node.block].end))
         elif isinstance(node, If):
             self._if(node, depth)
         elif isinstance(node, Loop):
@@ -177,6 +220,7 @@ class Printer:
     def _short(self, nodes: list[Node]) -> str:
         """The text of a part that is one line, "" for others."""
         nodes = [n for n in nodes if not (isinstance(n, Code) and not self.blocks[n.block].lines)]
+        nodes = [n for n in nodes if not self._never_reached(n)]
         if len(nodes) != 1:
             return ""
         (node,) = nodes

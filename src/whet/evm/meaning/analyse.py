@@ -1,0 +1,169 @@
+"""Everything that is said about a contract: one walk of every function, then the analyses over these walks.
+
+Assumed: memory is used as Solidity uses it (see `memory`). Lost: what lies behind the budget of a walk, and what `abi`,
+`storage` and `behaviour` name. Cost: about as long as lifting takes; `steps` bounds it.
+"""
+
+from __future__ import annotations
+
+from whet.evm.meaning.abi import arguments, hashed_keys, is_strict
+from whet.evm.meaning.base import FunctionMeaning, Meaning, StateVariable, Variable
+from whet.evm.meaning.behaviour import entered_with_value, mutability, returns, skipped_checks
+from whet.evm.meaning.evidence import Uses
+from whet.evm.meaning.forms import Forms, Known
+from whet.evm.meaning.helpers import helper_names
+from whet.evm.meaning.memory import Memory
+from whet.evm.meaning.naming import Namer
+from whet.evm.meaning.standards import standards
+from whet.evm.meaning.storage import layouts, variables
+from whet.evm.meaning.symbols import Symbols
+from whet.evm.meaning.walk import STEPS, Shapes, Walk
+from whet.evm.signatures import Signatures
+from whet.evm.tac import Contract, Function
+
+CONTRACT_STEPS = 400_000
+"""Statements visited for one contract, over all its functions."""
+
+
+def analyse(contract: Contract, signatures: Known | None = None, steps: int = CONTRACT_STEPS) -> Meaning:
+    """What is known of the contract. signatures: names by hash; the table that comes along without.
+
+    steps: statements that walks may visit in all; functions behind that are left plain, which is said in their notes.
+    """
+    known = signatures or Signatures.builtin()
+    shapes = Shapes(contract)
+    walks: dict[str, Uses] = {}
+    meaning = Meaning()
+    for function in _outer_first(contract):
+        if steps <= 0:
+            meaning.functions[function.name] = FunctionMeaning(notes=["not analysed: the budget was spent"])
+            continue
+        walk = Walk(shapes, function, Memory(Symbols()), min(STEPS, steps))
+        steps -= min(STEPS, steps) - max(walk.steps, 0) + 1
+        walks[function.name] = Uses(walk)
+    _storage(meaning, contract, walks)
+    _functions(meaning, contract, walks, known)
+    return meaning
+
+
+def _outer_first(contract: Contract) -> list[Function]:
+    functions = [f for f in contract.functions.values() if f.kind != "entry"]
+    return sorted(functions, key=lambda f: f.kind == "private")
+
+
+def _storage(meaning: Meaning, contract: Contract, walks: dict[str, Uses]) -> None:
+    outer = [uses for name, uses in walks.items() if contract.functions[name].kind != "private"]
+    permanent, transient = layouts(outer)
+    meaning.storage, structs = variables(permanent)
+    more, others = variables(transient, transient=True)
+    meaning.storage += more
+    meaning.declarations += [*structs, *(text for text in others if text not in structs)]
+    meaning.declarations += [f"// {name}" for name in standards(set(contract.public))]
+
+
+def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], known: Known) -> None:
+    public = {name: uses for name, uses in walks.items() if contract.functions[name].kind == "public"}
+    strict = any(is_strict(uses) for uses in public.values())
+    hashed = frozenset(key for uses in public.values() for key in hashed_keys(uses))
+    payable = entered_with_value(contract.entry)
+    helpers = helper_names(contract, Shapes(contract)) if walks else {}
+    for name, uses in walks.items():
+        function = contract.functions[name]
+        types = _argument_types(function, uses, strict, hashed, known) if name in public else ()
+        made = _forms(function, uses.walk, types, known, meaning.storage, helpers)
+        if function.kind == "public":
+            made.parameters = tuple(Variable(f"arg{i}", kind) for i, kind in enumerate(types))
+            made.returns = returns(uses)
+            made.name = _known_name(function, types, known)
+            made.mutability = mutability(uses, name in payable, len(types))
+            made.skipped = skipped_checks(uses, function, made.mutability)
+        elif function.kind != "private":
+            made.mutability = "payable" if name in payable else "nonpayable"
+        else:
+            made.name = helpers.get(name, "")
+        if uses.walk.cut:
+            made.notes.append("analysed in part: the budget of one function was spent")
+        meaning.functions[name] = made
+
+
+def _argument_types(
+    function: Function, uses: Uses, strict: bool, hashed: frozenset[int], known: Known
+) -> tuple[str, ...]:
+    """By the code; where a known signature differs only in what code cannot tell, by that."""
+    found = arguments(uses, strict, hashed)
+    for signature in known.functions(function.selector or 0):
+        types = _split(signature[signature.index("(") + 1 : -1])
+        if _same_encoding(found, types):
+            return types
+    return found
+
+
+def _known_name(function: Function, types: tuple[str, ...], known: Known) -> str:
+    for signature in known.functions(function.selector or 0):
+        if signature[signature.index("(") :] == f"({','.join(types)})":
+            return signature.partition("(")[0]
+    return ""
+
+
+def _same_encoding(found: tuple[str, ...], types: tuple[str, ...]) -> bool:
+    return len(found) == len(types) and all(_plain(a) == _plain(b) for a, b in zip(found, types, strict=True))
+
+
+def _plain(kind: str) -> str:
+    """Types that bytecode does not tell apart have one name."""
+    for one, other in (
+        ("string", "bytes"),
+        ("bytes32", "uint256"),
+        ("int256", "uint256"),
+        ("uuint256", "uint256"),
+    ):
+        kind = kind.replace(one, other)
+    return kind
+
+
+def _split(types: str) -> tuple[str, ...]:
+    """ "address,(uint256,bool)" at its outer commas."""
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(types):
+        depth += (character == "(") - (character == ")")
+        if character == "," and not depth:
+            parts.append(types[start:position])
+            start = position + 1
+    return (*parts, types[start:]) if types else ()
+
+
+def _forms(
+    function: Function,
+    walk: Walk,
+    types: tuple[str, ...],
+    known: Known,
+    storage: list[StateVariable],
+    helpers: dict[str, str],
+) -> FunctionMeaning:
+    heads: dict[int, tuple[str, str]] = {}
+    offset = 4
+    for position, kind in enumerate(types):
+        words = _words(kind)
+        if words == 1 and not kind.endswith(("]", ")")) and kind not in ("bytes", "string"):
+            heads[offset] = (f"arg{position}", kind)
+        offset += 32 * words
+    return Forms(function, walk, Namer(function, walk, heads), known, storage, helpers).run()
+
+
+def _words(kind: str) -> int:
+    """Words that an argument takes in the heads."""
+    if kind.endswith("]"):
+        inner, _, count = kind[:-1].rpartition("[")
+        return _words(inner) * int(count) if count and not _is_dynamic(inner) else 1
+    if kind.startswith("("):
+        return 1 if _is_dynamic(kind) else sum(_words(part) for part in _split(kind[1:-1]))
+    return 1
+
+
+def _is_dynamic(kind: str) -> bool:
+    if kind.endswith("]"):
+        inner, _, count = kind[:-1].rpartition("[")
+        return not count or _is_dynamic(inner)
+    if kind.startswith("("):
+        return any(_is_dynamic(part) for part in _split(kind[1:-1]))
+    return kind in ("bytes", "string")

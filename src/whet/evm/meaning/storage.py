@@ -1,0 +1,211 @@
+"""Storage layout: the variables that code reads or writes, with slot, offset, size and type.
+
+All accesses of all walks are gathered by path; a type is built from the fields at a path and the paths behind it.
+A variable that no code touches is not there. bytes32 and uint256 are told apart only by use, bytes and string not at all
+(`string` is said), members of a struct in storage are shown as variables of their own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from whet.evm.meaning.base import StateVariable
+from whet.evm.meaning.evidence import Uses, checked_type, value_type
+from whet.evm.meaning.fields import Field, fields_read, fields_written
+from whet.evm.meaning.slots import Path, Place, place
+from whet.evm.meaning.symbols import Node, Word
+
+_MOST_MEMBERS = 64
+
+
+@dataclass(slots=True)
+class _Cell:
+    fields: Counter[Field] = field(default_factory=Counter)
+    whole: bool = False
+    lengthy: bool = False
+    touched: int = 0
+
+
+@dataclass(slots=True)
+class Layout:
+    """Everything known of one kind of storage. lost: accesses whose slot is no path."""
+
+    cells: dict[Path, _Cell] = field(default_factory=dict)
+    keys: dict[Path, Counter[str]] = field(default_factory=dict)
+    """{path that ends with "map": types of keys}"""
+    strides: dict[Path, int] = field(default_factory=dict)
+    bounds: dict[Path, int] = field(default_factory=dict)
+    lost: int = 0
+    children: dict[Path, set[int | str]] = field(default_factory=dict)
+
+
+def layouts(walks: list[Uses]) -> tuple[Layout, Layout]:
+    """(storage, transient storage) of the functions walked."""
+    permanent, transient = Layout(), Layout()
+    for uses in walks:
+        for effect in uses.walk.effects:
+            if effect.op in ("SLOAD", "SSTORE"):
+                _add(permanent, uses, effect.op, effect.args, effect.result)
+            elif effect.op in ("TLOAD", "TSTORE"):
+                _add(transient, uses, effect.op, effect.args, effect.result)
+    for layout in (permanent, transient):
+        for path in [*layout.cells, *layout.keys]:
+            for end in range(1, len(path)):
+                layout.children.setdefault(path[:end], set()).add(path[end])
+    return permanent, transient
+
+
+def _add(layout: Layout, uses: Uses, op: str, args: tuple[Word, ...], result: Word | None) -> None:
+    found = place(args[0])
+    if found is None:
+        layout.lost += 1
+        return
+    if found.path[1:2] == ("index",) and not any(_bound(uses, index) for _, _, index in found.strides):
+        layout.lost += 1  # without a check of bounds it is some word, not an index
+        return
+    _note_keys(layout, uses, found)
+    cell = layout.cells.setdefault(found.path, _Cell())
+    cell.touched += 1
+    if op.endswith("STORE"):
+        written = fields_written(args[1], args[0])
+        cell.fields.update(f for f in written if f[:2] != (0, 256) or f.type)
+        cell.whole |= any(f[:2] == (0, 256) for f in written)
+    elif isinstance(result, Node):
+        word = fields_read(uses, result)
+        cell.fields.update(word.fields)
+        cell.whole |= word.whole
+        cell.lengthy |= word.lengthy
+
+
+def _note_keys(layout: Layout, uses: Uses, found: Place) -> None:
+    maps = [position for position, step in enumerate(found.path) if step == "map"]
+    for position, key in zip(maps, found.keys, strict=True):
+        path = found.path[: position + 1]
+        layout.keys.setdefault(path, Counter())[_key_type(uses, key)] += 1
+    for position, stride, index in found.strides:
+        path = found.path[: position + 1]
+        layout.strides[path] = max(layout.strides.get(path, 0), stride)
+        bound = _bound(uses, index)
+        if bound:
+            layout.bounds[path] = bound
+
+
+def _bound(uses: Uses, index: Node) -> int:
+    """n where code asks whether index < n; 0 without."""
+    for user in uses.users.get(index, ()):
+        others = [a for a in user.args if isinstance(a, int)]
+        if user.op in ("LT", "GT") and others and 0 < others[0] < 1 << 32:
+            return others[0] if user.op == "LT" and user.args[0] is index else others[0] + (user.op == "LT")
+    return 0
+
+
+def _key_type(uses: Uses, key: Word | None) -> str:
+    if key is None:
+        return "string"
+    if isinstance(key, int):
+        return "bytes32" if key >> 200 else ""
+    return value_type(key) or (checked_type(uses, key) if key.op == "CALLDATALOAD" else "")
+
+
+# Types.
+
+
+def variables(layout: Layout, transient: bool = False) -> tuple[list[StateVariable], list[str]]:
+    """The variables in order of slot and offset, and declarations of the structs that their types name."""
+    structs: list[str] = []
+    found: list[StateVariable] = []
+    roots = sorted({path[0] for path in [*layout.cells, *layout.keys] if isinstance(path[0], int)})
+    for slot in roots:
+        for low, size, kind in _words(layout, (slot,), structs):
+            offset = f"_{low}" if low else ""
+            number = str(slot) if slot < 1 << 32 else f"{slot >> 224:08x}"
+            name = f"{'transient' if transient else 'stor'}_{number}{offset}"
+            found.append(StateVariable(name, kind, slot, low, size, transient))
+    return found, structs
+
+
+def _words(layout: Layout, path: Path, structs: list[str]) -> list[tuple[int, int, str]]:
+    """(offset, size, type) of what lies in the slot at `path`, offsets and sizes in bytes."""
+    below = layout.children.get(path, set())
+    cell = layout.cells.get(path, _Cell())
+    if "map" in below:
+        return [(0, 32, _mapping(layout, path, structs))]
+    if cell.lengthy and not (cell.fields and "data" not in below and not cell.whole):
+        return [(0, 32, "string")]
+    if "data" in below:
+        return [(0, 32, f"{_element(layout, (*path, 'data'), structs)}[]")]
+    if "index" in below:
+        inner = (*path, "index")
+        count = layout.bounds.get(inner, 0)
+        return [(0, 32, f"{_element(layout, inner, structs)}[{count or ''}]")]
+    return _split(cell)
+
+
+def _mapping(layout: Layout, path: Path, structs: list[str]) -> str:
+    inner = (*path, "map")
+    keys = layout.keys.get(inner, Counter())
+    known = [kind for kind, _ in keys.most_common() if kind]
+    key = "string" if "string" in known else (known[0] if known else "uint256")
+    return f"mapping({key} => {_element(layout, inner, structs)})"
+
+
+def _element(layout: Layout, path: Path, structs: list[str]) -> str:
+    """The type of what lies behind a "map", "data" or "index" step."""
+    offsets = sorted(o for o in layout.children.get(path, set()) if isinstance(o, int))[:_MOST_MEMBERS]
+    stride = layout.strides.get(path, 0)
+    if path[-1] != "map" and stride == 1:
+        offsets = [0]
+    if path[-1] == "data" and not stride and offsets:
+        offsets = offsets[:1]
+    members = [(o, *w) for o in offsets for w in _words(layout, (*path, o), structs)]
+    packed = [f for o in offsets for f in layout.cells.get((*path, o), _Cell()).fields if f.low < 0]
+    if packed and path[-1] != "map":
+        bits = packed[0].high + 1
+        return packed[0].type or ("address" if bits == 160 else f"uint{bits}")
+    if not members:
+        return "uint256"
+    if len(members) == 1 and members[0][0] == 0 and members[0][1] == 0:
+        return members[0][3]
+    return _struct(path, members, structs)
+
+
+def _struct(path: Path, members: list[tuple[int, int, int, str]], structs: list[str]) -> str:
+    name = "Struct" + "".join(f"_{step}" for step in path if isinstance(step, int) and step < 1 << 32)
+    fields = " ".join(f"{kind} f{o}{f'_{low}' if low else ''};" for o, low, _, kind in members)
+    text = f"struct {name} {{ {fields} }}"
+    if text not in structs:
+        structs.append(text)
+    return name
+
+
+def _split(cell: _Cell) -> list[tuple[int, int, str]]:
+    """The fields of a word: the smallest that do not overlap; the whole word if nothing was taken out of it."""
+    spans: dict[tuple[int, int], Counter[str]] = {}
+    for one, times in cell.fields.items():
+        if one.low >= 0:
+            spans.setdefault((one.low, one.high), Counter())[one.type] += times
+    chosen: list[tuple[int, int]] = []
+    for span in sorted(spans, key=lambda s: (s[1] - s[0], s[0])):
+        if all(span[1] <= low or span[0] >= high for low, high in chosen):
+            chosen.append(span)
+    if cell.whole and len(chosen) == 1 and chosen[0][0] == 0 and not _covers(spans, chosen[0]):
+        chosen = []
+    if not chosen:
+        return [(0, 32, _named(spans.get((0, 256), Counter()), 256))]
+    return [
+        (low // 8, (high - low) // 8, _named(spans[low, high], high - low)) for low, high in sorted(chosen)
+    ]
+
+
+def _covers(spans: dict[tuple[int, int], Counter[str]], span: tuple[int, int]) -> bool:
+    return bool(spans)
+
+
+def _named(kinds: Counter[str], bits: int) -> str:
+    if bits == 8:
+        return "uint8" if "uint8" in kinds or set(kinds) == {""} else next(k for k in sorted(kinds) if k)
+    for kind, _ in sorted(kinds.items(), key=lambda item: (-item[1], item[0])):
+        if kind and kind != "uint256":
+            return kind
+    return "address" if bits == 160 else f"uint{bits}"

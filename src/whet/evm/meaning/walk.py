@@ -1,0 +1,403 @@
+"""Walks a function once, with everything it calls, and notes which words it makes and what it does with them.
+
+Blocks are visited in reverse postorder, each once for every call of its function; where ways meet, words that differ
+become a CHOICE, and at the head of a loop start + LOOP. Private functions are walked with the arguments of the call
+(results of pure ones are kept), so that a check in a helper is seen on the word that was checked.
+Budget in statements; calls beyond it give UNKNOWN results and `Walk.cut` says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from whet.evm.meaning.memory import FREE_POINTER, Memory, Payload, meet
+from whet.evm.meaning.symbols import Node, Word
+from whet.evm.opcodes import PURE
+from whet.evm.tac import WORD, Block, Contract, Function, Operand, Statement
+
+STEPS = 20_000
+"""Statements visited for one function."""
+
+_DEEPEST = 24
+_PURE = PURE - {"BLOCKHASH"}
+_CALLS = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"})
+_COPIES = frozenset({"MCOPY", "CALLDATACOPY", "CODECOPY", "EXTCODECOPY", "RETURNDATACOPY"})
+_WRITES = _CALLS | _COPIES | {"MSTORE", "MSTORE8"}
+
+
+@dataclass(slots=True)
+class Effect:
+    """A statement or end that does something. args: its words; payload: the memory it consumes; result: what it gives.
+
+    depth: 0 in the function itself, more in those it calls. checks: conditions that held (word, not 0) in this block."""
+
+    op: str
+    args: tuple[Word, ...]
+    function: str
+    block: str
+    index: int
+    depth: int
+    payload: Payload | None = None
+    result: Word | None = None
+
+
+@dataclass(slots=True)
+class _Shape:
+    """What is known of a function before any walk."""
+
+    heads: dict[str, tuple[str, ...]]
+    """{head of a loop: blocks behind it, up to the last that jumps back}"""
+    sources: dict[str, tuple[str, ...]]
+    pure: bool = False
+    computes: bool = False
+    """Pure but for reverting, which may need memory."""
+    only_memory: bool = False
+    """Does nothing but compute, write memory and revert."""
+    writes: bool = False
+    allocates: bool = False
+
+
+class Shapes:
+    """Of all functions of a contract: loops, and which are pure, write memory, or move the free pointer."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.of = {name: _shape(function) for name, function in contract.functions.items()}
+        self.contract = contract
+        for name in contract.functions:
+            self.of[name].pure = self.of[name].computes = self.of[name].only_memory = True
+        changed = True
+        while changed:
+            changed = False
+            for name, function in contract.functions.items():
+                changed |= self._update(self.of[name], function)
+
+    def _update(self, shape: _Shape, function: Function) -> bool:
+        before = (shape.pure, shape.computes, shape.only_memory, shape.writes, shape.allocates)
+        for block in function.blocks.values():
+            goes_on = block.end.op in ("JUMP", "BRANCH", "RETURNPRIVATE")
+            stops = block.end.op in ("REVERT", "INVALID")
+            shape.pure &= goes_on
+            shape.computes &= goes_on or stops
+            shape.only_memory &= goes_on or stops
+            for s in block.statements:
+                called = self.of[s.function] if s.op == "CALLPRIVATE" else None
+                shape.pure &= s.op in _PURE or (called is not None and called.pure)
+                shape.computes &= s.op in _PURE or stops or (called is not None and called.computes)
+                simple = s.op in _PURE or s.op in ("MLOAD", "MSTORE", "MSTORE8", "CALLDATACOPY", "MCOPY")
+                shape.only_memory &= simple or (called is not None and called.only_memory)
+                shape.writes |= self.writes(s)
+                shape.allocates |= self.allocates(s)
+        return before != (shape.pure, shape.computes, shape.only_memory, shape.writes, shape.allocates)
+
+    def gives_up(self, function: str, block: str) -> bool:
+        """Whether one way out of the block is `revert(0, 0)`, or INVALID as in code older than REVERT."""
+        blocks = self.contract.functions[function].blocks
+        ends = [blocks[target].end for target in blocks[block].end.targets]
+        return any(
+            (end.op == "INVALID" and not end.why) or (end.op == "REVERT" and end.args == (0, 0))
+            for end in ends
+        )
+
+    def writes(self, s: Statement) -> bool:
+        return s.op in _WRITES or (s.op == "CALLPRIVATE" and self.of[s.function].writes)
+
+    def allocates(self, s: Statement) -> bool:
+        if s.op == "CALLPRIVATE":
+            return self.of[s.function].allocates
+        return s.op == "MSTORE" and s.args[0] == FREE_POINTER
+
+
+def _shape(function: Function) -> _Shape:
+    order = {id_: position for position, id_ in enumerate(function.blocks)}
+    sources: dict[str, list[str]] = {id_: [] for id_ in order}
+    heads: dict[str, int] = {}
+    for id_, block in function.blocks.items():
+        for target in dict.fromkeys(block.end.targets):
+            sources[target].append(id_)
+            if order[target] <= order[id_]:
+                heads[target] = max(heads.get(target, 0), order[id_])
+    ids = list(order)
+    return _Shape(
+        {head: tuple(ids[order[head] : last + 1]) for head, last in heads.items()},
+        {id_: tuple(found) for id_, found in sources.items()},
+    )
+
+
+@dataclass(slots=True)
+class _Frame:
+    function: Function
+    depth: int
+    words: dict[str, Word]
+    left: dict[str, tuple[Memory, frozenset[str]]] = field(default_factory=dict)
+    """{block: (memory at its end, the targets it may go on to)}"""
+    returned: list[tuple[tuple[Word, ...], Memory]] = field(default_factory=list)
+
+
+class Walk:
+    """One walk from `function`. words: {variable of the function: word}; effects: in the order of visits."""
+
+    def __init__(self, shapes: Shapes, function: Function, memory: Memory, steps: int = STEPS) -> None:
+        self.symbols, self.shapes, self.contract = memory.symbols, shapes, shapes.contract
+        self.effects: list[Effect] = []
+        self.conditions: list[tuple[Word, str, str, int]] = []
+        """(condition, function, block, depth) of every BRANCH visited."""
+        self.decoded: list[tuple[Word, Node]] = []
+        """(offset in memory, word of calldata) of every MSTORE of one."""
+        self.at = ("b0", 0)
+        """The statement of `function` that is being walked."""
+        self.returned: dict[tuple[str, int], tuple[Word, ...]] = {}
+        """{place of a CALLPRIVATE of `function`: the words it gave}"""
+        self.steps, self.cut = steps, False
+        self._pure: dict[tuple[object, ...], tuple[Word, ...] | None] = {}
+        self._active: set[str] = set()
+        args = tuple(self.symbols.node("PARAM", name) for name in function.params)
+        self.words = self._run(function, args, memory, 0).words
+
+    # Control.
+
+    def _run(self, function: Function, args: tuple[Word, ...], memory: Memory, depth: int) -> _Frame:
+        frame = _Frame(function, depth, dict(zip(function.params, args, strict=True)))
+        shape = self.shapes.of[function.name]
+        self._active.add(function.name)
+        for id_, block in function.blocks.items():
+            if self.steps <= 0:
+                self.cut = True
+                break
+            ways = [s for s in shape.sources[id_] if s in frame.left and id_ in frame.left[s][1]]
+            if not ways and id_ != "b0":
+                continue
+            here = memory.fork() if id_ == "b0" else self._meet(frame, id_, ways)
+            if id_ in shape.heads:
+                self._enter_loop(frame, shape, block, here)
+            self._phis(frame, block, ways, id_ in shape.heads)
+            self._block(frame, block, here)
+        self._active.discard(function.name)
+        return frame
+
+    def _meet(self, frame: _Frame, id_: str, ways: list[str]) -> Memory:
+        memories = [frame.left[way][0] for way in ways]
+        pointers = [m.load(FREE_POINTER) for m in memories] if len(memories) > 1 else []
+        known = [p[0] for p in pointers if p]
+        pointer: Word = 0
+        if any(word is not known[0] for word in known[1:]):
+            pointer = self.symbols.fresh("CHOICE", *known[:4])
+        return meet(memories, pointer)
+
+    def _enter_loop(self, frame: _Frame, shape: _Shape, block: Block, memory: Memory) -> None:
+        body = [s for id_ in shape.heads[block.id] for s in frame.function.blocks[id_].statements]
+        if any(self.shapes.writes(s) for s in body):
+            memory.doubt()
+        if any(self.shapes.allocates(s) for s in body):
+            memory.store(FREE_POINTER, self.symbols.fresh("POINTER"))
+
+    def _phis(self, frame: _Frame, block: Block, ways: list[str], head: bool) -> None:
+        made: dict[str, Word] = {}
+        for phi in block.phis:
+            words = [self._word(frame, phi.incoming[way]) for way in ways if way in phi.incoming]
+            distinct = list(dict.fromkeys(words))
+            if head:
+                start = distinct[0] if len(distinct) == 1 else 0
+                made[phi.result] = self.symbols.add(start, self.symbols.fresh("LOOP"))
+            elif len(distinct) == 1:
+                made[phi.result] = distinct[0]
+            else:
+                made[phi.result] = self.symbols.fresh("CHOICE", *distinct[:4])
+        frame.words.update(made)
+
+    def _word(self, frame: _Frame, operand: Operand) -> Word:
+        if isinstance(operand, int):
+            return operand
+        word = frame.words.get(operand)
+        if word is None:
+            word = frame.words[operand] = self.symbols.fresh("UNKNOWN")
+        return word
+
+    def _block(self, frame: _Frame, block: Block, memory: Memory) -> None:
+        words = frame.words
+        self.steps -= len(block.statements) + 1
+        for index, s in enumerate(block.statements):
+            if not frame.depth:
+                self.at = (block.id, index)
+            memory.by = self.at
+            args = tuple([a if a.__class__ is int else words.get(a) or self._word(frame, a) for a in s.args])  # type: ignore[arg-type]
+            if s.op in _PURE:
+                words[s.results[0]] = self.symbols.operation(s.op, args)
+            elif s.op == "CALLPRIVATE":
+                results = self._call(frame, s, args, memory)
+                if results is None:
+                    return
+                words.update(zip(s.results, results, strict=True))
+                if not frame.depth:
+                    self.returned[block.id, index] = results
+            else:
+                result = self._instruction(frame, block, index, s, args, memory)
+                if s.results:
+                    assert result is not None
+                    words[s.results[0]] = result
+        self._end(frame, block, memory)
+
+    def _end(self, frame: _Frame, block: Block, memory: Memory) -> None:
+        end = block.end
+        args = tuple([self._word(frame, arg) for arg in end.args])
+        targets = frozenset(end.targets)
+        if end.op == "BRANCH":
+            condition = args[0]
+            self.conditions.append((condition, frame.function.name, block.id, frame.depth))
+            if isinstance(condition, int):
+                targets = frozenset((end.targets[0 if condition else 1],))
+        elif end.op == "RETURNPRIVATE":
+            frame.returned.append((args, memory))
+        elif end.op not in ("JUMP", "SWITCH"):
+            payload = memory.payload(*args) if end.op in ("RETURN", "REVERT") else None
+            self._note(end.op, args, frame, block.id, -1, payload)
+        frame.left[block.id] = (memory, targets)
+
+    def _note(
+        self,
+        op: str,
+        args: tuple[Word, ...],
+        frame: _Frame,
+        block: str,
+        index: int,
+        payload: Payload | None = None,
+        result: Word | None = None,
+    ) -> None:
+        self.effects.append(Effect(op, args, frame.function.name, block, index, frame.depth, payload, result))
+
+    # Calls of private functions.
+
+    def _call(
+        self, frame: _Frame, s: Statement, args: tuple[Word, ...], memory: Memory
+    ) -> tuple[Word, ...] | None:
+        """The results, None if the call never comes back. `memory` becomes that behind the call."""
+        callee = self.contract.functions[s.function]
+        shape = self.shapes.of[s.function]
+        key = (s.function, *args)
+        if shape.pure and key in self._pure:
+            return self._pure[key]
+        if s.function in self._active or frame.depth >= _DEEPEST or self.steps <= 0:
+            self.cut |= self.steps <= 0
+            if shape.writes:
+                memory.forget_all()
+            return tuple([self.symbols.fresh("RESULT", s.function) for _ in s.results])
+        inner = self._run(callee, args, memory, frame.depth + 1)
+        results = self._returned(inner, len(s.results), memory)
+        if results is None and self.cut:
+            results = tuple([self.symbols.fresh("RESULT", s.function) for _ in s.results])
+        if shape.pure:
+            self._pure[key] = results
+        return results
+
+    def _returned(self, inner: _Frame, count: int, memory: Memory) -> tuple[Word, ...] | None:
+        if not inner.returned:
+            return None
+        results = []
+        for position in range(count):
+            distinct = list(dict.fromkeys(words[position] for words, _ in inner.returned))
+            results.append(distinct[0] if len(distinct) == 1 else self.symbols.fresh("CHOICE", *distinct[:4]))
+        memories = [m for _, m in inner.returned]
+        known = [p[0] for m in memories if (p := m.load(FREE_POINTER))]
+        pointer = known[0] if len(set(known)) == 1 else self.symbols.fresh("CHOICE", *known[:4])
+        left = meet(memories, pointer)
+        memory.cells, memory.regions, memory._owned = left.cells, left.regions, set()
+        return tuple(results)
+
+    # Instructions that are not pure.
+
+    def _instruction(
+        self, frame: _Frame, block: Block, index: int, s: Statement, args: tuple[Word, ...], memory: Memory
+    ) -> Word | None:
+        symbols, op = self.symbols, s.op
+        payload: Payload | None = None
+        result: Word | None = None
+        if op == "MLOAD":
+            found = memory.load(args[0])
+            return found[0] if found else self._unread(args[0], memory)
+        if op == "MSTORE":
+            memory.store(args[0], args[1])
+            if isinstance(args[1], Node) and args[1].op == "CALLDATALOAD":
+                self.decoded.append((args[0], args[1]))
+            return None
+        if op == "MSTORE8":
+            memory.store(args[0], args[1], low=31)
+            return None
+        if op == "KECCAK256":
+            payload = memory.payload(*args)
+            result = self._hash(payload, memory.load(symbols.add(symbols.add(args[0], args[1]), WORD - 31)))
+        elif op in ("SLOAD", "TLOAD"):
+            result = symbols.fresh(op, args[0])
+        elif op.startswith("LOG"):
+            payload = memory.payload(args[0], args[1])
+        elif op in _CALLS:
+            at = len(args) - 4
+            payload = memory.payload(args[at], args[at + 1])
+            result = symbols.fresh("SUCCESS", op)
+            memory.forget(args[at + 2], args[at + 3])
+            if args[at + 3] != 0:
+                memory.copy(args[at + 2], symbols.node("OUTPUT", 0, result), args[at + 3])
+        elif op in ("CREATE", "CREATE2"):
+            payload = memory.payload(args[1], args[2])
+            result = symbols.fresh(op)
+        elif op.endswith("COPY"):
+            self._copy(op, args, memory)
+        elif s.results:
+            result = symbols.fresh(op, *args)
+        self._note(op, args, frame, block.id, index, payload, result)
+        return result
+
+    def _unread(self, offset: Word, memory: Memory) -> Word:
+        """A word of memory that is not known; the same when it is read again."""
+        word = self.symbols.fresh("MLOAD", offset)
+        memory.store(offset, word)
+        return word
+
+    def _hash(self, payload: Payload, last: tuple[Word, bool] | None) -> Word:
+        """last: the last 32 bytes, which for a mapping by strings is its slot."""
+        words = payload.words
+        if isinstance(payload.length, int) and payload.selector is None and words and None not in words:
+            return self.symbols.node("KECCAK256", payload.length, *words)
+        source = payload.regions[0][1] if payload.regions else None
+        if last is not None and not isinstance(payload.length, int):
+            return self.symbols.node("KEYHASH", source, last[0], self.symbols.fresh("UNKNOWN"))
+        return self.symbols.fresh("HASH", source)
+
+    def _copy(self, op: str, args: tuple[Word, ...], memory: Memory) -> None:
+        symbols = self.symbols
+        if op == "EXTCODECOPY":
+            memory.forget(args[1], args[3])
+            return
+        if op == "MCOPY":
+            self._move(args, memory)
+            return
+        if op == "CODECOPY" and self._copy_constants(args, memory):
+            return
+        kind = {"CALLDATACOPY": "CALLDATA", "RETURNDATACOPY": "RETURNDATA", "CODECOPY": "CODE"}[op]
+        memory.copy(args[0], symbols.node(kind, args[1], args[2]), args[2])
+
+    def _copy_constants(self, args: tuple[Word, ...], memory: Memory) -> bool:
+        """CODECOPY of whole words that stand in the code, as old compilers keep large constants."""
+        to, source, length = args
+        if not isinstance(source, int) or not isinstance(length, int) or length % 32 or length > 1024:
+            return False
+        data = self._code(source, length)
+        for at in range(0, len(data), 32):
+            memory.store(self.symbols.add(to, at), int.from_bytes(data[at : at + 32], "big"))
+        return len(data) > 0
+
+    def _code(self, offset: int, length: int) -> bytes:
+        """Bytes of the code; b"" where the contract does not keep them."""
+        for start, part in self.contract.data.items():
+            if start <= offset and offset + length <= start + len(part):
+                return part[offset - start : offset - start + length]
+        return b""
+
+    def _move(self, args: tuple[Word, ...], memory: Memory) -> None:
+        to, source, length = args
+        payload = memory.payload(source, length)
+        distance = next((node for at, node in payload.regions if at == 0), None)
+        if distance is None:
+            distance = self.symbols.fresh("MEMORY", source)
+        memory.copy(to, distance, length)
+        for position, word in enumerate(payload.words if isinstance(length, int) else ()):
+            if word is not None and 32 * position + 32 <= length:  # type: ignore[operator]
+                memory.store(self.symbols.add(to, 32 * position), word)
