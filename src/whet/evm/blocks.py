@@ -242,17 +242,20 @@ def _effect(instructions: list[Instruction], last: str) -> Effect:
     grows = max(grows, len(stack) - takes)
     leaves = [None if isinstance(word, _Computed) else word for word in stack]
     target = None if isinstance(target, _Computed) else target
-    if last == "FALL" and len(instructions) and instructions[-1][1:] == ("PUSH", 1):
-        return Effect(takes, leaves, None, escapes, grows, None, ((), (0,)))
-    if last != "JUMPI":
-        return Effect(takes, leaves, target if last == "JUMP" else None, escapes, grows)
-    return Effect(takes, leaves, target, escapes, grows, *_tested(condition, stack))
+    known: _Known = (None, ((), ()))
+    if last == "JUMPI":
+        known = _tested(condition, stack)
+    elif last == "FALL" and instructions and instructions[-1][1:] == ("PUSH", 1):
+        known = (None, ((), (0,)))
+    return Effect(takes, leaves, target, escapes, grows, *known)
 
 
-def _tested(
-    condition: _Word, stack: list[_Word]
-) -> tuple[tuple[Slot, bool] | None, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """`Effect.condition` and `Effect.shown` of a JUMPI on this word, with this stack left."""
+_Known = tuple[tuple[Slot, bool] | None, tuple[tuple[int, ...], tuple[int, ...]]]
+"""`Effect.condition` and `Effect.shown`."""
+
+
+def _tested(condition: _Word, stack: list[_Word]) -> _Known:
+    """What is known of a JUMPI on this word, with this stack left."""
     shown: tuple[list[int], list[int]] = ([], [])
     flipped = False
     while isinstance(condition, _Computed):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from whet.evm.flow import Flow
-from whet.evm.stacks import Bound, Exit, Frame
+from whet.evm.stacks import Bound, Exit, Frame, Stack
 
 
 class Private(NamedTuple):
@@ -73,25 +73,27 @@ def _dead_end(flow: Flow, frame: Frame) -> _Shape | None:
     """The shape of a function that never returns: its arguments lie above the place that was pushed for it."""
     depths, backs = set(), set()
     for (_, _, stack, pc, how), caller in frame.waiting.items():
-        if how != "jump":
+        pending = _pending(stack)
+        if how != "jump" or pending is None or pending[1] not in flow.disassembly.jumpdests:
             return None
-        depth = next((i for i, word in enumerate(reversed(stack)) if word is not None and word < 0), None)
-        if depth is None or -1 - stack[-1 - depth] not in flow.disassembly.jumpdests:  # type: ignore[operator]
-            return None
+        depth, back = pending
         reverts = caller.root and frame.only_reverts
-        if not reverts and not _pushed_in(flow, pc, -1 - stack[-1 - depth]):  # type: ignore[operator]
+        if not reverts and flow.disassembly.block(pc).end != back:
             return None
         depths.add(depth)
-        backs.add(-1 - stack[-1 - depth])  # type: ignore[operator]
+        backs.add(back)
     if len(depths) != 1 or flow.cut or flow.lost or frame.deepest > min(depths):
         return None
     flow.used |= backs
     return depths.pop(), None
 
 
-def _pushed_in(flow: Flow, pc: int, offset: int) -> bool:
-    """The block at `pc` ends with a jump, and what lies behind that jump is `offset`: where a call goes on."""
-    return flow.disassembly.block(pc).end == offset
+def _pending(stack: Stack) -> tuple[int, int] | None:
+    """(depth below the top, offset) of the highest word that is a place in the code."""
+    for depth, word in enumerate(reversed(stack)):
+        if word is not None and word < 0:
+            return depth, -1 - word
+    return None
 
 
 def _is_called(flow: Flow, frame: Frame) -> bool:

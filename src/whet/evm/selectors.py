@@ -30,11 +30,11 @@ def about_the_call(condition: Expression | str) -> bool:
     )
 
 
-def strip(condition: Expression) -> tuple[Expression, bool]:
+def strip(condition: Expression | str) -> tuple[Expression | str, bool]:
     """Without its ISZEROs, and whether their number is odd."""
     flipped = False
     while isinstance(condition, tuple) and condition[0] == "ISZERO":
-        condition, flipped = condition[1], not flipped  # type: ignore[assignment]
+        condition, flipped = condition[1], not flipped
     return condition, flipped
 
 
@@ -65,7 +65,7 @@ _FIRST: Expression = ("CALLDATALOAD", 0)
 _HIGH = 0xFFFFFFFF << _SELECTOR_SHIFT
 
 
-def _is_selector(expression: Expression) -> bool:
+def _is_selector(expression: Expression | str) -> bool:
     """The first four bytes of the call data as a number, in the ways that compilers write it."""
     if not isinstance(expression, tuple):
         return False
@@ -73,7 +73,7 @@ def _is_selector(expression: Expression) -> bool:
         return True
     if expression[0] == "AND" and len(expression) == 3:
         a, b = expression[1], expression[2]
-        return (a == 0xFFFFFFFF and _is_selector(b)) or (b == 0xFFFFFFFF and _is_selector(a))  # type: ignore[arg-type]
+        return (a == 0xFFFFFFFF and _is_selector(b)) or (b == 0xFFFFFFFF and _is_selector(a))
     return False
 
 
