@@ -269,6 +269,29 @@ def test_a_cut_off_is_said() -> None:
     assert contract.notes == ["the control-flow analysis was cut off"]
 
 
+def test_nested_loops_keep_no_phis_of_words_that_never_change() -> None:
+    loops = range(100)
+    code = assemble(
+        "CALLER " * 20
+        + " ".join(f":h{i}" for i in loops)
+        + " ".join(f" CALLDATASIZE @h{i} JUMPI" for i in reversed(loops))
+        + f" ADD {RETURN_WORD}"
+    )
+    contract = lift_code(code)
+    assert not [phi for block in contract.entry.blocks.values() for phi in block.phis]
+    assert_same(code, [b""])
+
+
+@pytest.mark.parametrize("label_bytes", [1, 2, 3, 4])
+def test_places_of_any_width(label_bytes: int) -> None:
+    code = assemble(
+        f"@back PUSH 4 CALLDATALOAD @twice JUMP :back @again SWAP1 @twice JUMP :again {RETURN_WORD} {TWICE}",
+        label_bytes,
+    )
+    assert len(privates(lift_code(code))) == 1
+    assert_same(code, [call(1, 21)])
+
+
 def test_only_the_parts_that_are_copied_are_kept() -> None:
     code = assemble("PUSH 4 PUSH 2 PUSH 0 CODECOPY PUSH 32 PUSH 0 RETURN INVALID INVALID")
     assert lift_code(code).data == {2: code[2:6]}

@@ -1,7 +1,13 @@
-"""TAC made smaller without changing what it does: needless phis, constants, dead code, needless jumps, names."""
+"""TAC made smaller without changing what it does: needless phis, constants, dead code, needless jumps, names.
+
+Each function alone. Leaves out what would need to know memory or storage, and what a function is called with. Costs a
+few sweeps over all statements; of odd code, where each sweep makes a little more known, as many as `_BUDGET` allows, and
+what is left then stays as it is.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -28,6 +34,10 @@ _SMALL = 0x10000
 """Bytes of memory that every call can pay for; reads of more, or of what is not known, may be there to run out of gas."""
 
 
+_SWEEPS = 6
+_BUDGET = 500_000
+"""Sweeps over each function at least, and statements and operands of phis that more sweeps over a contract may look at."""
+
 _FACTS = 128
 """Values and conditions that one block is told of by those before it."""
 
@@ -35,26 +45,31 @@ _Key = TypeVar("_Key")
 _Fact = TypeVar("_Fact")
 
 
+@dataclass(slots=True)
+class _Budget:
+    left: int = _BUDGET
+
+
 def fold(contract: Contract) -> None:
     """In place."""
+    budget = _Budget()
     sized = any(s.op == "MSIZE" for f in contract.functions.values() for s in f.statements())
     for function in contract.functions.values():
-        _Fold(function, keeps_memory=sized).run()
+        _Fold(function, budget, keeps_memory=sized).run()
 
 
 class _Fold:
-    def __init__(self, function: Function, *, keeps_memory: bool) -> None:
-        self.function = function
+    def __init__(self, function: Function, budget: _Budget, *, keeps_memory: bool) -> None:
+        self.function, self.budget = function, budget
         self.keeps_memory = keeps_memory
         self.same: dict[str, Operand] = {}
         self.makers: dict[str, Statement] = {}
         self.bits: dict[str, int] = {}
 
     def run(self) -> None:
-        changed = True
-        while changed:
-            changed = self._values()
-            changed |= self._branches()
+        sweeps = 0
+        while self._sweep() and (sweeps < _SWEEPS or self.budget.left > 0):
+            sweeps += 1
         self._substitute()
         self._decided()
         self._repeated()
@@ -72,27 +87,31 @@ class _Fold:
             self.same[name] = operand
         return operand
 
-    def _values(self) -> bool:
-        """Replace phis of one value and pure statements of constants; until nothing changes."""
-        changed, again = False, True
-        final, same = self._final, self.same
-        while again:
-            again = False
-            before = len(same)
-            for block in self.function.blocks.values():
-                kept_phis = []
-                for phi in block.phis:
-                    values = {final(operand) for operand in phi.incoming.values()} - {phi.result}
-                    if len(values) == 1:
-                        same[phi.result] = values.pop()
-                        again = True
-                    else:
-                        kept_phis.append(phi)
-                block.phis = kept_phis
-                block.statements = [s for s in block.statements if not self._replaced(s)]
-            again |= len(same) != before
-            changed |= again
-        return changed
+    def _sweep(self) -> bool:
+        """Replace phis of one value, pure statements of constants, and branches on them; whether there was one.
+
+        Phis backwards first, since of nested loops the inner ones are to be replaced before the outer ones.
+        """
+        before = len(self.same)
+        blocks = list(self.function.blocks.values())
+        for block in reversed(blocks):
+            self._phis(block)
+        for block in blocks:
+            self._phis(block)
+            block.statements = [s for s in block.statements if not self._replaced(s)]
+            self.budget.left -= 1 + len(block.statements)
+        return self._branches() or len(self.same) != before
+
+    def _phis(self, block: Block) -> None:
+        kept = []
+        for phi in block.phis:
+            values = {self._final(operand) for operand in phi.incoming.values()} - {phi.result}
+            self.budget.left -= len(phi.incoming)
+            if len(values) == 1:
+                self.same[phi.result] = values.pop()
+            else:
+                kept.append(phi)
+        block.phis = kept
 
     def _replaced(self, statement: Statement) -> bool:
         """A pure statement made simpler; whether it is gone because its result is known."""
@@ -251,11 +270,16 @@ class _Fold:
         for block in blocks.values():
             for target in block.end.targets:
                 into[target] = into.get(target, 0) + 1
+        joined: dict[str, str] = {}
         for id_ in list(blocks):
             if id_ in blocks:
-                self._extend(blocks[id_], into)
+                self._extend(blocks[id_], into, joined)
+        for block in blocks.values():
+            for phi in block.phis:
+                phi.incoming = {_followed(id_, joined): operand for id_, operand in phi.incoming.items()}
 
-    def _extend(self, block: Block, into: dict[str, int]) -> None:
+    def _extend(self, block: Block, into: dict[str, int], joined: dict[str, str]) -> None:
+        """joined: {block that is gone: the one that it is the end of now}."""
         blocks = self.function.blocks
         while block.end.op == "JUMP":
             target = block.end.targets[0]
@@ -264,8 +288,7 @@ class _Fold:
             gone = blocks.pop(target)
             block.statements += gone.statements
             block.end = gone.end
-            for after in gone.end.targets:
-                _rename_source(blocks[after], gone.id, block.id)
+            joined[target] = block.id
 
 
 def _newest(facts: dict[_Key, _Fact]) -> dict[_Key, _Fact]:
@@ -287,10 +310,13 @@ def _forget(block: Block, source: str) -> None:
         phi.incoming.pop(source, None)
 
 
-def _rename_source(block: Block, old: str, new: str) -> None:
-    for phi in block.phis:
-        if old in phi.incoming:
-            phi.incoming = {new if id_ == old else id_: operand for id_, operand in phi.incoming.items()}
+def _followed(id_: str, joined: dict[str, str]) -> str:
+    path = []
+    while id_ in joined:
+        path.append(id_)
+        id_ = joined[id_]
+    joined |= dict.fromkeys(path, id_)
+    return id_
 
 
 def _turn(end: End, not_zero: dict[str, Operand]) -> None:
