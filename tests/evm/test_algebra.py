@@ -30,7 +30,7 @@ EDGES = [
 words = st.one_of(
     st.sampled_from(EDGES), st.integers(0, (1 << 256) - 1), st.integers(0, 300).map(lambda n: 1 << (n % 256))
 )
-operands = st.one_of(words, st.sampled_from(["x", "y", "n"]))
+operands = st.one_of(words, st.sampled_from(["x", "y", "n", "b"]))
 ops = st.sampled_from(sorted(TWO) + sorted(ONE))
 NARROW_VARIABLE_BITS = 8
 
@@ -41,11 +41,11 @@ def _evaluate(op: str, args: tuple[Operand, ...], values: dict[str, int]) -> int
 
 
 @settings(max_examples=3000, deadline=None)
-@given(st.data(), words, words, st.integers(0, 255))
-def test_a_simpler_form_is_the_same_word(data: st.DataObject, x: int, y: int, n: int) -> None:
-    """`n` has 8 bits. A first statement is computed into "t", and a second, that may use it, is simplified."""
-    values = {"x": x, "y": y, "n": n}
-    bits = {"n": NARROW_VARIABLE_BITS}
+@given(st.data(), words, words, st.integers(0, 255), st.booleans())
+def test_a_simpler_form_is_the_same_word(data: st.DataObject, x: int, y: int, n: int, b: bool) -> None:
+    """`n` has 8 bits, `b` one. A first statement is computed into "t", and a second, that may use it, is simplified."""
+    values = {"x": x, "y": y, "n": n, "b": int(b)}
+    bits = {"n": NARROW_VARIABLE_BITS, "b": 1}
     makers: dict[str, Statement] = {}
     for name in ("t", "u"):
         op = data.draw(ops)
@@ -76,6 +76,8 @@ def test_a_simpler_form_is_the_same_word(data: st.DataObject, x: int, y: int, n:
     [
         ("AND", ((1 << 160) - 1, "t"), Statement("CALLER", (), ("t",), 0), "t"),
         ("ISZERO", ("t",), Statement("ISZERO", ("x",), ("t",), 0), None),
+        ("CLZ", ("t",), Statement("CLZ", ("b",), ("t",), 0), None),
+        ("ISZERO", ("t",), Statement("ISZERO", ("b",), ("t",), 0), "b"),
         ("SUB", ("t", "x"), Statement("ADD", (4, "x"), ("t",), 0), 4),
         ("ADD", (4, "t"), Statement("SUB", ("x", 4), ("t",), 0), "x"),
         ("DIV", ("x", 1 << 224), Statement("CALLER", (), ("t",), 0), ("SHR", (224, "x"))),
@@ -83,6 +85,6 @@ def test_a_simpler_form_is_the_same_word(data: st.DataObject, x: int, y: int, n:
         ("EQ", ("x", 0), Statement("CALLER", (), ("t",), 0), ("ISZERO", ("x",))),
     ],
 )
-def test_what_compilers_write(op: str, args: tuple[Operand, ...], inner: Statement, expected: object) -> None:
-    bits = {"t": NARROW.get(inner.op, 256)}
+def test_simpler_forms(op: str, args: tuple[Operand, ...], inner: Statement, expected: object) -> None:
+    bits = {"t": NARROW.get(inner.op, 256), "b": 1}
     assert simplify(op, args, {"t": inner}, bits) == expected

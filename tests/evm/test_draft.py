@@ -174,6 +174,9 @@ def functions(draw: st.DrawFn, shapes: st.SearchStrategy[Graph]) -> Function:
         statements = []
         for number in range(draw(st.integers(0, 4))):
             op = draw(st.sampled_from(OPS))
+            if op == "MUL":  # a copy: after it two variables have one value, and the old one may live on
+                now[draw(st.sampled_from(VARIABLES))] = now[draw(st.sampled_from(VARIABLES))]
+                continue
             args = tuple(
                 now.get(a, a) if isinstance(a, str) else a for a in draw_many(draw, operand, ARITY.get(op, 2))
             )
@@ -251,6 +254,35 @@ def test_swapped_variables_take_a_third() -> None:
     assert in_sequence([("a", "b"), ("b", "a")]) == [("a.old", "a"), ("a", "b"), ("b", "a.old")]
     assert in_sequence([("a", "b"), ("b", "c")]) == [("a", "b"), ("b", "c")]
     assert in_sequence([("b", "c"), ("a", "b")]) == [("a", "b"), ("b", "c")]
+
+
+def test_variables_needed_at_the_same_time_stay_two() -> None:
+    """a, b = b, a + b while i < 5: joined into one variable, the loop would count something else."""
+    function = function_of(
+        Block("b0", 0, [], [], End("JUMP", (), ("b1",))),
+        Block(
+            "b1",
+            0,
+            [Phi("a", {"b0": 1, "b2": "b"}), Phi("b", {"b0": 1, "b2": "s"}), Phi("i", {"b0": 0, "b2": "j"})],
+            [Statement("LT", ("i", 5), ("c",), 0)],
+            End("BRANCH", ("c",), ("b2", "b3")),
+        ),
+        Block(
+            "b2",
+            0,
+            [],
+            [
+                Statement("ADD", ("a", "b"), ("s",), 0),
+                Statement("SSTORE", ("a", "s"), (), 0),
+                Statement("ADD", ("i", 1), ("j",), 0),
+            ],
+            End("JUMP", (), ("b1",)),
+        ),
+        Block("b3", 0, [], [], End("RETURNPRIVATE", ("b",))),
+    )
+    code, tree = both(function)
+    assert tree == code
+    assert [args[0] for op, args, *_ in code if op == "SSTORE"] == [1, 1, 2, 3, 5]
 
 
 def test_reads_stay_before_writes() -> None:

@@ -11,6 +11,7 @@ from tests.evm.fixtures import Fixture, fixtures
 from tests.evm.programs import program
 from whet.evm.interpret import Transaction, run
 from whet.evm.lifting import lift_code
+from whet.evm.program import Unresolved
 from whet.evm.replay.assemble import assemble
 from whet.evm.replay.compare import compare
 from whet.evm.replay.reference import run_reference
@@ -30,11 +31,11 @@ def privates(contract: Contract) -> list[Function]:
     return [function for function in contract.functions.values() if function.kind == "private"]
 
 
-def assert_same(code: bytes, calls: list[bytes]) -> None:
+def assert_same(code: bytes, calls: list[bytes], value: int = 0) -> None:
     contract = from_json(to_json(lift_code(code)))
     for calldata in calls:
         world = world_of(code, {})
-        tx = Transaction(CALLER, SELF, calldata)
+        tx = Transaction(CALLER, SELF, calldata, value)
         outcome = run_reference(world, {SELF: code}, tx, BLOCK)
         result = run(contract, world, tx, BLOCK)
         assert not compare(result, world, outcome), (code.hex(), calldata.hex())
@@ -161,18 +162,81 @@ def test_fallback_and_receive() -> None:
     assert_same(code, [b"", b"\1", call(0x11111111), call(0x12345678)])
 
 
+def test_a_fallback_that_is_reached_with_different_stacks() -> None:
+    """Too little calldata: nothing on the stack; no selector that is known: the selector. It reads neither."""
+    code = assemble(
+        f"PUSH 4 CALLDATASIZE LT @other JUMPI {SHIFTED} DUP1 PUSH 0x11111111 EQ @a JUMPI"
+        f" :other PUSH 6 PUSH 0 SSTORE STOP :a PUSH 1 {RETURN_WORD}"
+    )
+    contract = lift_code(code)
+    assert [function.kind for function in contract.functions.values()] == ["entry", "public", "fallback"]
+    assert ends(contract, "ENTER") == 3
+    assert_same(code, [b"", b"\1", call(0x11111111), call(0x12345678)])
+
+
+def test_what_reads_the_stack_of_different_ways_is_no_function() -> None:
+    code = assemble(
+        f"CALLVALUE @paid JUMPI PUSH 7 @go JUMP :paid PUSH 9 :go {SHIFTED}"
+        f" DUP1 PUSH 0x11111111 EQ @a JUMPI PUSH 0x22222222 EQ @b JUMPI STOP"
+        f" :a POP {RETURN_WORD} :b PUSH 1 {RETURN_WORD}"
+    )
+    assert set(lift_code(code).public) == {0x22222222}
+    for value in (0, 1):
+        assert_same(code, [call(0x11111111), call(0x22222222), call(0x33333333)], value)
+
+
+@pytest.mark.parametrize("back", ["PUSH 6", "PUSH 5 PUSH 6", ""])
+def test_a_way_into_the_dispatcher_that_does_more_than_compute(back: str) -> None:
+    """The public functions are entered with a stack that only those know who followed that way."""
+    code = assemble(
+        f"PUSH 7 PUSH 8 CALLVALUE @paid JUMPI PUSH 0 @go JUMP :paid PUSH 1 PUSH 0 SSTORE {back}"
+        f" :go {SHIFTED} DUP1 PUSH 0x11111111 EQ @a JUMPI PUSH 0x22222222 EQ @b JUMPI STOP"
+        f" :a POP ADD {RETURN_WORD} :b SUB {RETURN_WORD}"
+    )
+    for value in (0, 1):
+        assert_same(code, [call(0x11111111), call(0x22222222), call(0x33333333)], value)
+
+
+def test_a_jump_that_was_not_foreseen_says_so() -> None:
+    code = assemble(
+        f"@one PUSH 1 SSTORE PUSH 4 CALLDATALOAD JUMP :one PUSH 1 {RETURN_WORD} :other PUSH 2 {RETURN_WORD}"
+    )
+    contract = from_json(to_json(lift_code(code)))
+    one, other = contract.places
+    assert_same(code, [call(0, one), call(0, one + 1), call(0, 1 << 200)])
+    world = world_of(code, {})
+    with pytest.raises(Unresolved, match="was not foreseen"):
+        run(contract, world, Transaction(CALLER, SELF, call(0, other)), BLOCK)
+
+
+def test_functions_handed_at_different_places_are_different_functions() -> None:
+    """f(q, p) calls p, or q where p is 0."""
+    code = assemble(
+        f"@one PUSH 0 @g @f JUMP :one @two @g PUSH 0 @f JUMP :two PUSH 1 ADD MUL {RETURN_WORD}"
+        " :f DUP1 @first JUMPI POP @back SWAP1 JUMP :first SWAP1 POP @back SWAP1 JUMP :back SWAP1 JUMP"
+        " :g PUSH 5 SWAP1 JUMP"
+    )
+    assert_same(code, [b""])
+
+
+def test_reads_of_memory_that_nobody_can_pay_for_stay() -> None:
+    code = assemble("PUSH 4 CALLDATALOAD DUP1 MLOAD POP PUSH 32 SWAP1 KECCAK256 POP STOP")
+    assert_same(code, [call(0, 0), call(0, 1 << 40), call(0, 1 << 255)])
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         ("ADD", "stack underflow"),
+        (f"PUSH 1 {'DUP1 ' * 1024} {'POP ' * 1024} STOP", "stack overflow"),
         ("PUSH 3 JUMP", "jump to no JUMPDEST"),
         ("INVALID", ""),
     ],
 )
 def test_exceptional_halts(text: str, why: str) -> None:
     code = assemble(text)
-    (block,) = lift_code(code).entry.blocks.values()
-    assert (block.end.op, block.end.why) == ("INVALID", why)
+    last = list(lift_code(code).entry.blocks.values())[-1]
+    assert (last.end.op, last.end.why) == ("INVALID", why)
     assert_same(code, [b""])
 
 

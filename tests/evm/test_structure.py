@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 from hypothesis import given, settings
@@ -33,6 +34,7 @@ from whet.evm.structure.tree import (
     inner,
     walk,
 )
+from whet.evm.structure.tree import tests as looked_at
 from whet.evm.tac import End
 
 Graph = dict[str, End]
@@ -402,6 +404,15 @@ def test_continue_of_a_counting_loop_needs_no_label() -> None:
     }
     tree = structured(graph, bare=frozenset({"b1"}))
     assert tree.labels == 0
+
+
+def test_a_thousand_conditions_are_not_one() -> None:
+    size = 1000
+    graph = {f"b{n}": end([size, n + 1]) for n in range(size)} | {f"b{size}": end([])}
+    tree = structured(graph, bare=frozenset(graph) - {f"b{size}"}, copies=frozenset({f"b{size}"}))
+    conditions = [list(looked_at(node.condition)) for node in walk(tree.body) if isinstance(node, If)]
+    assert max(map(len, conditions)) == 8
+    assert sorted(chain(*conditions), key=lambda b: int(b[1:])) == [f"b{n}" for n in range(size - 1)]
 
 
 @pytest.mark.parametrize("kind", ["guards", "loops", "joins", "else", "back"])

@@ -338,6 +338,29 @@ def test_a_loop_as_text() -> None:
     assert structured(contract_of(LOOP)) == f"// cut off\n\n{LOOP_TEXT}\n"
 
 
+def test_returns_at_the_end_of_a_function_go_without_saying() -> None:
+    call = Statement("CALLPRIVATE", ("c",), (), 0, "p_99")
+    back = End("RETURNPRIVATE")
+    blocks = {
+        "b0": Block(
+            "b0", 0, [], [Statement("CALLPRIVATE", (1,), (), 0, "p_99")], End("BRANCH", ("c",), ("b1", "b2"))
+        ),
+        "b1": Block("b1", 0, [], [call, call], back),
+        "b2": Block("b2", 0, [], [], back),
+    }
+    function = Function("p_1", "private", 0, ("c",), 0, blocks)
+    text = structured_function(contract_of(function), function)
+    assert text.splitlines() == [
+        "function p_1(x0) private {",
+        "  p_99(1)",
+        "  if (x0) {",
+        "    p_99(x0)",
+        "    p_99(x0)",
+        "  }",
+        "}",
+    ]
+
+
 def test_meaning_as_text() -> None:
     statements = [
         Statement("CALLDATALOAD", (4,), ("to",), 0),

@@ -72,14 +72,11 @@ def _unary(op: str, a: Operand, makers: dict[str, Statement], bits: dict[str, in
     if isinstance(a, int):
         return ONE[op](a)
     inner = makers.get(a)
-    if inner is not None and inner.op == op:
-        x = inner.args[0]
-        if op == "NOT" or (isinstance(x, str) and bits.get(x, 256) <= 1):
-            return x
-        deeper = makers.get(x) if isinstance(x, str) else None
-        if deeper is not None and deeper.op == "ISZERO":
-            return x
-    return None
+    if inner is None or inner.op != op or op == "CLZ":
+        return None
+    x = inner.args[0]
+    is_boolean = isinstance(x, str) and bits.get(x, 256) <= 1
+    return x if op == "NOT" or is_boolean else None
 
 
 def _and(a: Operand, b: Operand, makers: dict[str, Statement], bits: dict[str, int]) -> _Simpler:

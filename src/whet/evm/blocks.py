@@ -53,6 +53,7 @@ class RawBlock:
 class Effect:
     """takes: how many words of the entry stack are read or moved; they are replaced by `leaves` (deepest first).
     target: of a jump, already taken from the stack. escapes: constants that were stored or packed into another word.
+    grows: how many words more than on entry the stack has at its highest.
 
     condition: of a JUMPI on a word from before, or on ISZEROs of it: (slot, whether their number is odd).
     shown: of a JUMPI on the success of an external call of this block: which words of `leaves` (0 is the top) are not 0,
@@ -63,6 +64,7 @@ class Effect:
     leaves: list[Item]
     target: Item
     escapes: list[Constant]
+    grows: int
     condition: tuple[Slot, bool] | None = None
     shown: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
@@ -168,7 +170,7 @@ _Word = Item | _Computed
 
 def _effect(instructions: list[Instruction], last: str) -> Effect:
     stack: list[_Word] = []
-    takes = 0
+    takes = grows = 0
     escapes: list[Constant] = []
     target: _Word = None
     condition: _Word = None
@@ -181,6 +183,7 @@ def _effect(instructions: list[Instruction], last: str) -> Effect:
             takes += missing
 
     for pc, name, value in instructions:
+        grows = max(grows, len(stack) - takes)
         if name == "PUSH":
             stack.append(Constant(value, pc))
         elif name == "DUP":
@@ -204,13 +207,14 @@ def _effect(instructions: list[Instruction], last: str) -> Effect:
                 put = [taken[-1 - at] for at in _PUTS.get(name, ())]
                 escapes += [item for item in put if isinstance(item, Constant)]
                 stack += [_Computed(is_call=name in _CALLS) for _ in range(pushes)]
+    grows = max(grows, len(stack) - takes)
     leaves = [None if isinstance(word, _Computed) else word for word in stack]
     target = None if isinstance(target, _Computed) else target
     if last == "FALL" and len(instructions) and instructions[-1][1:] == ("PUSH", 1):
-        return Effect(takes, leaves, None, escapes, None, ((), (0,)))
+        return Effect(takes, leaves, None, escapes, grows, None, ((), (0,)))
     if last != "JUMPI":
-        return Effect(takes, leaves, target if last == "JUMP" else None, escapes)
-    return Effect(takes, leaves, target, escapes, *_tested(condition, stack))
+        return Effect(takes, leaves, target if last == "JUMP" else None, escapes, grows)
+    return Effect(takes, leaves, target, escapes, grows, *_tested(condition, stack))
 
 
 def _tested(

@@ -82,16 +82,6 @@ class Frame:
     only_reverts: bool = True
 
 
-@dataclass(slots=True)
-class Jumps:
-    """What is known of the jump instructions at the end of blocks, by the offset of the block."""
-
-    to: dict[int, set[int]] = field(default_factory=dict)
-    dynamic: set[int] = field(default_factory=set)
-    unknown: set[int] = field(default_factory=set)
-    invalid: set[int] = field(default_factory=set)
-
-
 class Flow:
     """Follow the code of `disassembly` from offset 0, at most `steps` steps.
 
@@ -104,7 +94,6 @@ class Flow:
     def __init__(self, disassembly: Disassembly, steps: int) -> None:
         self.disassembly = disassembly
         self.frames: dict[tuple[int, Bound], Frame] = {}
-        self.jumps = Jumps()
         self.used: set[int] = set()
         self.escaped: dict[int, None] = {}
         self.fell: set[int] = set()
@@ -168,11 +157,8 @@ class Flow:
             self._dynamic(frame, pc, base, stack)
         elif word >= 0:
             self._leave(frame, word, base, stack)
-        elif -1 - word not in self.disassembly.jumpdests:
-            self.jumps.invalid.add(pc)
-        else:
+        elif -1 - word in self.disassembly.jumpdests:
             target = -1 - word
-            self.jumps.to.setdefault(pc, set()).add(target)
             if kind == "JUMPI":
                 self.taken.add(target)
                 self._visit(frame, target, base, stack)
@@ -332,7 +318,6 @@ class Flow:
             self._go(frame, offset, base, stack, pc, "jump")
 
     def _dynamic(self, frame: Frame, pc: int, base: int, stack: Stack) -> None:
-        self.jumps.dynamic.add(pc)
         self.lost += not self.escaped
         self._lost.append((frame, pc, base, stack))
         for offset in list(self.escaped):
@@ -415,7 +400,9 @@ def _resolve(item: Item, stack: Stack) -> Word:
     if isinstance(item, Constant):
         return -1 - item.value
     word = stack[-1 - item.slot]
-    return word if word is not None and (word >= 0 or -1 - word <= item.mask) else None
+    if word is None or word >= ZERO:
+        return None
+    return word if word >= 0 or -1 - word <= item.mask else None
 
 
 def tag_widths(code: bytes, dests: frozenset[int]) -> frozenset[int]:

@@ -11,7 +11,6 @@ from whet.evm.tac import Block, Contract, End, Function, Operand, Phi, Statement
 
 _SIMPLER_AT_MOST = 8
 _REMOVABLE = PURE | {
-    "KECCAK256",
     "SLOAD",
     "TLOAD",
     "BALANCE",
@@ -21,7 +20,11 @@ _REMOVABLE = PURE | {
     "GAS",
     "RETURNDATASIZE",
 }
-"""Without effect on anything but their result. MLOAD and KECCAK256 grow memory, which MSIZE shows."""
+"""Without effect on anything but their result."""
+
+_GROWING = ("MLOAD", "KECCAK256")
+_SMALL = 0x10000
+"""Bytes of memory that every call can pay for; reads of more, or of what is not known, may be there to run out of gas."""
 
 
 _FACTS = 128
@@ -41,7 +44,7 @@ def fold(contract: Contract) -> None:
 class _Fold:
     def __init__(self, function: Function, *, keeps_memory: bool) -> None:
         self.function = function
-        self.removable = (_REMOVABLE - {"KECCAK256"}) if keeps_memory else _REMOVABLE | {"MLOAD"}
+        self.keeps_memory = keeps_memory
         self.same: dict[str, Operand] = {}
         self.makers: dict[str, Statement] = {}
         self.bits: dict[str, int] = {}
@@ -114,18 +117,21 @@ class _Fold:
         changed = False
         blocks = self.function.blocks
         for block in blocks.values():
-            end = block.end
-            if end.op == "BRANCH":
-                condition = self._final(end.args[0])
+            if block.end.op == "BRANCH":
+                condition = self._final(block.end.args[0])
                 if isinstance(condition, int):
-                    kept, lost = end.targets if condition else end.targets[::-1]
-                    block.end = End("JUMP", (), (kept,), end.pc)
-                    if lost != kept:
-                        _forget(blocks[lost], block.id)
+                    self._decide(block, condition != 0)
                     changed = True
         if changed:
             self._unreached()
         return changed
+
+    def _decide(self, block: Block, truth: bool) -> None:
+        """The block's BRANCH always goes one way."""
+        kept, lost = block.end.targets if truth else block.end.targets[::-1]
+        block.end = End("JUMP", (), (kept,), block.end.pc)
+        if lost != kept:
+            _forget(self.function.blocks[lost], block.id)
 
     def _unreached(self) -> None:
         blocks = self.function.blocks
@@ -173,9 +179,7 @@ class _Fold:
                     facts[end.args[0]] = id_ == end.targets[0]
             known[id_] = facts
             if block.end.op == "BRANCH" and block.end.args[0] in facts:
-                kept, lost = block.end.targets if facts[block.end.args[0]] else block.end.targets[::-1]
-                block.end = End("JUMP", (), (kept,), block.end.pc)
-                _forget(blocks[lost], id_)
+                self._decide(block, facts[block.end.args[0]])
                 changed = True
         if changed:
             self._unreached()
@@ -214,7 +218,7 @@ class _Fold:
             for phi in block.phis:
                 makers[phi.result] = phi
             for statement in block.statements:
-                if statement.op in self.removable:
+                if self._removable(statement):
                     makers[statement.results[0]] = statement
                 else:
                     live.extend(statement.args)
@@ -230,8 +234,14 @@ class _Fold:
         for block in self.function.blocks.values():
             block.phis = [phi for phi in block.phis if phi.result in needed]
             block.statements = [
-                s for s in block.statements if s.op not in self.removable or s.results[0] in needed
+                s for s in block.statements if not self._removable(s) or s.results[0] in needed
             ]
+
+    def _removable(self, statement: Statement) -> bool:
+        """Whether it could go if nothing read its result. MLOAD and KECCAK256 grow memory, which MSIZE shows."""
+        if statement.op in _GROWING and not self.keeps_memory:
+            return all(isinstance(arg, int) and arg < _SMALL for arg in statement.args)
+        return statement.op in _REMOVABLE
 
     def _join(self) -> None:
         """A block that is only jumped to by one JUMP goes to the end of the block that jumps."""

@@ -13,6 +13,7 @@ A frame that never goes on is a function when a place to go on was pushed for it
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from whet.evm.flow import Bound, Exit, Flow, Frame
@@ -33,19 +34,16 @@ class Private(NamedTuple):
         return "_".join([f"p_{self.entry:x}", *(f"{offset:x}" for _, offset in self.bound)])
 
 
-def choose(flow: Flow, refused: frozenset[tuple[int, Bound]] = frozenset()) -> list[Private]:
-    """The private functions, by offset; `refused` (entry, bound) ones are left out."""
-    chosen = []
+def choose(flow: Flow, refused: Collection[str] = ()) -> list[Private]:
+    """The private functions, by offset; those whose names are `refused` are left out."""
+    chosen: dict[str, Private] = {}
     for key, frame in sorted(flow.frames.items()):
         shape = _shape(frame.exits) if frame.exits else _dead_end(flow, frame)
-        if (
-            shape is not None
-            and key not in refused
-            and not _returns_places(flow, frame)
-            and _is_called(flow, frame)
-        ):
-            chosen.append(Private(*key, *shape))
-    return chosen
+        if shape is not None and not _returns_places(flow, frame) and _is_called(flow, frame):
+            private = Private(*key, *shape)
+            if private.name not in refused:
+                chosen.setdefault(private.name, private)
+    return list(chosen.values())
 
 
 _Shape = tuple[int, int | None]

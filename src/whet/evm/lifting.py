@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from whet.evm.blocks import Disassembly
-from whet.evm.build import NotAFunction, Program, build, build_private
-from whet.evm.dispatch import Dispatch, Entry, find_entries
-from whet.evm.flow import Bound, Flow
+from whet.evm.build import build, build_private
+from whet.evm.contexts import NotAFunction, Program
+from whet.evm.dispatch import Edge, Entry, Walk, find_entries
+from whet.evm.flow import Flow
 from whet.evm.fold import fold
 from whet.evm.functions import Private, choose
 from whet.evm.tac import Contract, Function
@@ -24,8 +25,8 @@ MOST_WORDS = 60_000
 ALL_WORDS = 400_000
 """The same for all functions together."""
 
-MOST_TRIES = 64
-"""Times that the functions are built anew without one that turned out to be none; then all private ones are inlined."""
+MOST_REFUSED = 64
+"""Functions that turn out to be none, each time with those that call it built anew; then everything is inlined."""
 
 
 def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
@@ -35,8 +36,7 @@ def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
     """
     disassembly = Disassembly(code)
     flow = Flow(disassembly, steps)
-    dispatch = find_entries(disassembly)
-    functions, notes = _build(flow, dispatch)
+    functions, notes = _build(flow)
     contract = Contract(
         functions={function.name: function for function in functions},
         code_size=len(code),
@@ -47,49 +47,60 @@ def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
     fold(contract)
     _drop_uncalled(contract)
     contract.data = _data(code, contract.functions.values())
+    if any(block.end.op == "SWITCH" for f in contract.functions.values() for block in f.blocks.values()):
+        contract.places = tuple(sorted(disassembly.jumpdests))
     for function in contract.functions.values():
         _tell_unknown(function)
     contract.figures = _figures(flow, contract)
     return contract
 
 
-def _build(flow: Flow, dispatch: Dispatch) -> tuple[list[Function], list[str]]:
-    """Every function, without those private ones that turn out to be none; and what is to be noted."""
-    refused: set[tuple[int, Bound]] = set()
-    for _ in range(MOST_TRIES):
-        try:
-            return _functions(flow, dispatch, choose(flow, frozenset(refused))), []
-        except NotAFunction as error:
-            refused.add((error.private.entry, error.private.bound))
-    return _functions(flow, dispatch, []), [f"private functions are inlined: {MOST_TRIES} of them were none"]
-
-
-def _functions(flow: Flow, dispatch: Dispatch, chosen: list[Private]) -> list[Function]:
-    privates: dict[int, list[Private]] = {}
-    for private in sorted(chosen, key=lambda private: -len(private.bound)):
-        privates.setdefault(private.entry, []).append(private)
-    entered = {edge: _name(entry) for edge, entry in dispatch.entries.items()}
+def _build(flow: Flow) -> tuple[list[Function], list[str]]:
+    """Every function, without those that turn out to be none; and what is to be noted."""
+    chosen = {private.name: private for private in choose(flow)}
+    walk, places = Walk(flow.disassembly), flow.used | set(flow.escaped)
+    entries = find_entries(walk, places)
     program = Program(
-        flow.disassembly,
-        dispatch,
-        privates,
-        entered,
-        flow.used,
-        sorted(flow.escaped),
-        MOST_BLOCKS,
-        MOST_WORDS,
-        ALL_WORDS,
+        flow.disassembly, {}, {}, flow.used, sorted(flow.escaped), MOST_BLOCKS, MOST_WORDS, ALL_WORDS
     )
-    public = {entered[edge]: entry for edge, entry in dispatch.entries.items()}
-    order = sorted(public.items(), key=lambda item: (item[1].kind != "public", item[0]))
-    functions = [
-        build(program, name, entry) for name, entry in [("entry", Entry("entry", None, 0, ())), *order]
-    ]
-    return functions + [build_private(program, private) for private in chosen]
+    built: dict[str, Function] = {}
+    refused: set[str] = set()
+    while len(refused) < MOST_REFUSED:
+        try:
+            return _functions(program, entries, list(chosen.values()), built), []
+        except NotAFunction as error:
+            refused.add(error.name)
+            if chosen.pop(error.name, None) is None:
+                entries = find_entries(walk, places, refused)
+                built.clear()
+            built = {name: f for name, f in built.items() if error.name not in _called(f)}
+    program.words_left = ALL_WORDS
+    note = f"everything is inlined: {MOST_REFUSED} functions were none"
+    return _functions(program, {}, [], {}), [note]
 
 
-def _name(entry: Entry) -> str:
-    return f"f_{entry.selector:08x}" if entry.selector is not None else entry.kind
+def _functions(
+    program: Program, entries: dict[Edge, Entry], chosen: list[Private], built: dict[str, Function]
+) -> list[Function]:
+    """All functions; those in `built` are there already, and new ones are put there. Raises NotAFunction."""
+    program.entered = {edge: entry.name for edge, entry in entries.items()}
+    program.privates = {}
+    for private in sorted(chosen, key=lambda private: -len(private.bound)):
+        program.privates.setdefault(private.entry, []).append(private)
+    order = sorted(set(entries.values()), key=lambda entry: (entry.kind != "public", entry.name))
+    for entry in (Entry("entry", None, 0), *order):
+        if entry.name not in built:
+            built[entry.name] = build(program, entry)
+    for private in chosen:
+        if private.name not in built:
+            built[private.name] = build_private(program, private)
+    return [built[name] for name in ("entry", *(e.name for e in order), *(p.name for p in chosen))]
+
+
+def _called(function: Function) -> set[str]:
+    """Names of the functions that it calls or goes over to."""
+    ends = {block.end.function for block in function.blocks.values()}
+    return (ends | {statement.function for statement in function.statements()}) - {""}
 
 
 def _drop_uncalled(contract: Contract) -> None:
@@ -97,9 +108,7 @@ def _drop_uncalled(contract: Contract) -> None:
     reached = [contract.entry.name]
     for name in reached:
         function = contract.functions[name]
-        called = {s.function for s in function.statements() if s.function}
-        called |= {block.end.function for block in function.blocks.values() if block.end.function}
-        reached += sorted(called - set(reached))
+        reached += sorted(_called(function) - set(reached))
     kept = set(reached)
     contract.functions = {name: f for name, f in contract.functions.items() if name in kept}
 
@@ -124,7 +133,7 @@ def _data(code: bytes, functions: Iterable[Function]) -> dict[int, bytes]:
     data: dict[int, bytes] = {}
     end = -1
     for start, stop in sorted(ranges):
-        if start >= len(code) or stop <= end:
+        if start >= len(code) or stop <= max(start, end):
             continue
         if start <= end:
             first = max(data)

@@ -60,6 +60,7 @@ class Program:
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
+        self.places = frozenset(contract.places)
         self._routines: dict[str, Routine] = {}
 
     @property
@@ -223,9 +224,14 @@ def _switch(routine: Routine, block: Block) -> Jump:
     ways = dict(zip(block.end.cases, edges, strict=True))
 
     def end(values: Values, frame: Frame) -> Node | None:
-        if values[value] not in ways:
+        way = ways.get(values[value])
+        if way is not None:
+            return way(values, frame)
+        if values[value] not in routine.program.places:
             raise Halt("jump to a place that is no JUMPDEST")
-        return ways[values[value]](values, frame)
+        raise Unresolved(
+            f"a jump to {values[value]:#x} was not foreseen", where=f"{routine.name}, {block.id}"
+        )
 
     return end
 

@@ -15,7 +15,8 @@ CALLPRIVATE: call of a private function with arguments and results. A block ends
 | JUMP            |                   | (next,)            | go on in that block                                       |
 | BRANCH          | (condition,)      | (if_not_0, if_0)   | go on in one of two blocks                                |
 | SWITCH          | (value,)          | (block, ...)       | jump to a place known only when running: `cases[i]` is    |
-|                 |                   |                    | the value that leads to `targets[i]`; any other: INVALID  |
+|                 |                   |                    | the value that leads to `targets[i]`; another that is in  |
+|                 |                   |                    | `Contract.places`: not executable; any other: INVALID     |
 | ENTER           | arguments         |                    | go over to the public function `function`; no way back    |
 | RETURNPRIVATE   | values            |                    | back to the caller, who takes the values as results       |
 | RETURN, REVERT  | (offset, length)  |                    | end of the call with that part of memory                  |
@@ -28,7 +29,7 @@ CALLPRIVATE: call of a private function with arguments and results. A block ends
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,12 +138,14 @@ class Contract:
     code_size: bytes of the code (CODESIZE).
     data: {offset: bytes} every part of the code that the code may read (CODECOPY): tables, sub-contracts, appended data.
     notes: what was cut off or guessed, anywhere.
+    places: where a jump may go to (offsets of every JUMPDEST), if the contract has a SWITCH; else ().
     """
 
     functions: dict[str, Function]
     code_size: int
     data: dict[int, bytes]
     notes: list[str] = field(default_factory=list)
+    places: tuple[int, ...] = ()
     figures: dict[str, int] = field(default_factory=dict)
     """Counted while lifting: jump_sites, jump_sites_resolved, jumpdests, jumpdests_reached, steps, ..."""
 
@@ -168,6 +171,7 @@ def to_json(contract: Contract) -> dict[str, Any]:
         "code_size": contract.code_size,
         "data": {hex(offset): part.hex() for offset, part in sorted(contract.data.items())},
         "notes": list(contract.notes),
+        "places": _words(contract.places),
         "figures": dict(contract.figures),
         "functions": [_function_json(function) for function in contract.functions.values()],
     }
@@ -183,6 +187,7 @@ def from_json(raw: dict[str, Any]) -> Contract:
         code_size=raw["code_size"],
         data={int(offset, 16): bytes.fromhex(part) for offset, part in raw["data"].items()},
         notes=list(raw["notes"]),
+        places=_offsets(raw["places"]),
         figures=dict(raw["figures"]),
     )
 
@@ -273,11 +278,15 @@ def _block_from(raw: dict[str, Any]) -> Block:
             args=_operands(end["args"]),
             targets=tuple(end["targets"]),
             pc=end["pc"],
-            cases=tuple(int(case, 16) for case in end.get("cases", ())),
+            cases=_offsets(end.get("cases", ())),
             function=end.get("function", ""),
             why=end.get("why", ""),
         ),
     )
+
+
+def _offsets(texts: Sequence[str]) -> tuple[int, ...]:
+    return tuple(int(text, 16) for text in texts)
 
 
 def _operands(texts: list[str]) -> tuple[Operand, ...]:

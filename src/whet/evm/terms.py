@@ -159,6 +159,9 @@ def children(term: Expression | Form) -> Iterator[Expression]:
     """The expressions directly inside, in the order in which they are written."""
     if isinstance(term, int | str | Text | Name):
         return
+    if isinstance(term, Operation):  # most terms: this is where printing spends its time
+        yield from term.args
+        return
     for field in fields(term):
         if field.name not in _NOT_EXPRESSIONS:
             yield from _inside(getattr(term, field.name))
@@ -188,23 +191,31 @@ def replaced(term: T, values: Mapping[str, Expression]) -> T:
     """The same term with variables replaced by what `values` gives for them, once: not inside of what it gives."""
     if isinstance(term, str):
         return values.get(term, term)  # type: ignore[return-value]
-    if isinstance(term, int) or not any(name in values for name in variables(term)):
+    if isinstance(term, int | Name | Text):
         return term
-    changed: dict[str, Any] = {
-        field.name: _replaced_field(getattr(term, field.name), values)
-        for field in fields(term)
-        if field.name not in _NOT_EXPRESSIONS
-    }
-    return replace(term, **changed)
+    if isinstance(term, Operation):
+        args = _replaced_field(term.args, values)
+        return term if args is term.args else Operation(term.op, args)  # type: ignore[return-value, arg-type]
+    changed: dict[str, Any] = {}
+    for field in fields(term):
+        if field.name not in _NOT_EXPRESSIONS:
+            before = getattr(term, field.name)
+            after = _replaced_field(before, values)
+            if after is not before:
+                changed[field.name] = after
+    return replace(term, **changed) if changed else term
 
 
 def _replaced_field(value: object, values: Mapping[str, Expression]) -> object:
-    if isinstance(value, tuple):
-        return tuple(
-            (item[0], replaced(item[1], values)) if isinstance(item, tuple) else replaced(item, values)
-            for item in value
-        )
-    return replaced(value, values)  # type: ignore[type-var]
+    """The same object where nothing is replaced."""
+    if not isinstance(value, tuple):
+        return replaced(value, values)  # type: ignore[type-var]
+    items = tuple(
+        (item[0], replaced(item[1], values)) if isinstance(item, tuple) else replaced(item, values)
+        for item in value
+    )
+    same = all(one is other for one, other in zip(items, value, strict=True))
+    return value if same else items
 
 
 def size(term: Expression | Form) -> int:

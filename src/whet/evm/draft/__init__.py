@@ -23,6 +23,13 @@ COPIED_EXIT = 3
 """Lines, its end included, of a block that ends the function and may stand wherever it is entered."""
 
 
+COPIED_MEETING = 2
+"""Lines of a block in the middle that may stand on each way to it."""
+
+MOST_TRIED = 16
+"""Blocks in the middle that are tried so; each costs a tree."""
+
+
 @dataclass(slots=True)
 class Readable:
     """A function as a tree (`tree`) whose leaves are the blocks of a draft."""
@@ -46,7 +53,22 @@ def readable(function: tac.Function, meaning: FunctionMeaning | None = None) -> 
     inline.inline(draft)
     shape.join_equal_exits(draft)
     variables.assign(draft)
-    return Readable(draft, _tree(draft))
+    return _without_labels(Readable(draft, _tree(draft)))
+
+
+def _without_labels(body: Readable) -> Readable:
+    """Short blocks where ways meet are written on each way instead, if that spares leaving a scope by name."""
+    tried, predecessors = 0, body.draft.predecessors() if body.tree.labels else {}
+    for name in list(body.draft.blocks):
+        if body.tree.labels == 0 or tried == MOST_TRIED:
+            break
+        copied = shape.copied_meeting(body.draft, name, predecessors[name], COPIED_MEETING)
+        if copied is not None:
+            tried += 1
+            tree = _tree(copied)
+            if tree.labels < body.tree.labels:
+                body, predecessors = Readable(copied, tree), copied.predecessors()
+    return body
 
 
 def _tree(draft: Draft) -> Structured:

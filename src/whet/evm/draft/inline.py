@@ -7,7 +7,7 @@ from whet.evm.draft.nouns import Draft, DraftBlock, DraftEnd, Line, uses
 from whet.evm.structure.graph import reverse_postorder
 from whet.evm.terms import Expression, Member, Name, Operation, Typed, Value, replaced, size, variables
 
-LARGEST = 60
+LARGEST = 40
 """Words, variables and operations in one line at most."""
 
 LOOK_BACK = 64

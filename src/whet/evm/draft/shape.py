@@ -106,6 +106,27 @@ def join_equal_exits(draft: Draft) -> None:
         del draft.blocks[gone]
 
 
+def copied_meeting(draft: Draft, name: str, ways: list[str], most_lines: int) -> Draft | None:
+    """A draft in which a block where `ways` meet stands on each of them; None if it is too long or a way is a branch.
+
+    For drafts without phis. Blocks are shared with the given draft but for those that change.
+    """
+    block = draft.blocks[name]
+    straight = all(draft.blocks[way].end.op == "JUMP" for way in ways)
+    if (
+        block.end.op != "JUMP"
+        or len(block.lines) > most_lines
+        or len(ways) < 2
+        or not straight
+        or name in ways
+    ):
+        return None
+    blocks = {other: draft.blocks[other] for other in draft.blocks if other != name}
+    for way in ways:
+        blocks[way] = DraftBlock(way, {}, blocks[way].lines + block.lines, block.end)
+    return None if name == draft.first else Draft(draft.name, draft.params, blocks, draft.notes)
+
+
 def choose(draft: Draft) -> bool:
     """Blocks that only decide between two values for one phi become `c && x`, `c || x` or `c ? x : y`.
 

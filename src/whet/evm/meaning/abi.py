@@ -17,6 +17,9 @@ from whet.evm.tac import WORD
 _MOST_WORDS = 64
 """Heads of one tuple; more is taken for data that is read some other way."""
 
+_DEEPEST = 6
+"""Offsets within offsets."""
+
 
 @dataclass(slots=True)
 class Read:
@@ -124,8 +127,8 @@ def _head_words(calldata: Calldata, heads: list[Read]) -> int:
     return min(max(read, checked), _MOST_WORDS)
 
 
-def _size_checks(calldata: Calldata) -> list[tuple[int, int, int]]:
-    """(start, size, times) of every check `calldatasize() - start < size` with constants."""
+def _size_checks(calldata: Calldata, pointers: frozenset[Node] = frozenset()) -> list[tuple[int, int, int]]:
+    """(start, size, times) of every check `calldatasize() - start - pointers < size` with constants."""
     found = []
     for node, times in calldata.uses.asked.items():
         if not isinstance(node, Node):
@@ -138,7 +141,8 @@ def _size_checks(calldata: Calldata) -> list[tuple[int, int, int]]:
         if not isinstance(left, Node) or not isinstance(right, int):
             continue
         constant, terms = linear(left)
-        if len(terms) == 1 and terms[0][0].op == "CALLDATASIZE" and terms[0][1] == 1:
+        others = {n: factor for n, factor in terms if n.op != "CALLDATASIZE"}
+        if len(terms) == len(others) + 1 and others == dict.fromkeys(pointers, WORD):
             start = -constant & WORD
             if start < 1 << 16 and right < 1 << 16:
                 found.append((start, right, times))
@@ -170,9 +174,14 @@ def _aggregate(
     pointers: frozenset[Node],
 ) -> tuple[int, str]:
     """(bytes, type) of a static array or struct at `at`; (32, "") for a plain word."""
-    left = base + 32 * count - at
+    left = 32 * _MOST_WORDS if pointers else base + 32 * count - at
     if pointers:
-        return 32, ""
+        size = _array_size(calldata, by_start, at, left, pointers)
+        rest = base + 32 * count - at
+        if not size and rest > 32 and any(r.indexes for r in by_start.get(at, [])):
+            size = rest  # read by an index from here on
+        inner = [r for o in range(0, size, 32) for r in by_start.get(at + o, [])]
+        return (size, f"{_word(calldata, inner, base)}[{size // 32}]") if size else (32, "")
     for start, size, times in _size_checks(calldata):
         if start == at and 32 < size <= left and size % 32 == 0 and (times > 1 or size < left or at != base):
             parts = [_word(calldata, by_start.get(at + o, []), base) for o in range(0, size, 32)]
@@ -181,7 +190,7 @@ def _aggregate(
     if 0 < size <= left:
         parts = [_word(calldata, by_start.get(at + o, []), base) for o in range(0, size, 32)]
         return size, f"({','.join(parts)})"
-    size = _array_size(calldata, by_start, at, left)
+    size = _array_size(calldata, by_start, at, left, pointers)
     if size:
         inner = [r for o in range(0, size, 32) for r in by_start.get(at + o, [])]
         return size, f"{_word(calldata, inner, base)}[{size // 32}]"
@@ -216,28 +225,36 @@ def _allocations(uses: Uses) -> dict[Word, int]:
     return found
 
 
-def _array_size(calldata: Calldata, by_start: dict[int, list[Read]], at: int, left: int) -> int:
+def _array_size(
+    calldata: Calldata, by_start: dict[int, list[Read]], at: int, left: int, pointers: frozenset[Node]
+) -> int:
     """Bytes of the static array that begins at `at`; 0 for none."""
-    asked = [n for n in calldata.uses.asked if isinstance(n, Node)]
     for r in by_start.get(at, []):
         for index, factor in r.indexes:
             bound = _bound(calldata, index)
-            if (
-                bound
-                and factor % 32 == 0
-                and 32 * bound <= max(left, 32 * bound if not calldata.strict else 0)
-            ):
+            if bound and factor % 32 == 0 and (32 * bound <= left or not calldata.strict):
                 return 32 * bound
-    for node in asked:
-        ends = [a for a in node.args if isinstance(a, int)] if node.op in ("GT", "LT") else []
-        if ends and any(isinstance(a, Node) and a.op == "CALLDATASIZE" for a in node.args):
-            size = ends[0] - at
-            before = [r.node.number for r in _firsts(by_start) if r.constant < at]
-            behind = [r.node.number for r in by_start.get(at, []) if not r.indexes]
-            fits = 32 <= size <= left and size % 32 == 0
-            if fits and all(n < node.number for n in before) and all(n > node.number for n in behind):
-                return size
+    before = [r.node.number for r in _firsts(by_start) if r.constant < at]
+    behind = [r.node.number for r in by_start.get(at, []) if not r.indexes]
+    for node in calldata.uses.asked:
+        end = _end_asked(node, pointers) if isinstance(node, Node) else None
+        size = 0 if end is None else end - at
+        fits = 32 <= size <= left and size % 32 == 0
+        if fits and all(n < node.number for n in before) and all(n > node.number for n in behind):  # type: ignore[union-attr]
+            return size
     return 0
+
+
+def _end_asked(node: Node, pointers: frozenset[Node]) -> int | None:
+    """The constant in `constant + pointers > calldatasize()`."""
+    if node.op not in ("GT", "LT"):
+        return None
+    sizes = [arg for arg in node.args if isinstance(arg, Node) and arg.op == "CALLDATASIZE"]
+    others = [arg for arg in node.args if arg not in sizes]
+    if len(sizes) != 1 or len(others) != 1:
+        return None
+    constant, terms = linear(others[0])
+    return constant if dict(terms) == dict.fromkeys(pointers, 1) else None
 
 
 def _firsts(by_start: dict[int, list[Read]]) -> list[Read]:
@@ -303,12 +320,16 @@ def _enum(calldata: Calldata, node: Node) -> str:
 
 def _dynamic(calldata: Calldata, read: Read, base: int) -> str:
     """The type behind an offset; "" if the word is none."""
+    if len(read.pointers) > _DEEPEST:
+        return ""
     behind_it = read.pointers | {read.node}
     reads = [r for r in calldata.reads if r.pointers == behind_it]
     copies = [c for c in calldata.copies if c.pointers == behind_it]
     if not reads and not copies:
         return ""
     lengths = [r.node for r in reads if r.constant == base and not r.indexes]
+    if lengths and any(other.pointers == behind_it | {lengths[0]} for other in calldata.reads):
+        lengths = []  # an offset itself: the first member of a struct
     stride = _stride(calldata, lengths[0], read.node) if lengths else 0
     if stride == 1:
         return _bytes_or_string(calldata, lengths[0], behind_it)
@@ -316,6 +337,8 @@ def _dynamic(calldata: Calldata, read: Read, base: int) -> str:
     if stride:
         return f"{_element(calldata, behind, base + 32, stride)}[]"
     count = max((r.constant - base) // 32 + 1 for r in reads) if reads else 0
+    sizes = [size for start, size, _ in _size_checks(calldata, behind_it) if start == base]
+    count = max(count, max(sizes, default=0) // 32)
     if not 0 < count <= _MOST_WORDS or any(r.constant < base for r in reads):
         return "bytes"
     return f"({','.join(_members(calldata, reads, base, count, behind_it))})"

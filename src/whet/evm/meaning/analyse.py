@@ -11,7 +11,7 @@ from whet.evm.meaning.base import FunctionMeaning, Meaning, StateVariable, Varia
 from whet.evm.meaning.behaviour import entered_with_value, mutability, returns, skipped_checks
 from whet.evm.meaning.evidence import Uses
 from whet.evm.meaning.forms import Forms, Known
-from whet.evm.meaning.helpers import helper_name
+from whet.evm.meaning.helpers import helper_names
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.naming import Namer
 from whet.evm.meaning.standards import standards
@@ -66,11 +66,7 @@ def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], kno
     strict = any(is_strict(uses) for uses in public.values())
     hashed = frozenset(key for uses in public.values() for key in hashed_keys(uses))
     payable = entered_with_value(contract.entry)
-    helpers = {
-        name: helper_name(contract, contract.functions[name], uses.walk.shapes)
-        for name, uses in walks.items()
-        if contract.functions[name].kind == "private"
-    }
+    helpers = helper_names(contract, Shapes(contract)) if walks else {}
     for name, uses in walks.items():
         function = contract.functions[name]
         types = _argument_types(function, uses, strict, hashed, known) if name in public else ()
@@ -84,7 +80,7 @@ def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], kno
         elif function.kind != "private":
             made.mutability = "payable" if name in payable else "nonpayable"
         else:
-            made.name = helpers[name]
+            made.name = helpers.get(name, "")
         if uses.walk.cut:
             made.notes.append("analysed in part: the budget of one function was spent")
         meaning.functions[name] = made

@@ -151,8 +151,8 @@ def _sized(total: Word, length: Word | None) -> str:
     return "string"
 
 
-def _kind(uses: Uses, word: Word | None) -> str:
-    if word is None:
+def _kind(uses: Uses, word: Word | None, depth: int = 0) -> str:
+    if word is None or depth > 8:
         return ""
     if isinstance(word, int):
         if word in (0, 1):
@@ -161,7 +161,7 @@ def _kind(uses: Uses, word: Word | None) -> str:
     if word.op == "CALLDATALOAD":
         return checked_type(uses, word) or full_type(uses, word)
     if word.op == "CHOICE":
-        kinds = [_kind(uses, part) for part in word.args[:-1]]
+        kinds = [_kind(uses, part, depth + 1) for part in word.args[:-1]]
         joined = kinds[0]
         for kind in kinds[1:]:
             joined = _joined(joined, kind)

@@ -76,7 +76,7 @@ def checked_type(uses: Uses, word: Node) -> str:
     for user in uses.users.get(word, ()):
         kind = cleaned_type(uses, user)
         if kind and uses.is_checked_against(word, user):
-            return kind
+            return "uint160" if kind == "address" and _is_computed_with(uses, word, user) else kind
         if user.op == "ISZERO":
             for twice in uses.of(user, "ISZERO"):
                 if uses.is_checked_against(word, twice):
@@ -91,6 +91,14 @@ def checked_type(uses: Uses, word: Node) -> str:
     return ""
 
 
+def _is_computed_with(uses: Uses, word: Node, cleaned: Node) -> bool:
+    """Whether 160 bits are a number: multiplied or divided. Sums are no sign, they also pack fields."""
+    return any(u.op in _PRODUCTS for one in (word, cleaned) for u in uses.users.get(one, ()))
+
+
+_PRODUCTS = frozenset({"MUL", "DIV", "MOD", "MULMOD", "ADDMOD", "EXP"})
+
+
 def masked_type(uses: Uses, word: Node) -> str:
     """The type that cleanups before use tell (older compilers)."""
     found = [kind for user in uses.users.get(word, ()) if (kind := cleaned_type(uses, user))]
@@ -102,6 +110,10 @@ def masked_type(uses: Uses, word: Node) -> str:
     if _twice_not(uses, word) and not _is_number(uses, word):
         return "bool"
     found = [kind for kind in found if kind != "bool"]
+    if "address" in found:
+        cleaned = [u for u in uses.of(word, "AND") if cleaned_type(uses, u) == "address"]
+        found += ["uint160"] * any(_is_computed_with(uses, word, u) for u in cleaned)
+        found = [kind for kind in found if kind != "address" or "uint160" not in found]
     return min(found, key=lambda kind: (not kind.startswith("bytes"), kind != "address", kind), default="")
 
 

@@ -58,6 +58,8 @@ def _taken(uses: Uses, word: Node, user: Node) -> list[Field] | None:
         return [Field(0, 8 * user.args[0] + 8, f"int{8 * user.args[0] + 8}")]
     if user.op == "SHR" and user.args[1] is word:
         return _shifted(uses, user, user.args[0])
+    if user.op == "DIV" and user.args[0] is word and isinstance(user.args[1], Node):
+        return _variable(uses, user) if user.args[1].op == "EXP" else None
     if user.op == "SHL" and isinstance(user.args[0], int) and user.args[1] is word:
         return [Field(0, 256 - user.args[0], _left(256 - user.args[0]))] if user.args[0] % 8 == 0 else []
     return None
@@ -118,9 +120,12 @@ def _variable(uses: Uses, node: Node) -> list[Field]:
     return []
 
 
-def _is_packed(uses: Uses, node: Node) -> bool:
+def _is_packed(uses: Uses, node: Node, depth: int = 0) -> bool:
     """Goes into a word with others."""
-    return any(u.op == "OR" or (u.op == "AND" and _is_packed(uses, u)) for u in uses.users.get(node, ()))
+    return any(
+        u.op == "OR" or (u.op == "AND" and depth < 4 and _is_packed(uses, u, depth + 1))
+        for u in uses.users.get(node, ())
+    )
 
 
 def use_type(uses: Uses, node: Node, bits: int) -> str:
@@ -145,8 +150,8 @@ def _is_truth(uses: Uses, node: Node) -> bool:
     return asked and not uses.sums.get(node) and all(u.op in ("ISZERO", "AND", "OR", "CHOICE") for u in users)
 
 
-def fields_written(uses: Uses, word: Word) -> list[Field]:
-    """The fields that a word consists of that SSTORE is given."""
+def fields_written(word: Word, slot: Word) -> list[Field]:
+    """The fields that a word consists of that is stored in `slot`."""
     if isinstance(word, int):
         return []
     kept = 0
@@ -156,7 +161,7 @@ def fields_written(uses: Uses, word: Word) -> list[Field]:
             isinstance(part, Node)
             and part.op == "AND"
             and isinstance(part.args[0], int)
-            and _is_loaded(part.args[1])
+            and _is_loaded(part.args[1], slot)
         ):
             kept |= part.args[0]
         else:
@@ -216,25 +221,27 @@ def _alternatives(word: Node) -> list[Word]:
     work: list[Word] = [word]
     while work:
         part = work.pop()
-        if isinstance(part, Node) and part.op == "OR":
+        if isinstance(part, Node) and part.op == "OR" and len(parts) + len(work) < 32:
             work.extend(part.args)
         else:
             parts.append(part)
     return parts
 
 
-def _is_loaded(word: Word) -> bool:
-    """Comes out of storage, perhaps with masks around."""
+def _is_loaded(word: Word, slot: Word, depth: int = 0) -> bool:
+    """Comes out of that slot, perhaps with masks around."""
+    if depth > 8:
+        return False
     while isinstance(word, Node) and word.op == "AND" and isinstance(word.args[0], int):
         word = word.args[1]
     if isinstance(word, Node) and word.op == "OR":
-        return any(_is_loaded(arg) for arg in word.args)
-    return isinstance(word, Node) and word.op in ("SLOAD", "TLOAD")
+        return any(_is_loaded(arg, slot, depth + 1) for arg in word.args)
+    return isinstance(word, Node) and word.op in ("SLOAD", "TLOAD") and word.args[0] == slot
 
 
-def _span(word: Word) -> tuple[int, int] | None:
+def _span(word: Word, depth: int = 0) -> tuple[int, int] | None:
     """The bits that can be 1 in a word."""
-    if isinstance(word, int):
+    if isinstance(word, int) or depth > 8:
         return None
     if word.op in ("ISZERO", "EQ", "LT", "GT", "SLT", "SGT"):
         return 0, 8
@@ -243,10 +250,10 @@ def _span(word: Word) -> tuple[int, int] | None:
     if word.op == "AND" and isinstance(word.args[0], int):
         return run(word.args[0])
     if word.op == "SHL" and isinstance(word.args[0], int):
-        inner = _span(word.args[1])
+        inner = _span(word.args[1], depth + 1)
         return (inner[0] + word.args[0], min(inner[1] + word.args[0], 256)) if inner else (word.args[0], 256)
     if word.op == "SUM" and len(word.args[1]) == 1 and not word.args[0]:
-        inner = _span(word.args[1][0][0])
+        inner = _span(word.args[1][0][0], depth + 1)
         shift = word.args[1][0][1].bit_length() - 1
         return (inner[0] + shift, inner[1] + shift) if inner and 1 << shift == word.args[1][0][1] else None
     return None

@@ -29,8 +29,28 @@ class _Unknown(Exception):
     """Something that only a running contract knows."""
 
 
-def helper_name(contract: Contract, function: Function, shapes: Shapes) -> str:
-    """The helper that the function is; "" for none of those known."""
+def helper_names(contract: Contract, shapes: Shapes) -> dict[str, str]:
+    """{private function: the helper that it is}, "" for none of those known. Equal functions are tried once."""
+    known: dict[tuple[object, ...], str] = {}
+    named: dict[str, str] = {}
+    for function in contract.functions.values():
+        if function.kind == "private":
+            key = _text(function)
+            if key not in known:
+                known[key] = _helper_name(contract, function, shapes)
+            named[function.name] = known[key]
+    return named
+
+
+def _text(function: Function) -> tuple[object, ...]:
+    blocks = function.blocks.values()
+    statements = tuple((s.op, s.args, s.results, s.function) for s in function.statements())
+    ends = tuple((b.id, len(b.statements), b.end.op, b.end.args, b.end.targets) for b in blocks)
+    phis = tuple((phi.result, tuple(phi.incoming.items())) for b in blocks for phi in b.phis)
+    return function.params, function.returns, statements, ends, phis
+
+
+def _helper_name(contract: Contract, function: Function, shapes: Shapes) -> str:
     if function.returns is None:
         return _panic_name(function)
     if not shapes.of[function.name].computes or len(function.blocks) > _MOST_BLOCKS:
@@ -127,8 +147,9 @@ def _claims() -> dict[tuple[int, int], tuple[tuple[str, Claim], ...]]:
                 (f"increment_{name}", _step(bits, kind == "int", 1)),
                 (f"decrement_{name}", _step(bits, kind == "int", -1)),
             ]
-            one.append((f"cleanup_{name}", _cleaned(_clean(bits, kind == "int"))))
-            none.append((f"validator_revert_{name}", _valid(_clean(bits, kind == "int"))))
+            shown = "address" if name == "uint160" else name
+            one.append((f"cleanup_{shown}", _cleaned(_clean(bits, kind == "int"))))
+            none.append((f"validator_revert_{shown}", _valid(_clean(bits, kind == "int"))))
         left = WORD ^ ((1 << (256 - bits)) - 1)
         one.append((f"cleanup_bytes{bits // 8}", _cleaned(_masked(left))))
         none.append((f"validator_revert_bytes{bits // 8}", _valid(_masked(left))))
@@ -211,13 +232,16 @@ def _step(bits: int, is_signed: bool, by: int) -> Claim:
 @cache
 def _samples(count: int) -> tuple[Words, ...]:
     """Words at the boundaries of all widths, in pairs near each other and far apart."""
-    edges = {(1 << bits) + near & WORD for bits in range(0, 257, 8) for near in (-2, -1, 0, 1, 2)}
-    words = sorted(edges | {7, WORD >> 1, 1 << 255})
+    edges = {(1 << bits) + near & WORD for bits in range(0, 257, 8) for near in (-1, 0)}
+    words = sorted(edges | {2, 7, WORD - 1, WORD >> 1, 1 << 255})
     if count == 1:
-        return tuple((word,) for word in [*words, *(WORD ^ word for word in words[:40])])
+        return tuple(
+            (word,)
+            for word in [*words, *(word + 2 & WORD for word in words), *(WORD ^ word for word in words)]
+        )
     if count != 2:
         return ()
-    pairs = [(a, b) for a in words for b in (0, 1, 2, 3, WORD, WORD - 1, 1 << 255)]
+    pairs = [(a, b) for a in words for b in (0, 1, 2, WORD, 1 << 255)]
     pairs += [(b, a) for a, b in pairs] + [(a, a) for a in words]
     pairs += [((1 << n) - 1, 1 << n) for n in range(8, 256, 8)]
     return (*pairs, *(((1 << n) + 5, (1 << n - 4) + 3) for n in range(8, 256, 4)))

@@ -182,7 +182,9 @@ class Memory:
         most = left if isinstance(left, int) and sure else 32 * 32
         for at in range(0, most, 32):
             found = self._first_bytes(self.symbols.add(start, at), min(32, most - at))
-            if found is None and not isinstance(left, int):
+            if not isinstance(left, int) and (
+                found is None or not self._is_stored(self.symbols.add(start, at))
+            ):
                 break
             words.append(found[0] if found else None)
             sure &= bool(found and found[1])
@@ -195,6 +197,10 @@ class Memory:
         return frozenset(
             c.by for at, c in cells.items() if start - 32 < at < start + length and c.by is not None
         )
+
+    def _is_stored(self, offset: Word) -> bool:
+        start, terms = linear(offset)
+        return start in self.cells.get(terms, {})
 
     def _selector(self, offset: Word, length: Word) -> int | None:
         """Four bytes that stand for themselves: more follows at a distance of 4, or nothing."""

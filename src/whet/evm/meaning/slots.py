@@ -41,8 +41,10 @@ def _hashed() -> tuple[list[int], dict[int, int]]:
     return sorted(table), table
 
 
-def place(slot: Word) -> Place | None:
-    """What `slot` names; None for a slot that is no such path."""
+def place(slot: Word, depth: int = 0) -> Place | None:
+    """What `slot` names; None for a slot that is no such path, or one of more than 12 steps."""
+    if depth > 12:
+        return None
     constant, terms = linear(slot)
     if not terms:
         return Place(_constant_path(constant), (), ())
@@ -56,7 +58,7 @@ def place(slot: Word) -> Place | None:
         return _fixed(constant, indexes)
     if len(hashes) > 1 or (constant >> 32 and not (indexes and constant >> 255)):
         return None
-    base = _behind(hashes[0])
+    base = _behind(hashes[0], depth + 1)
     return base and _indexed(base, constant, indexes)
 
 
@@ -76,16 +78,16 @@ def _fixed(constant: int, indexes: list[tuple[Node, int]]) -> Place | None:
     return Place((constant, "index", 0), (), ((1, factor, node),))
 
 
-def _behind(node: Node) -> Place | None:
+def _behind(node: Node, depth: int) -> Place | None:
     """The place that a hash names, without what is added to it."""
     if node.op == "KEYHASH":
-        base = place(node.args[1])
+        base = place(node.args[1], depth)
         return base and Place((*base.path, "map"), (*base.keys, None), base.strides)
     if node.args[0] == 64:
-        base = place(node.args[2])
+        base = place(node.args[2], depth)
         return base and Place((*base.path, "map"), (*base.keys, node.args[1]), base.strides)
     if node.args[0] == 32:
-        base = place(node.args[1])
+        base = place(node.args[1], depth)
         return base and Place((*base.path, "data"), base.keys, base.strides)
     return None
 

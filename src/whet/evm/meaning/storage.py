@@ -61,11 +61,14 @@ def _add(layout: Layout, uses: Uses, op: str, args: tuple[Word, ...], result: Wo
     if found is None:
         layout.lost += 1
         return
+    if found.path[1:2] == ("index",) and not any(_bound(uses, index) for _, _, index in found.strides):
+        layout.lost += 1  # without a check of bounds it is some word, not an index
+        return
     _note_keys(layout, uses, found)
     cell = layout.cells.setdefault(found.path, _Cell())
     cell.touched += 1
     if op.endswith("STORE"):
-        written = fields_written(uses, args[1])
+        written = fields_written(args[1], args[0])
         cell.fields.update(f for f in written if f[:2] != (0, 256) or f.type)
         cell.whole |= any(f[:2] == (0, 256) for f in written)
     elif isinstance(result, Node):
@@ -83,10 +86,18 @@ def _note_keys(layout: Layout, uses: Uses, found: Place) -> None:
     for position, stride, index in found.strides:
         path = found.path[: position + 1]
         layout.strides[path] = max(layout.strides.get(path, 0), stride)
-        for user in uses.users.get(index, ()):
-            others = [a for a in user.args if isinstance(a, int)]
-            if user.op in ("LT", "GT") and others and 0 < others[0] < 1 << 32:
-                layout.bounds[path] = others[0]
+        bound = _bound(uses, index)
+        if bound:
+            layout.bounds[path] = bound
+
+
+def _bound(uses: Uses, index: Node) -> int:
+    """n where code asks whether index < n; 0 without."""
+    for user in uses.users.get(index, ()):
+        others = [a for a in user.args if isinstance(a, int)]
+        if user.op in ("LT", "GT") and others and 0 < others[0] < 1 << 32:
+            return others[0] if user.op == "LT" and user.args[0] is index else others[0] + (user.op == "LT")
+    return 0
 
 
 def _key_type(uses: Uses, key: Word | None) -> str:

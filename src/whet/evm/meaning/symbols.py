@@ -13,6 +13,9 @@ from typing import Any, TypeAlias
 from whet.evm.tac import WORD
 from whet.evm.words import ONE, THREE, TWO
 
+_MOST_TERMS = 16
+"""Of a sum; one of more is left as it is written."""
+
 _LARGEST_FACTOR = 1 << 16
 """Shifts to the left by more are packing of fields, not strides."""
 
@@ -89,6 +92,12 @@ class Symbols:
         factors = dict(terms)
         for node, times in more:
             factors[node] = (factors.get(node, 0) + factor * times) & WORD
+        if len(factors) > _MOST_TERMS:
+            if factor == 1:
+                return self.node("ADD", a, b)
+            return (
+                self.node("SUB", a, b) if factor == WORD else self.node("ADD", a, self.node("MUL", factor, b))
+            )
         kept = sorted(((n, k) for n, k in factors.items() if k), key=lambda term: term[0].number)
         return self.sum(constant + factor * other, tuple(kept))
 

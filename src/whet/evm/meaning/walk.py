@@ -93,7 +93,10 @@ class Shapes:
         """Whether one way out of the block is `revert(0, 0)`, or INVALID as in code older than REVERT."""
         blocks = self.contract.functions[function].blocks
         ends = [blocks[target].end for target in blocks[block].end.targets]
-        return any(end.op == "INVALID" or (end.op == "REVERT" and end.args == (0, 0)) for end in ends)
+        return any(
+            (end.op == "INVALID" and not end.why) or (end.op == "REVERT" and end.args == (0, 0))
+            for end in ends
+        )
 
     def writes(self, s: Statement) -> bool:
         return s.op in _WRITES or (s.op == "CALLPRIVATE" and self.of[s.function].writes)
@@ -366,8 +369,27 @@ class Walk:
         if op == "MCOPY":
             self._move(args, memory)
             return
+        if op == "CODECOPY" and self._copy_constants(args, memory):
+            return
         kind = {"CALLDATACOPY": "CALLDATA", "RETURNDATACOPY": "RETURNDATA", "CODECOPY": "CODE"}[op]
         memory.copy(args[0], symbols.node(kind, args[1], args[2]), args[2])
+
+    def _copy_constants(self, args: tuple[Word, ...], memory: Memory) -> bool:
+        """CODECOPY of whole words that stand in the code, as old compilers keep large constants."""
+        to, source, length = args
+        if not isinstance(source, int) or not isinstance(length, int) or length % 32 or length > 1024:
+            return False
+        data = self._code(source, length)
+        for at in range(0, len(data), 32):
+            memory.store(self.symbols.add(to, at), int.from_bytes(data[at : at + 32], "big"))
+        return len(data) > 0
+
+    def _code(self, offset: int, length: int) -> bytes:
+        """Bytes of the code; b"" where the contract does not keep them."""
+        for start, part in self.contract.data.items():
+            if start <= offset and offset + length <= start + len(part):
+                return part[offset - start : offset - start + length]
+        return b""
 
     def _move(self, args: tuple[Word, ...], memory: Memory) -> None:
         to, source, length = args

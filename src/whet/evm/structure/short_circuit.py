@@ -14,15 +14,21 @@ MOST_TESTS = 32
 """Tests in one condition; nobody reads a longer one, and hostile code has thousands."""
 
 
+MOST_JOINED = 8
+"""Conditions in one `if`."""
+
+
 def merge_branches(ways: dict[str, Way], bare: Set[str]) -> None:
     """Joins branches, in place, until none can be. `bare` blocks do nothing but their condition."""
     sources = _sources(ways)
+    joined = dict.fromkeys(ways, 1)
     work = list(reversed(ways))
     while work:
         first = work.pop()
         second = _second(first, ways, bare, sources) if first in ways else None
-        if second is None:
+        if second is None or joined[first] + joined[second] > MOST_JOINED:
             continue
+        joined[first] += joined[second]
         gone = ways.pop(second)
         ways[first] = _joined(ways[first], second, gone)
         for target in gone.targets:

@@ -23,6 +23,7 @@ from whet.evm.structure.tree import (
     Scope,
     Switch,
     Test,
+    negated,
     walk,
 )
 from whet.evm.terms import (
@@ -85,12 +86,28 @@ class Printer:
         self.declared |= set(self.draft.params)
         self._number_names()
         self.lines = [*(f"// {note}" for note in [*self.function.notes, *self.meaning.notes]), self._header()]
-        self._sequence(self.tree[:-1] if self._returns_nothing(self.tree[-1]) else self.tree, 1)
+        self._drop_last_returns(self.tree)
+        self._sequence(self.tree, 1)
         return "\n".join([*self.lines, "}"])
 
     def _returns_nothing(self, node: Node) -> bool:
         end = self.blocks[node.block].end if isinstance(node, Exit) else None
         return end is not None and end.op == "RETURNPRIVATE" and not end.args and end.form is None
+
+    def _drop_last_returns(self, nodes: list[Node]) -> None:
+        """Where a function ends anyway, nothing says so."""
+        if nodes and self._returns_nothing(nodes[-1]):
+            nodes.pop()
+            while nodes and isinstance(nodes[-1], Code) and not self.blocks[nodes[-1].block].lines:
+                nodes.pop()
+        last = nodes[-1] if nodes else None
+        if isinstance(last, If) and len(last.then) + len(last.otherwise) > 1:
+            self._drop_last_returns(last.then)
+            self._drop_last_returns(last.otherwise)
+            if not last.then:
+                last.condition, last.then, last.otherwise = negated(last.condition), last.otherwise, []
+            if not last.then:
+                nodes.pop()
 
     def _never_reached(self, node: Node) -> bool:
         """An end behind the call of a function that never returns."""
