@@ -79,16 +79,19 @@ def is_strict(uses: Uses) -> bool:
 
 
 def hashed_keys(uses: Uses) -> set[int]:
-    """Slots of mappings that are asked for a constant that looks like a hash or a text: their keys are bytes32."""
+    """Slots of mappings whose keys are bytes32: asked for a constant that looks like a hash or a text, or for an argument
+    that is taken apart or compared with a hash."""
     return {
         n.args[2]
         for n in uses.walk.symbols.nodes
-        if n.op == "KECCAK256"
-        and n.args[0] == 64
-        and isinstance(n.args[2], int)
-        and isinstance(n.args[1], int)
-        and n.args[1] >> 200
+        if n.op == "KECCAK256" and n.args[0] == 64 and isinstance(n.args[2], int) and _is_text(uses, n.args[1])
     }
+
+
+def _is_text(uses: Uses, key: Word) -> bool:
+    if isinstance(key, int):
+        return key >> 200 > 0
+    return key.op == "CALLDATALOAD" and not checked_type(uses, key) and full_type(uses, key) == "bytes32"
 
 
 def _collect(uses: Uses, strict: bool) -> Calldata:

@@ -30,6 +30,8 @@ class _Cell:
     """The same of a value that does not need all bits."""
     patched: bool = False
     """Some value replaces a part of it."""
+    asked: bool = False
+    """A word that was read is asked whether it is 0."""
     bits: bool = False
     """Taken apart where no byte begins, as only code does that packs words itself."""
 
@@ -86,6 +88,7 @@ def _add(layout: Layout, uses: Uses, op: str, args: tuple[Word, ...], result: Wo
         word = fields_read(uses, result)
         cell.fields.update(word.fields)
         cell.whole |= word.whole
+        cell.asked |= uses.asked[result] > 0 or bool(uses.of(result, "ISZERO"))
         cell.lengthy |= word.lengthy
         cell.bits |= word.bits or result in uses.walk.copied
 
@@ -133,6 +136,7 @@ def variables(layout: Layout, transient: bool = False) -> tuple[list[StateVariab
     """The variables in order of slot and offset, and declarations of the structs that their types name."""
     structs: list[str] = []
     found: list[StateVariable] = []
+    _mark_sets(layout)
     roots = sorted({path[0] for path in [*layout.cells, *layout.keys] if isinstance(path[0], int)})
     for slot in roots:
         for low, size, kind in _words(layout, (slot,), structs):
@@ -141,6 +145,24 @@ def variables(layout: Layout, transient: bool = False) -> tuple[list[StateVariab
             name = f"{'transient' if transient else 'stor'}_{number}{offset}"
             found.append(StateVariable(name, kind, slot, low, size, transient))
     return found, structs
+
+
+def _mark_sets(layout: Layout) -> None:
+    """Notes bytes32 where a mapping of words to places follows an array of words in the next slot: a set, whose elements
+    libraries keep as bytes32 of whatever type they are. Of places, 0 is none; a list with places from 0 on is no set."""
+    for path, below in layout.children.items():
+        if not isinstance(path[-1], int) or "data" not in below or layout.cells.get(path, _Cell()).lengthy:
+            continue
+        array, mapping = (*path, "data"), (*path[:-1], path[-1] + 1, "map")
+        cell, places = layout.cells.get((*array, 0)), layout.cells.get((*mapping, 0))
+        if cell is None or places is None or cell.lengthy or layout.strides.get(array, 1) != 1:
+            continue
+        keys = layout.keys[mapping]
+        words = _split(cell, True)[0][2] in _WORDS and "string" not in keys
+        if words and places.asked and not places.fields and layout.children.get(mapping) == {0}:
+            keys["bytes32"] += 1
+            cell.filled = True
+            cell.fields = Counter({Field(0, 256, "bytes32"): 1})
 
 
 def _words(layout: Layout, path: Path, structs: list[str]) -> list[tuple[int, int, str]]:
