@@ -4,6 +4,8 @@
 
 - arguments: public functions whose argument types are exactly those of the signature; evmole's (where it is installed) next to
   it, on the same functions. Signatures of libraries that name types no ABI has (`Set.Data storage`) are left out, counted.
+- returns: types given back, of the same functions, as the ABI has them; mutability: only of contracts as they are in the
+  sources, since what the corpus makes around internal functions is declared nonpayable whatever it does.
 - storage: variables of the compiler's storageLayout that code touches: `right` are those with slot, offset, size and type right,
   `alike` those that are right where uint256, int256 and bytes32 have one name, and bytes and string, which code tells apart
   only by use. Contracts are addresses, enums uint8, a struct within a mapping or an array is any struct.
@@ -31,12 +33,13 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from whet.evm.keccak import keccak256
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.abi import arguments, hashed_keys, is_strict
 from whet.evm.meaning.base import StateVariable
+from whet.evm.meaning.behaviour import entered_with_value, mutability, returns
 from whet.evm.meaning.evidence import Uses
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.storage import layouts, variables
@@ -49,8 +52,16 @@ Variable = tuple[int, int, int, str, str]
 """slot, offset, size in bytes, type, name"""
 
 
-def read(contract: Contract) -> tuple[dict[int, str], list[StateVariable]]:
-    """{selector: types of arguments}, and the variables in storage."""
+class Said(NamedTuple):
+    """What is said of a public function."""
+
+    arguments: str
+    returns: tuple[str, ...] | None
+    mutability: str
+
+
+def read(contract: Contract) -> tuple[dict[int, Said], list[StateVariable]]:
+    """{selector: what is said of the function}, and the variables in storage."""
     shapes = Shapes(contract)
     uses = {
         function.name: (function, Uses(Walk(shapes, function, Memory(Symbols()))))
@@ -59,28 +70,74 @@ def read(contract: Contract) -> tuple[dict[int, str], list[StateVariable]]:
     }
     strict = any(is_strict(one) for _, one in uses.values())
     hashed = frozenset().union(*(hashed_keys(one) for _, one in uses.values()))
-    found = {
-        function.selector: ",".join(arguments(one, strict, hashed))
-        for function, one in uses.values()
-        if function.selector is not None
-    }
+    payable = entered_with_value(contract.entry)
+    found = {}
+    for name, (function, one) in uses.items():
+        if function.selector is not None:
+            types = arguments(one, strict, hashed)
+            mutable = mutability(one, name in payable, len(types))
+            found[function.selector] = Said(",".join(types), returns(one), mutable)
     return found, variables(layouts([one for _, one in uses.values()])[0])[0]
 
 
-def compare_arguments(record: Record, mine: dict[int, str], counts: Counter[str]) -> Iterator[Record]:
+def compare_arguments(record: Record, mine: dict[int, Said], counts: Counter[str]) -> Iterator[Record]:
     peer = _peer(record)
+    declared = _declared(record)
     for selector, signature in record["methods"].items():
         true = signature[signature.index("(") + 1 : -1]
         if re.search(r"[A-Z. ]", true):
             counts["arguments_library"] += 1
             continue
-        found, others = mine.get(int(selector, 16)), peer.get(int(selector, 16))
+        said, others = mine.get(int(selector, 16)), peer.get(int(selector, 16))
+        found = said and said.arguments
         counts["arguments"] += 1
         counts["arguments_right"] += found == true
         counts["arguments_kind"] += found is not None and _kind(found) == _kind(true)
         counts["arguments_evmole"] += others == true
         if found != true:
             yield {"what": "arguments", "true": signature, "found": found, "evmole": others}
+        if said and signature in declared:
+            given, mutable = declared[signature]
+            yield from _compare_returns(signature, said, given, counts)
+            if record["kind"] == "own":
+                yield from _compare_mutability(signature, said, mutable, counts)
+
+
+def _declared(record: Record) -> dict[str, tuple[tuple[str, ...], str]]:
+    """{signature: (types given back, mutability)} by the ABI."""
+    functions = [one for one in record["abi"] if one["type"] == "function" and "stateMutability" in one]
+    return {
+        f"{one['name']}({','.join(map(_abi_type, one['inputs']))})": (
+            tuple(map(_abi_type, one["outputs"])),
+            one["stateMutability"],
+        )
+        for one in functions
+    }
+
+
+def _abi_type(part: Record) -> str:
+    if part["type"].startswith("tuple"):
+        return f"({','.join(map(_abi_type, part['components']))}){part['type'][5:]}"
+    return str(part["type"])
+
+
+def _compare_returns(
+    signature: str, said: Said, given: tuple[str, ...], counts: Counter[str]
+) -> Iterator[Record]:
+    found = None if said.returns is None else ",".join(said.returns)
+    true = ",".join(given)
+    counts["returns"] += 1
+    counts["returns_right"] += found == true
+    counts["returns_kind"] += found is not None and _kind(found) == _kind(true)
+    if found is None or _kind(found) != _kind(true):
+        yield {"what": "returns", "true": f"{signature} {true}", "found": found}
+
+
+def _compare_mutability(signature: str, said: Said, mutable: str, counts: Counter[str]) -> Iterator[Record]:
+    counts["mutability"] += 1
+    counts["mutability_right"] += said.mutability == mutable
+    if said.mutability != mutable:
+        yield {"what": "mutability", "true": f"{signature} {mutable}", "found": said.mutability}
 
 
 def _peer(record: Record) -> dict[int, str]:
@@ -89,7 +146,7 @@ def _peer(record: Record) -> dict[int, str]:
     import evmole
 
     about = evmole.contract_info(bytes.fromhex(record["runtime"]), selectors=True, arguments=True)
-    return {int(function.selector, 16): function.arguments for function in about.functions}
+    return {int(function.selector, 16): function.arguments or "" for function in about.functions or ()}
 
 
 def compare_storage(
@@ -265,9 +322,7 @@ def _plain(found: str) -> str:
 
 
 def _kind(found: str) -> str:
-    return (
-        re.sub(r"\bu?int256\b|\bbytes32\b", "word", re.sub(r"\bbytes\b", "string", found))
-    )
+    return re.sub(r"\bu?int256\b|\bbytes32\b", "word", re.sub(r"\bbytes\b", "string", found))
 
 
 def measure(path: Path) -> Record:
@@ -299,6 +354,9 @@ def _shares(counts: Counter[str]) -> dict[str, float | None]:
         "arguments_right",
         "arguments_kind",
         "arguments_evmole",
+        "returns_right",
+        "returns_kind",
+        "mutability_right",
         "storage_right",
         "storage_alike",
         "storage_right_own",

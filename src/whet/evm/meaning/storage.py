@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from whet.evm.meaning.abi import hashed_keys
 from whet.evm.meaning.base import StateVariable
 from whet.evm.meaning.evidence import Uses, checked_type, full_type, value_type
 from whet.evm.meaning.fields import Field, fields_read, fields_written, keeps_bits, written_how
@@ -58,6 +59,9 @@ def layouts(walks: list[Uses]) -> tuple[Layout, Layout]:
                 _add(permanent, uses, effect.op, effect.args, effect.result)
             elif effect.op in ("TLOAD", "TSTORE"):
                 _add(transient, uses, effect.op, effect.args, effect.result)
+    for slot in sorted(frozenset().union(*map(hashed_keys, walks))):
+        if (slot, "map") in permanent.keys:
+            permanent.keys[slot, "map"]["bytes32"] += 1
     for layout in (permanent, transient):
         for path in [*layout.cells, *layout.keys]:
             for end in range(1, len(path)):
@@ -155,14 +159,16 @@ def _mark_sets(layout: Layout) -> None:
             continue
         array, mapping = (*path, "data"), (*path[:-1], path[-1] + 1, "map")
         cell, places = layout.cells.get((*array, 0)), layout.cells.get((*mapping, 0))
-        if cell is None or places is None or cell.lengthy or layout.strides.get(array, 1) != 1:
+        stride = layout.strides.get(array, 1)
+        if cell is None or places is None or cell.lengthy or stride > 2:
             continue
         keys = layout.keys[mapping]
         words = _split(cell, True)[0][2] in _WORDS and "string" not in keys
         if words and places.asked and not places.fields and layout.children.get(mapping) == {0}:
             keys["bytes32"] += 1
-            cell.filled = True
-            cell.fields = Counter({Field(0, 256, "bytes32"): 1})
+            if stride == 1:
+                cell.filled = True
+                cell.fields = Counter({Field(0, 256, "bytes32"): 1})
 
 
 def _words(layout: Layout, path: Path, structs: list[str]) -> list[tuple[int, int, str]]:
@@ -255,7 +261,9 @@ def _whole(spans: dict[tuple[int, int], Counter[str]], inner: bool) -> str:
     known = Counter({kind: times for kind, times in kinds.items() if kind in _WORDS or not inner})
     if any(known):
         return _named(known, 256)
+    parts = {span for span in spans if span != (0, 256)}
     texts = any(kind.startswith(("address", "bytes")) for found in spans.values() for kind in found)
+    texts |= inner and any(a[1] <= b[0] for a in parts for b in parts)
     return "bytes32" if texts else "uint256"
 
 
