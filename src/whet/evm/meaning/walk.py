@@ -143,6 +143,8 @@ class Walk:
         """(condition, function, block, depth) of every BRANCH visited."""
         self.decoded: list[tuple[Word, Node]] = []
         """(offset in memory, word of calldata) of every MSTORE of one."""
+        self.copied: set[Word] = set()
+        """Words of storage that are stored in memory as they are."""
         self.at = ("b0", 0)
         """The statement of `function` that is being walked."""
         self.returned: dict[tuple[str, int], tuple[Word, ...]] = {}
@@ -317,6 +319,8 @@ class Walk:
             memory.store(args[0], args[1])
             if isinstance(args[1], Node) and args[1].op == "CALLDATALOAD":
                 self.decoded.append((args[0], args[1]))
+            elif isinstance(args[1], Node) and args[1].op == "SLOAD":
+                self.copied.add(args[1])
             return None
         if op == "MSTORE8":
             memory.store(args[0], args[1], low=31)
