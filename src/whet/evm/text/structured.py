@@ -92,7 +92,13 @@ class Printer:
 
     def _returns_nothing(self, node: Node) -> bool:
         end = self.blocks[node.block].end if isinstance(node, Exit) else None
-        return end is not None and end.op == "RETURNPRIVATE" and not end.args and end.form is None
+        if end is None or end.form is not None:
+            return False
+        return end.op == self._way_out() and not end.args
+
+    def _way_out(self) -> str:
+        """How this kind of function ends without a value."""
+        return "RETURNPRIVATE" if self.function.kind in ("private", "entry") else "STOP"
 
     def _drop_last_returns(self, nodes: list[Node]) -> None:
         """Where a function ends anyway, nothing says so."""
@@ -307,7 +313,7 @@ class Printer:
         if end.form is not None:
             return self._form(end.form)
         values = self.writer.several(end.args)
-        if end.op == "RETURNPRIVATE":
+        if end.op in ("RETURNPRIVATE", self._way_out()):
             return f"return {values}" if end.args else "return"
         if end.op == "ENTER":
             callee = self.contract.functions.get(end.function)
