@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whet.evm import tac
-from whet.evm.draft.effects import PURE, Effect, effect_of
+from whet.evm.draft.effects import HALTS, PURE, effect_of
 from whet.evm.draft.inline import live
 from whet.evm.draft.nouns import Draft, DraftBlock, DraftEnd, Line, assigned
 from whet.evm.meaning.base import END, FunctionMeaning, Place
@@ -53,8 +53,8 @@ def _end(block: tac.Block, meaning: FunctionMeaning) -> DraftEnd:
 def _line(block: str, number: int, statement: tac.Statement, meaning: FunctionMeaning) -> Line:
     form = meaning.forms.get((block, number)) or _plain(statement)
     effect = effect_of(statement.op)
-    if isinstance(form, Value) and form.pure:
-        effect = Effect()
+    if isinstance(form, Value) and (form.pure or form.halts):
+        effect = HALTS if form.halts else PURE
     return Line(form, assigned(form, statement.results), effect)
 
 

@@ -29,7 +29,7 @@ def drop_unused(draft: Draft) -> None:
 
 
 def _stays(line: Line) -> bool:
-    return bool(line.effect.writes) or not isinstance(line.form, Value)
+    return bool(line.effect.writes) or "halt" in line.effect.reads or not isinstance(line.form, Value)
 
 
 def live(draft: Draft) -> set[str]:

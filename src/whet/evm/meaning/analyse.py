@@ -9,6 +9,7 @@ from __future__ import annotations
 from whet.evm.meaning.abi import arguments, hashed_keys, is_strict
 from whet.evm.meaning.base import FunctionMeaning, Meaning, StateVariable, Variable
 from whet.evm.meaning.behaviour import entered_with_value, mutability, returns, skipped_checks
+from whet.evm.meaning.decoding import Head
 from whet.evm.meaning.evidence import Uses
 from whet.evm.meaning.forms import Forms, Known
 from whet.evm.meaning.helpers import helper_names
@@ -20,6 +21,7 @@ from whet.evm.meaning.symbols import Symbols
 from whet.evm.meaning.walk import STEPS, Shapes, Walk
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function
+from whet.evm.terms import Return, Typed
 
 CONTRACT_STEPS = 400_000
 """Statements visited for one contract, over all its functions."""
@@ -75,6 +77,7 @@ def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], kno
             made.parameters = tuple(Variable(f"arg{i}", kind) for i, kind in enumerate(types))
             made.returns = returns(uses)
             made.name = _known_name(function, types, known)
+            _type_returns(made)
             made.mutability = mutability(uses, name in payable, len(types))
             made.skipped = skipped_checks(uses, function, made.mutability)
         elif function.kind != "private":
@@ -84,6 +87,15 @@ def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], kno
         if uses.walk.cut:
             made.notes.append("analysed in part: the budget of one function was spent")
         meaning.functions[name] = made
+
+
+def _type_returns(made: FunctionMeaning) -> None:
+    """`return true` for `return 1` where a bool is given back."""
+    for place, form in made.forms.items():
+        if isinstance(form, Return) and made.returns and len(made.returns) == len(form.values):
+            pairs = zip(form.values, made.returns, strict=True)
+            typed = tuple(Typed(v, kind) if isinstance(v, int) else v for v, kind in pairs)
+            made.forms[place] = Return(typed)
 
 
 def _argument_types(
@@ -141,13 +153,15 @@ def _forms(
     helpers: dict[str, str],
 ) -> FunctionMeaning:
     heads: dict[int, tuple[str, str]] = {}
+    arguments: list[Head] = []
     offset = 4
     for position, kind in enumerate(types):
         words = _words(kind)
+        arguments.append((offset, f"arg{position}", kind))
         if words == 1 and not kind.endswith(("]", ")")) and kind not in ("bytes", "string"):
             heads[offset] = (f"arg{position}", kind)
         offset += 32 * words
-    return Forms(function, walk, Namer(function, walk, heads), known, storage, helpers).run()
+    return Forms(function, walk, Namer(function, walk, heads), known, storage, helpers, arguments).run()
 
 
 def _words(kind: str) -> int:

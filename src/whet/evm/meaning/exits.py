@@ -47,8 +47,10 @@ def _round(function: Function) -> Function:
                 blocks[f"{id_}_{number}"] = _copy(block, source, number)
         else:
             targets = tuple(f"{t}_{came[t].index(id_)}" if t in shared else t for t in block.end.targets)
-            blocks[id_] = block if targets == block.end.targets else replace(
-                block, end=replace(block.end, targets=targets)
+            blocks[id_] = (
+                block
+                if targets == block.end.targets
+                else replace(block, end=replace(block.end, targets=targets))
             )
     return replace(function, blocks=blocks)
 
