@@ -12,16 +12,18 @@ from whet.evm.meaning.behaviour import entered_with_value, mutability, returns, 
 from whet.evm.meaning.decoding import Head
 from whet.evm.meaning.evidence import Uses
 from whet.evm.meaning.forms import Forms, Known
+from whet.evm.meaning.getters import got, name_variables
 from whet.evm.meaning.helpers import helper_names
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.naming import Namer
 from whet.evm.meaning.standards import standards
 from whet.evm.meaning.storage import layouts, variables
+from whet.evm.meaning.strings import string_getter
 from whet.evm.meaning.symbols import Symbols
 from whet.evm.meaning.walk import STEPS, Shapes, Walk
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function
-from whet.evm.terms import Return, Typed
+from whet.evm.terms import Name, Return, Typed
 
 CONTRACT_STEPS = 400_000
 """Statements visited for one contract, over all its functions."""
@@ -69,14 +71,30 @@ def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], kno
     hashed = frozenset(key for uses in public.values() for key in hashed_keys(uses))
     payable = entered_with_value(contract.entry)
     helpers = helper_names(contract, Shapes(contract)) if walks else {}
+    types_of = {
+        name: _argument_types(contract.functions[name], uses, strict, hashed, known)
+        for name, uses in public.items()
+    }
+    names = {name: _known_name(contract.functions[name], types, known) for name, types in types_of.items()}
+    read = [(names[name], got(walks[name].walk, len(types))) for name, types in types_of.items() if names[name]]
+    strings = {
+        name: slot
+        for name, uses in public.items()
+        if not types_of[name] and (slot := string_getter(contract, contract.functions[name], uses)) is not None
+    }
+    read += [(names[name], (slot, 0, 32)) for name, slot in strings.items() if names[name]]
+    name_variables(meaning.storage, [(name, span) for name, span in read if span is not None])
+    slots = {v.slot: v.name for v in meaning.storage if v.size == 32 and not v.transient}
     for name, uses in walks.items():
         function = contract.functions[name]
-        types = _argument_types(function, uses, strict, hashed, known) if name in public else ()
+        types = types_of.get(name, ())
         made = _forms(function, uses.walk, types, known, meaning.storage, helpers)
         if function.kind == "public":
             made.parameters = tuple(Variable(f"arg{i}", kind) for i, kind in enumerate(types))
             made.returns = returns(uses)
-            made.name = _known_name(function, types, known)
+            made.name = names[name]
+            if name in strings and strings[name] in slots:
+                made.body, made.returns = Return((Name(slots[strings[name]]),)), ("string",)
             _type_returns(made)
             made.mutability = mutability(uses, name in payable, len(types))
             made.skipped = skipped_checks(uses, function, made.mutability)

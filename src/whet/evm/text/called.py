@@ -25,7 +25,8 @@ def reached(contract: Contract, meaning: Meaning, drafts: dict[str, Draft]) -> s
         name = work.pop()
         if name not in found:
             found.add(name)
-            work += [by_name[called] for called in _calls(drafts[name]) if called in by_name]
+            if meaning.of(name).body is None:
+                work += [by_name[called] for called in _calls(drafts[name]) if called in by_name]
     return found
 
 

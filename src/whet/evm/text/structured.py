@@ -102,6 +102,8 @@ class Printer:
         self.declared |= set(self.draft.params)
         self._number_names()
         self.lines = [*(f"// {note}" for note in [*self.function.notes, *self.meaning.notes]), self._header()]
+        if self.meaning.body is not None:
+            return "\n".join([*self.lines, f"{INDENT}{self._form(self.meaning.body)}", "}"])
         self._drop_last_returns(self.tree)
         self._sequence(self.tree, 1)
         return "\n".join([*self.lines, "}"])
