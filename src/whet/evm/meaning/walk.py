@@ -149,6 +149,8 @@ class Walk:
         """The statement of `function` that is being walked."""
         self.returned: dict[tuple[str, int], tuple[Word, ...]] = {}
         """{place of a CALLPRIVATE of `function`: the words it gave}"""
+        self.asked: dict[tuple[str, int], tuple[int, int]] = {}
+        """{place of a CALLPRIVATE of `function`: (first, behind the last) of `conditions` that it asked}"""
         self.steps, self.cut = steps, False
         self._pure: dict[tuple[object, ...], tuple[Word, ...] | None] = {}
         self._active: set[str] = set()
@@ -225,12 +227,14 @@ class Walk:
             if s.op in _PURE:
                 words[s.results[0]] = self.symbols.operation(s.op, args)
             elif s.op == "CALLPRIVATE":
+                asked = len(self.conditions)
                 results = self._call(frame, s, args, memory)
                 if results is None:
                     return
                 words.update(zip(s.results, results, strict=True))
                 if not frame.depth:
                     self.returned[block.id, index] = results
+                    self.asked[block.id, index] = (asked, len(self.conditions))
             else:
                 result = self._instruction(frame, block, index, s, args, memory)
                 if s.results:
