@@ -13,7 +13,7 @@ help:
 	@echo "make slow    run the long tests only"
 	@echo "make proofs  kill, fill, fault and corrupt many times; prints figures (about 10 minutes)"
 	@echo "make check   style, types, import directions"
-	@echo "make docs    write docs/recipe.md again"
+	@echo "make docs    write docs/recipe.md and the example of docs/evm.md again"
 	@echo "make format  let ruff rewrite the style"
 	@echo "make bench   measure against other trainers (long)"
 
@@ -53,6 +53,7 @@ format: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m whet.recipe.reference > docs/recipe.md
+	$(BIN)/python -m tests.docs.test_evm_page
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -1,7 +1,7 @@
 """How anything new appears under its name: made beside it, renamed; and what a crash leaves of that, tidied up.
 
 What is unfinished is named `.staging-*` or `.replaced-*` and the number of its process. What the system says
-against writing leaves as a CannotWrite. Used by `store` only, which says what an artefact is.
+against writing leaves as a CannotWrite. What an artefact is, `store` says; others write single files with this.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from tests.evm.wellformed import faults
 from whet.errors import WhetError
 from whet.evm import lift
 from whet.evm.graph import dot
+from whet.evm.meaning.analyse import analyse
 from whet.evm.tac import Contract, from_json, to_json
 from whet.evm.text import flat, structured
 
@@ -71,7 +72,7 @@ def _lifted(code: str | bytes) -> dict[str, Any]:
     assert json.dumps(to_json(from_json(json.loads(written)))) == written, "JSON that does not come back"
     return {
         "outcome": "cut" if _cut(contract) else "lifted",
-        "sha256": _hash(written + flat(contract) + structured(contract) + dot(contract)),
+        "sha256": _hash(written + flat(contract) + structured(contract, analyse(contract)) + dot(contract)),
         "faults": faults(contract)[:5],
         "functions": len(contract.functions),
     }

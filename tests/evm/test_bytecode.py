@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.evm.fixtures import fixtures
 from tests.evm.material import Compiled, compiled, one
 from whet import limits
 from whet.errors import CodeError
@@ -170,6 +171,26 @@ def test_a_cut_push_is_a_note() -> None:
     assert read_code("600163010203045b00").notes == ()
 
 
+def test_a_constant_behind_the_code_is_no_argument() -> None:
+    """Token's constructor copies a string of 49 bytes that the compiler put behind the runtime code."""
+    token = next(one for one in fixtures("Token") if one.name == "Token-0.8.30-runs200")
+    assert read_code(token.creation).runtime == token.runtime
+    assert read_code(token.creation).constructor_arguments == b""
+
+
+def test_creation_code_that_ends_before_its_runtime_code_is_said() -> None:
+    child = one("Child")
+    read = read_code(child.creation[: 2 * child.offset])
+    assert read.kind == "runtime"
+    assert f"bytes from {child.offset:#x} on are copied and are not there" in read.notes[0]
+    assert not any("are not there" in note for each in compiled() for note in read_code(each.runtime).notes)
+
+
+def test_what_is_as_long_as_an_address() -> None:
+    assert "as long as an address" in read_code("0x" + "30" * 20).notes[0]
+    assert read_code("30" * 21).notes == ()
+
+
 def test_vyper_metadata() -> None:
     read = read_code("600035" + "a165767970657283000309000b")
     assert read.compiler == "vyper 0.3.9"
@@ -279,6 +300,10 @@ REFUSED = [
     ("# @version 0.3.9\n@external\ndef f():\n    pass", "source text, not bytecode"),
     ("\n" * 300_000 + "z", r"'z' at position 300001 \(line 300001"),
     ("PUSH1 0x80 PUSH1 0x40 MSTORE", "names of instructions"),
+    ("Token", "no file is named so"),
+    ("https://etherscan.io/address/0x00", "nothing is fetched"),
+    ('{"jsonrpc": "2.0", "id": 1, "error": {"code": 1}}', "look at its `error`"),
+    ('[{"type": "function", "name": "a"}]', "this is an ABI"),
     ("out/Missing.json", "cannot be read: No such file"),
     ("{", r"not JSON: .*\(line 1, character 2\)"),
     ("[" * 100_000, "JSON"),

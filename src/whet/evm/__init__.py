@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from whet.evm.interpret import Result
     from whet.evm.tac import Contract
 
+INSTALL = "pip install 'whet[evm]'"
+"""What comparing with an EVM (`whet.evm.replay`) and the compilers (`whet.evm.solc`) need; lifting and executing do not."""
+
 
 def lift(code: str | bytes | Path | Code, *, contract: str = "", steps: int | None = None) -> Contract:
     """Three-address code of a contract's runtime code.

@@ -46,19 +46,23 @@ def read_artifacts(text: str, where: str) -> list[Artifact]:
         fix = "this is what a compiler is given (standard JSON input); give what it answers"
     elif isinstance(values, dict) and values.get("errors"):
         fix = "the compiler reports errors and no contracts; look at its `errors`"
+    elif isinstance(values, dict) and "jsonrpc" in values:
+        fix = "a node's answer without a result; look at its `error`"
+    elif isinstance(values, list) and any("type" in entry for entry in abi_entries(values)):
+        fix = "this is an ABI, which holds names and no code: --abi FILE, beside the code"
     raise CodeError("JSON without bytecode", where=where, fix=fix)
 
 
-def parse_json(text: str, where: str) -> Any:
+def parse_json(text: str, where: str, fix: str = "") -> Any:
     """JSON as plain values. Raises CodeError with the line and character for anything else."""
     try:
         return json.loads(text.removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
         raise CodeError(
-            f"not JSON: {error.msg} (line {error.lineno}, character {error.colno})", where=where
+            f"not JSON: {error.msg} (line {error.lineno}, character {error.colno})", where=where, fix=fix
         ) from error
     except (RecursionError, ValueError) as error:
-        raise CodeError(f"JSON that cannot be read: {error}", where=where) from error
+        raise CodeError(f"JSON that cannot be read: {error}", where=where, fix=fix) from error
 
 
 def _contracts(values: Any) -> list[Artifact]:

@@ -19,7 +19,7 @@ from whet.evm.constructor import Deployed, deployed
 from whet.evm.hexadecimal import Link, looks_like_hex, parse_hex, too_large
 from whet.evm.metadata import Metadata, all_metadata, metadata_at_end
 from whet.evm.proxies import DELEGATION, Proxy, find_proxy, is_library
-from whet.evm.regions import Embedded, find_regions
+from whet.evm.regions import Embedded, Regions, find_regions
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,8 @@ def read_code(source: str | bytes | Path | Code, *, contract: str = "") -> Code:
     if isinstance(given, str) and _is_artifact(given):
         return _of_artifact(_choose(read_artifacts(given, where), contract, where), where)
     if contract:
-        raise CodeError(f"no artifact, so nothing in it is named {contract!r}", where=where)
+        fix = "leave out --contract, which names one of an artifact's contracts"
+        raise CodeError(f"no artifact, so nothing in it is named {contract!r}", where=where, fix=fix)
     code, links = parse_hex(_unquoted(given), where) if isinstance(given, str) else (given, ())
     found = None if find_proxy(code) else deployed(_checked(code, where))
     return _of_creation(code, found, links) if found else _inspect(code, "runtime", links)
@@ -110,8 +111,13 @@ def _open(source: str | bytes | Path) -> tuple[str | bytes, str]:
             sys.stdin.buffer.read(limits.ARTIFACT_BYTES + 1), "standard input"
         ), "standard input"
     if isinstance(source, str):
-        if looks_like_hex(source) or "\n" in source or _is_artifact(source) or not _names_a_file(source):
+        if "://" in source[:10]:
+            fix = "nothing is fetched; give the code itself"
+            raise CodeError("an address in the web, not code", where=source[:80], fix=fix)
+        if looks_like_hex(source) or "\n" in source or _is_artifact(source):
             return source, "the text given"
+        if not _names_a_file(source):
+            return source, "the text given (and no file is named so)"
         source = Path(source)
     return _text_or_bytes(_read_file(source), str(source)), str(source)
 
@@ -143,7 +149,8 @@ def _read_file(path: Path) -> bytes:
 def _text_or_bytes(raw: bytes, where: str) -> str | bytes:
     """What a file holds: text if all of it is printable, else code as it is."""
     if len(raw) > limits.ARTIFACT_BYTES:
-        raise CodeError(f"larger than {limits.ARTIFACT_BYTES:,} bytes", where=where)
+        fix = "give the artifact of one contract, or its code"
+        raise CodeError(f"larger than {limits.ARTIFACT_BYTES:,} bytes", where=where, fix=fix)
     try:
         text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
@@ -275,16 +282,7 @@ def _inspect(
     delegates = runtime[:3] == DELEGATION and proxy is not None
     immutables = references or ({"": regions.zero_words} if regions.zero_words else {})
     library = is_library(runtime)
-    notes = [f"library {link.name} is not linked: {link.address} stands in its place" for link in links]
-    if library and not any(runtime[1:21]):
-        notes.append("the library's own address stands as zero: it is written when the library is deployed")
-    if immutables:
-        count = sum(len(offsets) for offsets in immutables.values())
-        notes.append(f"immutables stand as zero in {count} places: the constructor would write them")
-    if regions.cut_push is not None:
-        notes.append(
-            f"the last instruction, at {regions.cut_push:#x}, is cut short; zeros follow, as in the EVM"
-        )
+    notes = _notes(runtime, links, immutables, library, regions)
     if metadata and not at_end and not regions.embedded and not (proxy and proxy.arguments):
         notes.append(f"{len(runtime) - metadata.end:,} bytes follow the metadata: appended data")
     return Code(
@@ -301,3 +299,30 @@ def _inspect(
         is_library=library,
         hints=regions.hints,
     )
+
+
+def _notes(
+    runtime: bytes,
+    links: tuple[Link, ...],
+    immutables: dict[str, tuple[int, ...]],
+    library: bool,
+    regions: Regions,
+) -> list[str]:
+    notes = [f"library {link.name} is not linked: {link.address} stands in its place" for link in links]
+    if library and not any(runtime[1:21]):
+        notes.append("the library's own address stands as zero: it is written when the library is deployed")
+    if immutables:
+        count = sum(len(offsets) for offsets in immutables.values())
+        notes.append(f"immutables stand as zero in {count} places: the constructor would write them")
+    if regions.missing is not None:
+        notes.append(
+            f"bytes from {regions.missing:#x} on are copied and are not there: creation code cut short, or"
+            " Vyper's immutables"
+        )
+    if regions.cut_push is not None:
+        notes.append(
+            f"the last instruction, at {regions.cut_push:#x}, is cut short; zeros follow, as in the EVM"
+        )
+    if len(runtime) == 20:
+        notes.append("20 bytes, as long as an address; if this is one, give the code that stands there")
+    return notes

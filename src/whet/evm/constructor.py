@@ -89,6 +89,8 @@ class _Search:
         """Since 0.5 all bytes behind the code are copied; before, as many as the arguments have where that is known."""
         if self.arguments is not None:
             return self.arguments
+        if b"dsolc" in self.code:
+            return None  # the key of the version in the metadata, since 0.5.9: what is copied is a constant
         behind = [copy for copy in sorted(self.copies) if copy[0] >= found.offset + found.length]
         for offset, length in behind[-1:]:
             if deployed(self.code[offset : offset + length], STEPS // 10) is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from whet import limits
 from whet.evm.constructor import Unknown, Word, deployed
 from whet.evm.metadata import Metadata
 from whet.evm.opcodes import BY_NAME, OPCODES, Opcode
@@ -58,6 +59,8 @@ class Regions:
     hints: tuple[str, ...]
     cut_push: int | None
     """Offset of a last PUSH whose bytes are not all there; None where data stands at the end, or nothing is cut."""
+    missing: int | None
+    """Where a part begins that is copied out of the code and ends behind it; None if there is none."""
 
 
 def find_regions(code: bytes, metadata: Metadata | None) -> Regions:
@@ -74,18 +77,21 @@ def find_regions(code: bytes, metadata: Metadata | None) -> Regions:
         zero_words=tuple(at + 1 for at in seen.zero_words if at < end),
         hints=tuple(dict.fromkeys(hint for at, hint in seen.hints if at < end)),
         cut_push=seen.last if seen.last_end > len(code) == end else None,
+        missing=min((at for at, by in seen.missing if by < end), default=None),
     )
 
 
 class _Reader:
     """parts: {offset: length}, what is copied out of the code, and with length 0 where creation code may begin.
-    zero_words: offsets of PUSH32 with zero. hints: (offset, what a constant says)."""
+    zero_words: offsets of PUSH32 with zero. hints: (offset, what a constant says).
+    missing: (offset, of the instruction) of parts that are copied and end behind the code."""
 
     def __init__(self, code: bytes) -> None:
         self.code = code
         self.parts: dict[int, int] = {}
         self.zero_words: list[int] = []
         self.hints: list[tuple[int, str]] = []
+        self.missing: list[tuple[int, int]] = []
         self.last = self.last_end = 0
         self._stack: list[Word] = []
         at = 0
@@ -131,6 +137,8 @@ class _Reader:
             return
         if length and at < offset < offset + length <= len(self.code):
             self.parts[offset] = length
+        elif length and at < offset < limits.CODE_BYTES and offset + length > len(self.code):
+            self.missing.append((offset, at))
 
 
 _INVALID = BY_NAME["INVALID"]

@@ -7,14 +7,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from whet.errors import CodeError, WhetError, cannot_write
+from whet.errors import CannotWrite, CodeError, WhetError
 from whet.evm import lift
 from whet.evm.bytecode import Code, read_code
 from whet.evm.graph import dot, picture
+from whet.evm.keccak import selector as selector_of
 from whet.evm.meaning.analyse import analyse
+from whet.evm.meaning.exits import apart
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function, to_json
 from whet.evm.text import flat, flat_function, structured, structured_function
+from whet.staging import write_file
 
 FORMS = ("flat", "structured", "json", "dot", "picture")
 """flat: blocks with jumps. structured: loops and conditions. json: `whet.evm.tac`'s. dot: the control flow for
@@ -46,14 +49,14 @@ def show_lifted(
     if form == "picture" and not function:
         raise WhetError("a picture is of one function", where="--form picture", fix="add --function SELECTOR")
     read = read_code(code, contract=contract)
-    lifted = lift(read)
     names = Signatures.builtin().with_abi(read.abi)
     names = names.with_abi(abi) if abi else names
+    lifted = lift(read)
     chosen = find_function(lifted, function, names) if function else None
     print("\n".join(f"# {line}" for line in _head(read, lifted, names)), file=sys.stderr)
-    shown = _shown(lifted, chosen, form, names)
+    shown = f"{_shown(lifted, chosen, form, names).rstrip()}\n"
     if out is None:
-        print(shown.rstrip())
+        _print(shown)
     else:
         _write(out, shown)
 
@@ -81,6 +84,9 @@ def find_function(contract: Contract, wanted: str, names: Signatures) -> Functio
 
 
 def _selector(wanted: str) -> int | None:
+    """Of a signature, known or not, or of eight digits; None for anything else."""
+    if wanted.endswith(")") and "(" in wanted:
+        return selector_of("".join(wanted.split()))
     digits = wanted.removeprefix("0x")
     if len(digits) == 8 and all(digit in "0123456789abcdefABCDEF" for digit in digits):
         return int(digits, 16)
@@ -119,8 +125,11 @@ def _shown(contract: Contract, function: Function | None, form: str, names: Sign
         return picture(contract, function.name)
     if form == "flat":
         return flat_function(function) if function else flat(contract)
+    contract = apart(contract)
     meaning = analyse(contract, names)
-    return structured_function(contract, function, meaning) if function else structured(contract, meaning)
+    if function is not None:
+        return structured_function(contract, contract.functions[function.name], meaning)
+    return structured(contract, meaning)
 
 
 def _json(contract: Contract, function: Function | None) -> str:
@@ -130,8 +139,28 @@ def _json(contract: Contract, function: Function | None) -> str:
     return json.dumps(to_json(contract), indent=1)
 
 
-def _write(path: Path, shown: str) -> None:
+def _print(shown: str) -> None:
+    """Raises BrokenPipeError where nobody reads on, CannotWrite for anything else that the system says."""
     try:
-        path.write_text(f"{shown.rstrip()}\n", "utf-8")
+        sys.stdout.write(shown)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise cannot_write(error, path) or error from error
+        raise CannotWrite(f"cannot be written: {error.strerror}", where="standard output") from error
+
+
+def _write(path: Path, shown: str) -> None:
+    """The whole text under its name or nothing; what is no plain file (/dev/stdout, a pipe) is written into."""
+    try:
+        if path.is_relative_to("/dev") or (path.exists() and not path.is_file()):
+            path.write_text(shown, "utf-8")
+        elif path.parent.is_dir():
+            write_file(path.resolve(), shown)
+        else:
+            raise CannotWrite(
+                "no folder of that name", where=str(path.parent), fix="make it, or name another: --out"
+            )
+    except OSError as error:
+        fix = "name a file in a folder that can be written in: --out"
+        raise CannotWrite(f"cannot be written: {error.strerror}", where=str(path), fix=fix) from error

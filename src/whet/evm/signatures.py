@@ -20,6 +20,7 @@ from whet.evm.keccak import keccak256
 
 _KINDS = ("function", "error", "event")
 _DEEPEST = 32
+_GIVE = "--abi takes a JSON ABI, or an artifact that has one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +117,13 @@ def _read_abi(path: Path) -> tuple[dict[str, Any], ...]:
         with path.open("rb") as file:
             raw = file.read(limits.ARTIFACT_BYTES + 1)
     except OSError as error:
-        raise CodeError(f"cannot be read: {error.strerror}", where=str(path)) from error
+        raise CodeError(f"cannot be read: {error.strerror}", where=str(path), fix=_GIVE) from error
     if len(raw) > limits.ARTIFACT_BYTES:
         raise CodeError(f"larger than {limits.ARTIFACT_BYTES:,} bytes", where=str(path))
-    values = parse_json(raw.decode("utf-8", errors="replace"), str(path))
+    values = parse_json(raw.decode("utf-8", errors="replace"), str(path), fix=_GIVE)
     entries = _all_entries(values)
     if not entries:
-        raise CodeError("holds no ABI", where=str(path), fix="give a JSON ABI, or an artifact that has one")
+        raise CodeError("holds no ABI", where=str(path), fix=_GIVE)
     return entries
 
 

@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pyrevm import EVM, AccountInfo, BlockEnv, CfgEnv, Env
-
+from whet.errors import WhetError
+from whet.evm import INSTALL
 from whet.evm.interpret import Block, Transaction
 from whet.evm.world import Account, Log, World
+
+try:
+    from pyrevm import EVM, AccountInfo, BlockEnv, CfgEnv, Env
+except ImportError as error:
+    raise WhetError("the EVM to compare with, pyrevm, is not installed", fix=INSTALL) from error
 
 PRECOMPILE_GAS = 100_000_000
 _ACCOUNT = re.compile(

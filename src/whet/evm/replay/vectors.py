@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from eth_abi import abi as eth_abi
-from eth_abi.exceptions import DecodingError
-
+from whet.errors import WhetError
+from whet.evm import INSTALL
 from whet.evm.keccak import selector as selector_of
 from whet.evm.replay.mocks import ALICE, BOB, MOCKS, OWNER, TARGET
 from whet.evm.tac import WORD, Contract, Operand
+
+try:
+    from eth_abi import abi as eth_abi
+    from eth_abi.exceptions import DecodingError
+except ImportError as error:
+    raise WhetError("what encodes arguments, eth-abi, is not installed", fix=INSTALL) from error
 
 ADDRESSES = (OWNER, ALICE, BOB, *MOCKS, TARGET, 0, 2)
 BOUNDARIES = (0, 1, 2, 3, 10, 100, 10**18, 1 << 128, (1 << 255) - 1, 1 << 255, WORD)

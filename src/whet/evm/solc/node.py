@@ -10,8 +10,7 @@ from pathlib import Path
 
 from whet import limits
 from whet.errors import WhetError
-
-INSTALL = "pip install 'whet[evm]'"
+from whet.evm import INSTALL
 
 
 def node() -> Path:
