@@ -9,6 +9,8 @@ import pytest
 from tests.evm.both import BLOCK, CALLER, SELF, world_of
 from tests.evm.fixtures import Fixture, fixtures
 from tests.evm.programs import CALLEE, CALLEE_CODE, program
+from tests.evm.wellformed import faults
+from whet.evm import lifting
 from whet.evm.interpret import Transaction, run
 from whet.evm.lifting import lift_code
 from whet.evm.program import Unresolved
@@ -267,6 +269,19 @@ def test_a_cut_off_is_said() -> None:
     code = assemble(program(3)[0])
     contract = lift_code(code, steps=5)
     assert contract.notes == ["the control-flow analysis was cut off"]
+
+
+def test_a_function_that_is_cut_off_behind_a_jump_to_where_it_returns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lifting, "MOST_BLOCKS", 1)
+    code = assemble(
+        "@one CALLVALUE @f JUMP :one @two CALLVALUE @f JUMP :two STOP :f SWAP1 JUMPI PUSH 1 PUSH 2 SSTORE"
+        " CALLDATASIZE @g JUMPI STOP :g STOP"
+    )
+    contract = lift_code(code)
+    assert not faults(contract)
+    assert ends(contract, "UNRESOLVED")
 
 
 def test_nested_loops_keep_no_phis_of_words_that_never_change() -> None:

@@ -223,7 +223,8 @@ class _Writer:
         elif way.end in _WRONG:
             block.end = End("INVALID", pc=pc, why=_WRONG[way.end])
         else:
-            block.end = End("UNRESOLVED", tuple(operands[:1]), pc=pc, why=way.end)
+            target = operands[:1] if way.end == "unknown target" else []
+            block.end = End("UNRESOLVED", tuple(target), pc=pc, why=way.end)
 
     def _call(self, block: Block, calls: list[Private], stack: list[Operand], pc: int) -> list[Operand]:
         """Write the calls; the stack behind them."""
