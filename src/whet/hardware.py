@@ -98,6 +98,11 @@ def memory_peak_bytes(device: torch.device) -> int:
         import torch
 
         return int(torch.cuda.max_memory_allocated(device))
+    return process_peak_bytes()
+
+
+def process_peak_bytes() -> int:
+    """The most that was resident of this process so far."""
     with suppress(
         OSError, IndexError, ValueError
     ):  # unlike getrusage's, it does not begin with the parent process's

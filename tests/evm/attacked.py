@@ -24,6 +24,7 @@ from whet.evm.graph import dot
 from whet.evm.meaning.analyse import analyse
 from whet.evm.tac import Contract, from_json, to_json
 from whet.evm.text import flat, structured
+from whet.hardware import process_peak_bytes
 
 MEMORY_BYTES = 2**30
 """Of addresses, most of which are never touched; what counts is the peak that is reported."""
@@ -61,7 +62,7 @@ def attack(code: str | bytes) -> dict[str, Any]:
         found = {"outcome": "crash", "what": f"{error!r:.200} in {last.filename}:{last.lineno}"}
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak_bytes = process_peak_bytes()
     seconds = round(time.process_time() - began, 3)
     return {"size": len(code)} | found | {"seconds": seconds, "peak_bytes": peak_bytes}
 
