@@ -8,8 +8,9 @@ one frame itself has pending, a shared tail costs its own length, and recursion 
 
 What is lost: everything of a word but whether it is a known offset of the code. A jump to a word that came through
 memory, storage or arithmetic may go to any offset that was put there (`escaped`); those jumps are listed as dynamic.
-Costs one step per block and context, one more per 16 words on its stack and per 4 instructions decoded; `steps` bounds
-them together with what waits to be done, and what was cut off is said in `cut`.
+Costs one step per block and context, one more per 16 words on its stack, per 4 instructions decoded and per 4 functions
+that are handed to a function; `steps` bounds them together with what waits to be done, and what was cut off is said in
+`cut`.
 """
 
 from __future__ import annotations
@@ -167,6 +168,7 @@ class Flow:
     def _call(self, frame: Frame, target: int, base: int, stack: Stack, pc: int, how: str) -> None:
         callee = self._frame(target, ())
         while callee.indirect:
+            self.steps += len(callee.indirect) >> 2
             bound = self._bound(frame, callee, base, stack)
             if bound == callee.bound:
                 break
