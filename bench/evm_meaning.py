@@ -4,11 +4,19 @@
 
 - arguments: public functions whose argument types are exactly those of the signature; evmole's (where it is installed) next to
   it, on the same functions. Signatures of libraries that name types no ABI has (`Set.Data storage`) are left out, counted.
-- storage: variables of the compiler's storageLayout whose slot, offset, size and type are right; `member`: those of structs
-  among the variables, by themselves, since most functions of a library touch few of them, and no code tells the others.
-  Contracts are addresses, enums uint8, a struct within a mapping or an array is any struct, as in the ABI. `kind`: the same
-  with words (uint256, int256, bytes32) alike and bytes like string, which bytecode tells apart only by use. Left out, counted:
-  variables that no function of the source names, and those not found whose slot is no constant of the code (dropped code).
+- returns: types given back, of the same functions, as the ABI has them; mutability: only of contracts as they are in the
+  sources, since what the corpus makes around internal functions is declared nonpayable whatever it does.
+- storage: variables of the compiler's storageLayout that code touches: `right` are those with slot, offset, size and type right,
+  `alike` those that are right where uint256, int256 and bytes32 have one name, and bytes and string, which code tells apart
+  only by use. Contracts are addresses, enums uint8, a struct within a mapping or an array is any struct.
+  Touched: some function of the source names it, and the slot of some SLOAD or SSTORE, or what is hashed to one, can be one of
+  its slots: constants followed through the three-address code (`reached_slots`), so that no finding of the analysis decides
+  what counts. The others are `untouched`. Variables of a user-defined value type are `unsaid`: the layout does not say which.
+  A struct is one variable, right where something is found in each of its touched slots, and all that is found there is right;
+  members in touched slots are counted one by one besides (`member`): of a packed slot most code uses some.
+  `_own`: the same without the contracts that the corpus makes around libraries, in which one function uses a variable, or two.
+  The rest by reason, `off_*`: missing (nothing at that place), size, struct (of a struct only one member is used: seen as
+  that member's type), key (only a mapping's key differs), length (of an array only the length is used), type.
 
 What is wrong is listed. Seconds are of lifting and reading, one core.
 """
@@ -25,27 +33,35 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from whet.evm.keccak import keccak256
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.abi import arguments, hashed_keys, is_strict
 from whet.evm.meaning.base import StateVariable
+from whet.evm.meaning.behaviour import entered_with_value, mutability, returns
 from whet.evm.meaning.evidence import Uses
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.storage import layouts, variables
 from whet.evm.meaning.symbols import Symbols
 from whet.evm.meaning.walk import Shapes, Walk
-from whet.evm.solc.srcmap import instructions
+from whet.evm.tac import Block, Contract
 
 Record = dict[str, Any]
 Variable = tuple[int, int, int, str, str]
 """slot, offset, size in bytes, type, name"""
 
 
-def read(code: bytes) -> tuple[dict[int, str], list[StateVariable]]:
-    """{selector: types of arguments}, and the variables in storage."""
-    contract = lift_code(code)
+class Said(NamedTuple):
+    """What is said of a public function."""
+
+    arguments: str
+    returns: tuple[str, ...] | None
+    mutability: str
+
+
+def read(contract: Contract) -> tuple[dict[int, Said], list[StateVariable]]:
+    """{selector: what is said of the function}, and the variables in storage."""
     shapes = Shapes(contract)
     uses = {
         function.name: (function, Uses(Walk(shapes, function, Memory(Symbols()))))
@@ -54,28 +70,74 @@ def read(code: bytes) -> tuple[dict[int, str], list[StateVariable]]:
     }
     strict = any(is_strict(one) for _, one in uses.values())
     hashed = frozenset().union(*(hashed_keys(one) for _, one in uses.values()))
-    found = {
-        function.selector: ",".join(arguments(one, strict, hashed))
-        for function, one in uses.values()
-        if function.selector is not None
-    }
+    payable = entered_with_value(contract.entry)
+    found = {}
+    for name, (function, one) in uses.items():
+        if function.selector is not None:
+            types = arguments(one, strict, hashed)
+            mutable = mutability(one, name in payable, len(types))
+            found[function.selector] = Said(",".join(types), returns(one), mutable)
     return found, variables(layouts([one for _, one in uses.values()])[0])[0]
 
 
-def compare_arguments(record: Record, mine: dict[int, str], counts: Counter[str]) -> Iterator[Record]:
+def compare_arguments(record: Record, mine: dict[int, Said], counts: Counter[str]) -> Iterator[Record]:
     peer = _peer(record)
+    declared = _declared(record)
     for selector, signature in record["methods"].items():
         true = signature[signature.index("(") + 1 : -1]
         if re.search(r"[A-Z. ]", true):
             counts["arguments_library"] += 1
             continue
-        found, others = mine.get(int(selector, 16)), peer.get(int(selector, 16))
+        said, others = mine.get(int(selector, 16)), peer.get(int(selector, 16))
+        found = said and said.arguments
         counts["arguments"] += 1
         counts["arguments_right"] += found == true
         counts["arguments_kind"] += found is not None and _kind(found) == _kind(true)
         counts["arguments_evmole"] += others == true
         if found != true:
             yield {"what": "arguments", "true": signature, "found": found, "evmole": others}
+        if said and signature in declared:
+            given, mutable = declared[signature]
+            yield from _compare_returns(signature, said, given, counts)
+            if record["kind"] == "own":
+                yield from _compare_mutability(signature, said, mutable, counts)
+
+
+def _declared(record: Record) -> dict[str, tuple[tuple[str, ...], str]]:
+    """{signature: (types given back, mutability)} by the ABI."""
+    functions = [one for one in record["abi"] if one["type"] == "function" and "stateMutability" in one]
+    return {
+        f"{one['name']}({','.join(map(_abi_type, one['inputs']))})": (
+            tuple(map(_abi_type, one["outputs"])),
+            one["stateMutability"],
+        )
+        for one in functions
+    }
+
+
+def _abi_type(part: Record) -> str:
+    if part["type"].startswith("tuple"):
+        return f"({','.join(map(_abi_type, part['components']))}){part['type'][5:]}"
+    return str(part["type"])
+
+
+def _compare_returns(
+    signature: str, said: Said, given: tuple[str, ...], counts: Counter[str]
+) -> Iterator[Record]:
+    found = None if said.returns is None else ",".join(said.returns)
+    true = ",".join(given)
+    counts["returns"] += 1
+    counts["returns_right"] += found == true
+    counts["returns_kind"] += found is not None and _kind(found) == _kind(true)
+    if found is None or _kind(found) != _kind(true):
+        yield {"what": "returns", "true": f"{signature} {true}", "found": found}
+
+
+def _compare_mutability(signature: str, said: Said, mutable: str, counts: Counter[str]) -> Iterator[Record]:
+    counts["mutability"] += 1
+    counts["mutability_right"] += said.mutability == mutable
+    if said.mutability != mutable:
+        yield {"what": "mutability", "true": f"{signature} {mutable}", "found": said.mutability}
 
 
 def _peer(record: Record) -> dict[int, str]:
@@ -84,33 +146,140 @@ def _peer(record: Record) -> dict[int, str]:
     import evmole
 
     about = evmole.contract_info(bytes.fromhex(record["runtime"]), selectors=True, arguments=True)
-    return {int(function.selector, 16): function.arguments for function in about.functions}
+    return {int(function.selector, 16): function.arguments or "" for function in about.functions or ()}
 
 
-def compare_storage(record: Record, mine: list[StateVariable], counts: Counter[str]) -> Iterator[Record]:
+def compare_storage(
+    record: Record, contract: Contract, mine: list[StateVariable], counts: Counter[str]
+) -> Iterator[Record]:
     layout = record["storage_layout"]
     if not layout or not layout.get("types"):
         return
-    types = layout["types"]
-    used = [one for one in layout["storage"] if one["astId"] in record["storage_used"]]
-    counts["storage_unnamed"] += len(layout["storage"]) - len(used)
-    true = dict.fromkeys(part for one in used for part in _members(one, types, 0))
     found = {(one.slot, one.offset): one for one in mine if not one.transient}
-    constants = {one.value for one in instructions(bytes.fromhex(record["runtime"]))}
-    for slot, offset, size, kind, name in true:
+    slots = reached_slots(contract)
+    for one in layout["storage"]:
+        members = list(_members(one, layout["types"], 0))
+        touched = [m for m in members if m[0] in slots or _data_of(m[0]) in slots]
+        if one["astId"] not in record["storage_used"]:
+            counts["storage_unnamed"] += 1
+        elif not touched:
+            counts["storage_untouched"] += 1
+        elif any("?" in m[3] for m in touched):
+            counts["storage_unsaid"] += 1
+        else:
+            own: Counter[str] = Counter()
+            yield from _compare_variable(one["label"], touched, found, own)
+            counts.update(own)
+            if record["kind"] != "wrapper":
+                counts.update({f"{name}_own": number for name, number in own.items()})
+
+
+def _compare_variable(
+    label: str, members: list[Variable], found: dict[tuple[int, int], StateVariable], counts: Counter[str]
+) -> Iterator[Record]:
+    """Counts one variable; `members`: those in touched slots, itself if it is no struct."""
+    offs = []
+    for slot, offset, size, kind, name in members:
         known = found.get((slot, offset))
-        if known is None and slot not in constants and _data_of(slot) not in constants:
-            counts["storage_unused"] += 1
-            continue
-        what = "member" if "." in name else "storage"
-        counts[what] += 1
-        placed = known is not None and known.size == min(size, 32)
-        counts[f"{what}_placed"] += placed
-        said = _plain(known.type) if known else ""
-        counts[f"{what}_right"] += placed and said == kind
-        counts[f"{what}_kind"] += placed and _kind(said) == _kind(kind)
-        if not placed or _kind(said) != _kind(kind):
-            yield {"what": what, "true": [slot, offset, size, kind, name], "found": said}
+        off = _difference(known, min(size, 32), kind)
+        if len(members) > 1:
+            counts["member"] += 1
+            counts["member_right"] += not off
+            counts["member_alike"] += off in ("", "alike")
+        neighbours = any((slot, other) in found for other in range(32))
+        if off != "missing" or not neighbours or len(members) == 1:
+            offs.append((off, [slot, offset, size, kind, name], known and known.type))
+    places = {(slot, offset) for slot, offset, *_ in members}
+    slots = {slot for slot, _ in places}
+    offs += [
+        ("size", [*place, 0, "", label], one.type)
+        for place, one in found.items()
+        if place[0] in slots and place not in places and len(members) > 1
+    ]
+    off, true, said = min(offs, key=lambda one: (one[0] == "", one[0] == "alike"))
+    counts["storage"] += 1
+    counts["storage_right"] += not off
+    counts["storage_alike"] += off in ("", "alike")
+    if off:
+        counts[f"off_{off}"] += 1
+        yield {"what": "storage", "off": off, "true": true, "found": said}
+
+
+_MOST_SUMS = 4
+"""Constants added to one another on the way to a slot: nested structs, and one element."""
+
+
+def reached_slots(contract: Contract) -> set[int]:
+    """Constants that the slot of an access to storage can be, or what is hashed for one; whatever the way there.
+
+    Sets of constants are followed through phis, sums with constants, and calls, all calls of a function together.
+    """
+    known: dict[tuple[str, str], set[tuple[int, int]]] = {}
+    slots: set[int] = set()
+    changed = True
+    while changed:
+        before = sum(map(len, known.values())), len(slots)
+        for function in contract.functions.values():
+            for block in function.blocks.values():
+                _follow(contract, function.name, block, known, slots)
+        changed = before != (sum(map(len, known.values())), len(slots))
+    return slots
+
+
+def _follow(
+    contract: Contract,
+    name: str,
+    block: Block,
+    known: dict[tuple[str, str], set[tuple[int, int]]],
+    slots: set[int],
+) -> None:
+    def of(word: int | str) -> set[tuple[int, int]]:
+        """{(constant, sums on the way)}"""
+        return {(word, 0)} if isinstance(word, int) else known.get((name, word), set())
+
+    def note(function: str, variable: str, words: set[tuple[int, int]]) -> None:
+        known.setdefault((function, variable), set()).update(words)
+
+    hashed = {s.args for s in block.statements if s.op == "KECCAK256"}
+    keys = () if hashed - {(0, 64)} else (0,)
+    for phi in block.phis:
+        for word in phi.incoming.values():
+            note(name, phi.result, of(word))
+    for s in block.statements:
+        if s.op in ("SLOAD", "SSTORE"):
+            slots.update(word for word, _ in of(s.args[0]))
+        elif s.op == "MSTORE" and hashed and s.args[0] not in keys:
+            slots.update(word for word, _ in of(s.args[1]))
+        elif s.op == "ADD":
+            sums = {(a + b, n + m + 1) for a, n in of(s.args[0]) for b, m in of(s.args[1])}
+            note(name, s.results[0], {one for one in sums if one[1] <= _MOST_SUMS})
+        elif s.op == "CALLPRIVATE":
+            callee = contract.functions[s.function]
+            for param, word in zip(callee.params, s.args, strict=True):
+                note(callee.name, param, of(word))
+            for position, result in enumerate(s.results):
+                note(name, result, known.get((callee.name, f"return {position}"), set()))
+    if block.end.op == "RETURNPRIVATE":
+        for position, word in enumerate(block.end.args):
+            note(name, f"return {position}", of(word))
+
+
+def _difference(known: StateVariable | None, size: int, true: str) -> str:
+    """Why what was found is not right; "" if it is."""
+    if known is None:
+        return "missing"
+    if known.size != size:
+        return "size"
+    said = _plain(known.type)
+    if said == true:
+        return ""
+    if _kind(said) == _kind(true):
+        return "alike"
+    if "struct" in true and "struct" not in said:
+        return "struct"
+    if true.endswith("[]") and said == "uint256":
+        return "length"
+    return "key" if re.sub(r"\(\w+=", "(=", said) == re.sub(r"\(\w+=", "(=", true) else "type"
 
 
 def _data_of(slot: int) -> int:
@@ -142,6 +311,8 @@ def _type(key: str, types: Record) -> str:
     if "members" in about:
         members = about["members"]
         return _type(members[0]["type"], types) if len(members) == 1 else "struct"
+    if "userDefinedValueType" in key:
+        return "?"
     first = label.split()[0]
     return {"contract": "address", "enum": "uint8", "function": "function"}.get(first, first)
 
@@ -151,11 +322,7 @@ def _plain(found: str) -> str:
 
 
 def _kind(found: str) -> str:
-    return (
-        re.sub(r"\bu?int256\b|\bbytes32\b", "word", found)
-        .replace("bytes[", "string[")
-        .replace("bytes,", "string,")
-    )
+    return re.sub(r"\bu?int256\b|\bbytes32\b", "word", re.sub(r"\bbytes\b", "string", found))
 
 
 def measure(path: Path) -> Record:
@@ -165,9 +332,13 @@ def measure(path: Path) -> Record:
     for line in path.read_text("utf-8").splitlines():
         record = json.loads(line)
         started = time.perf_counter()
-        types, storage = read(bytes.fromhex(record["runtime"]))
+        contract = lift_code(bytes.fromhex(record["runtime"]))
+        types, storage = read(contract)
         seconds.append(time.perf_counter() - started)
-        said = [*compare_arguments(record, types, counts), *compare_storage(record, storage, counts)]
+        said = [
+            *compare_arguments(record, types, counts),
+            *compare_storage(record, contract, storage, counts),
+        ]
         wrong += [{"contract": record["contract"]} | one for one in said]
     return {
         "corpus": path.stem,
@@ -183,11 +354,17 @@ def _shares(counts: Counter[str]) -> dict[str, float | None]:
         "arguments_right",
         "arguments_kind",
         "arguments_evmole",
+        "returns_right",
+        "returns_kind",
+        "mutability_right",
         "storage_right",
-        "storage_kind",
-        "storage_placed",
+        "storage_alike",
+        "storage_right_own",
+        "storage_alike_own",
     )
-    wholes = {name: counts[name.partition("_")[0]] for name in names}
+    wholes = {
+        name: counts[name.partition("_")[0] + ("_own" if name.endswith("_own") else "")] for name in names
+    }
     return {name: counts[name] / wholes[name] if wholes[name] else None for name in names}
 
 

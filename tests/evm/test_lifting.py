@@ -8,7 +8,7 @@ import pytest
 
 from tests.evm.both import BLOCK, CALLER, SELF, world_of
 from tests.evm.fixtures import Fixture, fixtures
-from tests.evm.programs import program
+from tests.evm.programs import CALLEE, CALLEE_CODE, program
 from whet.evm.interpret import Transaction, run
 from whet.evm.lifting import lift_code
 from whet.evm.program import Unresolved
@@ -34,11 +34,11 @@ def privates(contract: Contract) -> list[Function]:
 def assert_same(code: bytes, calls: list[bytes], value: int = 0) -> None:
     contract = from_json(to_json(lift_code(code)))
     for calldata in calls:
-        world = world_of(code, {})
+        world = world_of(code, {CALLEE: assemble(CALLEE_CODE)})
         tx = Transaction(CALLER, SELF, calldata, value)
         outcome = run_reference(world, {SELF: code}, tx, BLOCK)
         result = run(contract, world, tx, BLOCK)
-        assert not compare(result, world, outcome), (code.hex(), calldata.hex())
+        assert not compare(result, world, outcome), (code.hex(), calldata.hex(), value)
 
 
 def call(selector: int, *words: int) -> bytes:
@@ -48,15 +48,26 @@ def call(selector: int, *words: int) -> bytes:
 @pytest.mark.parametrize("seed", range(60))
 def test_a_random_program_does_what_its_code_does(seed: int) -> None:
     text, selectors = program(seed)
-    rng = random.Random(seed)
-    words = [0, 1, 2, 3, 99, rng.getrandbits(256)]
-    calls = [call(selector, *rng.choices(words, k=3)) for selector in selectors for _ in range(3)]
-    code = assemble(text)
+    code = assemble(text, label_bytes=random.Random(seed).choice([2, 2, 3]))
     contract = lift_code(code)
     assert not contract.notes
     assert not ends(contract, "UNRESOLVED")
     assert set(contract.public) == set(selectors)
-    assert_same(code, calls)
+    assert_same(code, some_calls(selectors, seed))
+
+
+def some_calls(selectors: list[int], seed: int) -> list[bytes]:
+    rng = random.Random(seed)
+    words = [0, 1, 2, 3, 99, rng.getrandbits(256)]
+    return [call(selector, *rng.choices(words, k=3)) for selector in selectors for _ in range(3)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_random_program_with_an_odd_dispatcher_does_what_its_code_does(seed: int) -> None:
+    text, selectors = program(seed, odd=True)
+    code = assemble(text)
+    for value in (0, 1):
+        assert_same(code, [b"", *some_calls(selectors, seed)], value)
 
 
 @pytest.mark.slow
@@ -64,6 +75,7 @@ def test_a_random_program_does_what_its_code_does(seed: int) -> None:
 def test_many_random_programs(start: int) -> None:
     for seed in range(start, start + 100):
         test_a_random_program_does_what_its_code_does(seed)
+        test_a_random_program_with_an_odd_dispatcher_does_what_its_code_does(seed)
 
 
 TWICE = """

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from whet.evm.contexts import RETURN_OFFSET, Key, Node, NotAFunction, Program, Way, explore
-from whet.evm.dispatch import Entry, Expression
-from whet.evm.flow import NOT_ZERO, ZERO
+from whet.evm.dispatch import Entry
 from whet.evm.functions import Private
 from whet.evm.opcodes import BY_NAME
+from whet.evm.selectors import Expression
+from whet.evm.stacks import NOT_ZERO, ZERO
 from whet.evm.tac import Block, End, Function, Operand, Phi, Statement
 
 _RETURN = "return offset"

@@ -15,22 +15,20 @@ from dataclasses import dataclass, field
 
 from whet.evm.blocks import Constant, Disassembly, Item, RawBlock
 from whet.evm.dispatch import Edge
-from whet.evm.flow import NOT_ZERO, ZERO, never, show
 from whet.evm.functions import Private
+from whet.evm.stacks import DEEPEST, NOT_ZERO, ZERO, never, show
 from whet.evm.tac import Function
 
 RETURN_OFFSET = -1
 """Stands in a context for the word that holds where this function returns to."""
 
 Context = tuple[int | None, ...]
-"""For each word of the function's own stack, deepest first: an offset of the code, RETURN_OFFSET, `flow.ZERO` or
+"""For each word of the function's own stack, deepest first: an offset of the code, RETURN_OFFSET, `stacks.ZERO` or
 `NOT_ZERO`, or None."""
 
 Key = tuple[int, Context]
 
 _CALLS_ON_A_WAY = 32
-_DEEPEST = 1024
-"""Words: the EVM's limit of the stack."""
 
 
 class NotAFunction(Exception):
@@ -140,7 +138,7 @@ class _Explorer:
             node.kind = "underflow"
             if self.sealed:
                 raise NotAFunction(self.out.name)
-        elif len(context) + effect.grows > _DEEPEST:
+        elif len(context) + effect.grows > DEEPEST:
             node.kind = "overflow"
         else:
             kept = context[: len(context) - effect.takes]

@@ -22,12 +22,7 @@ from typing import NamedTuple
 
 from whet.evm.blocks import Constant, Disassembly, RawBlock
 from whet.evm.opcodes import BY_NAME, PURE
-
-Expression = int | tuple["str | Expression", ...]
-"""A word, or (instruction, argument, ...) of instructions that only compute."""
-
-Stack = tuple[Expression, ...]
-"""Deepest first."""
+from whet.evm.selectors import Expression, Stack, about_the_call, compute, nodes, strip, tests_selector
 
 Edge = tuple[int, str]
 """(offset of the block that is left, "taken" | "fell" | "jumped")."""
@@ -37,7 +32,6 @@ _MOST_NODES = 64
 """Instructions and constants in one expression."""
 _MOST_WORDS = 64
 """Stack words of a dispatcher; real ones have under ten."""
-_SELECTOR_SHIFT = 224
 
 
 class Entry(NamedTuple):
@@ -208,10 +202,8 @@ class Walk:
         target: int,
         condition: Expression,
     ) -> list[tuple[Edge, _State]]:
-        tested = _tests_selector(condition)
-        foreign = not _about_the_call(condition) or (
-            state.compared and _strip(condition)[0] == ("CALLVALUE",)
-        )
+        tested = tests_selector(condition)
+        foreign = not about_the_call(condition) or (state.compared and strip(condition)[0] == ("CALLVALUE",))
         if tested is None and foreign:
             return self._end(state, may_be=state.compared)
         sides = []
@@ -230,72 +222,13 @@ class Walk:
 
 def _learn(state: _State, condition: Expression, truth: bool, compared: bool) -> _State:
     """What is known behind a branch: that the call data is empty or too short, or that a selector was compared."""
-    inner, flipped = _strip(condition)
+    inner, flipped = strip(condition)
     if inner == ("CALLDATASIZE",):
         is_empty = truth == flipped
         return state._replace(empty=state.empty or is_empty, compared=state.compared or compared)
     short = inner == ("LT", ("CALLDATASIZE",), 4) and truth != flipped
     long = inner in (("GT", ("CALLDATASIZE",), 3), ("LT", 3, ("CALLDATASIZE",))) and truth == flipped
     return state._replace(compared=state.compared or compared or short or long)
-
-
-def _about_the_call(condition: Expression | str) -> bool:
-    """It asks for the selector, the size of the call data, ether, or (in a library) the own address, and nothing else."""
-    if isinstance(condition, tuple) and len(condition) > 1 and condition != _FIRST:
-        return all(_about_the_call(part) for part in condition[1:])
-    return isinstance(condition, int) or condition in (
-        _FIRST,
-        ("CALLDATASIZE",),
-        ("CALLVALUE",),
-        ("ADDRESS",),
-    )
-
-
-def _strip(condition: Expression) -> tuple[Expression, bool]:
-    """Without its ISZEROs, and whether their number is odd."""
-    flipped = False
-    while isinstance(condition, tuple) and condition[0] == "ISZERO":
-        condition, flipped = condition[1], not flipped  # type: ignore[assignment]
-    return condition, flipped
-
-
-def _tests_selector(condition: Expression) -> tuple[int, bool] | None:
-    """(selector, what the condition is for it) of a comparison with the selector."""
-    inner, flipped = _strip(condition)
-    if _is_selector(inner):
-        return 0, flipped
-    if not isinstance(inner, tuple) or inner[0] not in ("EQ", "SUB", "XOR") or len(inner) != 3:
-        return None
-    for constant, other in ((inner[1], inner[2]), (inner[2], inner[1])):
-        if isinstance(constant, int) and not isinstance(other, str):
-            value = _selector_value(constant, other)
-            if value is not None:
-                return value, (inner[0] == "EQ") != flipped
-    return None
-
-
-def _selector_value(constant: int, other: Expression) -> int | None:
-    if _is_selector(other):
-        return constant if constant < 1 << 32 else None
-    if other in (("AND", _HIGH, _FIRST), ("AND", _FIRST, _HIGH)) and constant % (1 << _SELECTOR_SHIFT) == 0:
-        return constant >> _SELECTOR_SHIFT
-    return None
-
-
-_FIRST: Expression = ("CALLDATALOAD", 0)
-_HIGH = 0xFFFFFFFF << _SELECTOR_SHIFT
-
-
-def _is_selector(expression: Expression) -> bool:
-    """The first four bytes of the call data as a number, in the ways that compilers write it."""
-    if not isinstance(expression, tuple):
-        return False
-    if expression in (("SHR", _SELECTOR_SHIFT, _FIRST), ("DIV", _FIRST, 1 << _SELECTOR_SHIFT)):
-        return True
-    if expression[0] == "AND" and len(expression) == 3:
-        a, b = expression[1], expression[2]
-        return (a == 0xFFFFFFFF and _is_selector(b)) or (b == 0xFFFFFFFF and _is_selector(a))  # type: ignore[arg-type]
-    return False
 
 
 _Done = tuple[Stack, "Expression | None", "Expression | None"]
@@ -329,27 +262,9 @@ def _execute(block: RawBlock, entry: Stack) -> _Done | None:
         if name == "JUMPI":
             return tuple(stack), taken[0], taken[1]
         if name in PURE:
-            if sum(map(_nodes, taken)) > _MOST_NODES:
+            if sum(map(nodes, taken)) > _MOST_NODES:
                 return None
-            stack.append(_compute(name, taken))
+            stack.append(compute(name, taken))
         elif name not in ("POP", "MSTORE"):
             return None
     return tuple(stack), None, None
-
-
-def _compute(name: str, taken: list[Expression]) -> Expression:
-    if all(isinstance(word, int) for word in taken) and name in ("SHL", "EXP", "SUB", "NOT"):
-        return _fold(name, taken)  # type: ignore[arg-type]
-    return (name, *taken)
-
-
-def _fold(name: str, words: list[int]) -> int:
-    if name == "SHL":
-        return (words[1] << words[0]) % (1 << 256) if words[0] < 256 else 0
-    if name == "EXP":
-        return pow(words[0], words[1], 1 << 256)
-    return (words[0] - words[1] if name == "SUB" else ~words[0]) % (1 << 256)
-
-
-def _nodes(expression: Expression | str) -> int:
-    return 1 + sum(map(_nodes, expression[1:])) if isinstance(expression, tuple) else 1

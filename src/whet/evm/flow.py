@@ -14,72 +14,31 @@ them together with what waits to be done, and what was cut off is said in `cut`.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Callable
+from typing import Any
 
-from whet.evm.blocks import Constant, Disassembly, Effect, Item
+from whet.evm.blocks import Constant, Disassembly, Item, tag_widths
+from whet.evm.stacks import (
+    DEEPEST,
+    ZERO,
+    Bound,
+    Exit,
+    Frame,
+    Site,
+    Stack,
+    Word,
+    forget,
+    never,
+    reach,
+    resolve,
+    show,
+    word_at,
+)
 
-Word = int | None
-"""A stack word inside a frame: i >= 0, the word `i` below the top when the frame began; -1 - offset, that offset of the
-code; None, anything else."""
-
-Stack = tuple[Word, ...]
-"""The frame's own words, deepest first; beneath them lies what the frame began with, from slot `base` on."""
-
-ZERO, NOT_ZERO = 1 << 30, (1 << 30) + 1
-"""Stand for a word that says whether an external call succeeded, once a JUMPI has asked it: what follows a failure, in
-`try` and `catch`, asks again, and its other way, never gone, would leave the stack in disorder."""
-
-DEEPEST = 1024
-"""Words: the EVM's limit of the stack, and of how deep a frame may look beneath itself."""
-
-_STACK_ONLY = frozenset({"JUMPDEST", "PUSH", "DUP", "SWAP", "POP", "JUMP"})
 _BOUND_AT_MOST = 4
 _EXITS_KEPT = 12
 _DYNAMIC_TARGETS = 96
-
-
-class Exit(NamedTuple):
-    """A frame goes on at its slot `slot`, after taking `takes` words from the stack it began with and leaving `leaves`."""
-
-    slot: int
-    takes: int
-    leaves: Stack
-
-
-class Site(NamedTuple):
-    """A way into a frame: from the block at `block`; by "jump" or by "return" of another frame; going on at `back`.
-    root: from the root frame, where public functions are entered."""
-
-    block: int
-    how: str
-    back: int
-    root: bool
-
-
-Bound = tuple[tuple[int, int], ...]
-"""((slot, offset), ...): words that a frame begins with and that are known, since it jumps to them: function pointers."""
-
-
-@dataclass(slots=True, eq=False)
-class Frame:
-    """Code from `entry` on. indirect: slots that it calls as functions; callers that know them get a frame of their own,
-    in which they are `bound`. sites: calls whose return offset is known. blocks: offsets of the blocks it reached.
-    deepest: how many words from beneath it were read or moved. only_reverts: it met no STOP or RETURN of its own."""
-
-    entry: int
-    bound: Bound = ()
-    root: bool = False
-    indirect: set[int] = field(default_factory=set)
-    exits: list[Exit] = field(default_factory=list)
-    sites: set[Site] = field(default_factory=set)
-    blocks: set[int] = field(default_factory=set)
-    seen: set[tuple[int, int, Stack]] = field(default_factory=set)
-    waiting: dict[tuple[int, int, Stack, int, str], Frame] = field(default_factory=dict)
-    deepest: int = 0
-    only_reverts: bool = True
 
 
 class Flow:
@@ -126,7 +85,7 @@ class Flow:
     def _step(self, frame: Frame, pc: int, base: int, stack: Stack) -> None:
         block = self.disassembly.block(pc)
         effect = block.effect
-        opened = _reach(frame, base, stack, effect.takes)
+        opened = reach(frame, base, stack, effect.takes)
         if opened is None:
             return
         base, stack = opened
@@ -134,7 +93,7 @@ class Flow:
         gone = never(effect, stack)
         if effect.escapes:
             self._escape(effect.escapes)
-        kept = stack[: len(stack) - effect.takes] + tuple([_resolve(item, stack) for item in self._kept(pc)])
+        kept = stack[: len(stack) - effect.takes] + tuple([resolve(item, stack) for item in self._kept(pc)])
         if len(kept) > DEEPEST:
             return
         if block.last in ("STOP", "RETURN"):
@@ -144,7 +103,7 @@ class Flow:
             if isinstance(target, Constant):
                 word: Word = -1 - target.value
             else:
-                word = _resolve(target, stack)
+                word = resolve(target, stack)
                 if word is not None and word < 0:
                     self.used.add(-1 - word)
             self._jump(frame, pc, word, base, show(kept, effect.shown, True), block.last)
@@ -186,9 +145,8 @@ class Flow:
         if known is None:
             block = self.disassembly.block(target)
             known = (
-                block.last == "JUMP"
+                block.only_sorts
                 and isinstance(block.effect.target, Constant)
-                and all(name in _STACK_ONLY for _, name, _ in block.instructions)
                 and sum(name == "PUSH" for _, name, _ in block.instructions) == 1
             )
             self._passing[target] = known
@@ -234,7 +192,7 @@ class Flow:
         """What is known here of the words that `callee` calls; those that came with `frame` are asked of its callers."""
         known = dict(callee.bound)
         for slot in sorted(callee.indirect):
-            word = _at(stack, base, slot)
+            word = word_at(stack, base, slot)
             if word is None or word >= ZERO:
                 self.lost += 1
             elif word >= 0:
@@ -278,13 +236,13 @@ class Flow:
     def _resume(
         self, frame: Frame, callee: Frame, exit_: Exit, base: int, stack: Stack, pc: int, how: str
     ) -> None:
-        opened = _reach(frame, base, stack, exit_.takes)
+        opened = reach(frame, base, stack, exit_.takes)
         if opened is None:
             return
         base, stack = opened
-        back = _at(stack, base, exit_.slot)
+        back = word_at(stack, base, exit_.slot)
         left = stack[: len(stack) - exit_.takes] + tuple(
-            [word if word is None or word < 0 else _at(stack, base, word) for word in exit_.leaves]
+            [word if word is None or word < 0 else word_at(stack, base, word) for word in exit_.leaves]
         )
         if len(left) > DEEPEST:
             return
@@ -346,83 +304,3 @@ class Flow:
     def blocks(self) -> set[int]:
         """Offsets of all blocks that any frame reached."""
         return self.root.blocks.union(*[frame.blocks for frame in self.frames.values()])
-
-
-def never(effect: Effect, stack: Sequence[int | None]) -> str:
-    """Which way of a JUMPI is never gone, since what it tests is known: "taken", "fell", or "" """
-    if effect.condition is None:
-        return ""
-    slot, flipped = effect.condition
-    word = stack[-1 - slot]
-    if word not in (ZERO, NOT_ZERO):
-        return ""
-    return "taken" if (word == ZERO) != flipped else "fell"
-
-
-def show(stack: Stack, shown: tuple[tuple[int, ...], tuple[int, ...]], taken: bool) -> Stack:
-    """The stack with what a JUMPI shows of it where it is taken, or not."""
-    if shown == ((), ()):
-        return stack
-    words = list(stack)
-    for places, word in zip(shown, (NOT_ZERO, ZERO) if taken else (ZERO, NOT_ZERO), strict=True):
-        for place in places:
-            words[-1 - place] = word
-    return tuple(words)
-
-
-def forget(stack: Stack) -> Stack:
-    """The stack without what was shown."""
-    if ZERO in stack or NOT_ZERO in stack:
-        return tuple([None if word in (ZERO, NOT_ZERO) else word for word in stack])
-    return stack
-
-
-def _reach(frame: Frame, base: int, stack: Stack, depth: int) -> tuple[int, Stack] | None:
-    """The stack with at least `depth` words of its own; None where there is nothing to take (stack underflow)."""
-    missing = depth - len(stack)
-    if missing <= 0:
-        return base, stack
-    if frame.root or base + missing > DEEPEST:
-        return None
-    return base + missing, tuple(range(base + missing - 1, base - 1, -1)) + stack
-
-
-def _at(stack: Stack, base: int, depth: int) -> Word:
-    """The word `depth` below the top."""
-    return stack[-1 - depth] if depth < len(stack) else base + depth - len(stack)
-
-
-def _resolve(item: Item, stack: Stack) -> Word:
-    if item is None:
-        return None
-    if isinstance(item, int):
-        return stack[-1 - item]
-    if isinstance(item, Constant):
-        return -1 - item.value
-    word = stack[-1 - item.slot]
-    if word is None or word >= ZERO:
-        return None
-    return word if word >= 0 or -1 - word <= item.mask else None
-
-
-def tag_widths(code: bytes, dests: frozenset[int]) -> frozenset[int]:
-    """How many bytes wide this code pushes places in itself: the widths of PUSH directly before a jump.
-
-    solc uses one width for all of a contract, so that a number of another width is no place even if it happens to
-    equal one. A width counts when a twentieth of those jumps have it.
-    """
-    counts: Counter[int] = Counter()
-    at, size = 0, len(code)
-    while at < size:
-        width = code[at] - 0x5F
-        if 0 < width <= 32:
-            behind = at + 1 + width
-            if width <= 4 and behind < size and code[behind] in (0x56, 0x57):
-                counts[width] += int.from_bytes(code[at + 1 : behind], "big") in dests
-            at = behind
-        else:
-            at += 1
-    enough = sum(counts.values()) / 20
-    return frozenset(width for width, count in counts.items() if count and count >= enough) or frozenset(
-        {1, 2, 3, 4}
-    )

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TypeVar
 
 from whet.evm.algebra import COMMUTATIVE, NARROW, bits_of, simplify
+from whet.evm.naming import reading_order, rename
 from whet.evm.opcodes import PURE
 from whet.evm.tac import Block, Contract, End, Function, Operand, Phi, Statement
 
@@ -59,7 +60,7 @@ class _Fold:
         self._repeated()
         self._unused()
         self._join()
-        _rename(self.function)
+        rename(self.function)
 
     def _final(self, operand: Operand) -> Operand:
         """What an operand stands for after all replacements so far."""
@@ -169,7 +170,7 @@ class _Fold:
         sources = _sources(blocks)
         known: dict[str, dict[Operand, bool]] = {}
         changed = False
-        for id_ in _reading_order(self.function):
+        for id_ in reading_order(self.function):
             block, facts = blocks[id_], {}
             only = sources.get(id_, [])
             if len(only) == 1 and only[0].id in known:
@@ -189,7 +190,7 @@ class _Fold:
         blocks = self.function.blocks
         sources = _sources(blocks)
         known: dict[str, dict[tuple[str, tuple[Operand, ...]], str]] = {}
-        for id_ in _reading_order(self.function):
+        for id_ in reading_order(self.function):
             only = sources.get(id_, [])
             values = _newest(known[only[0].id]) if len(only) == 1 and only[0].id in known else {}
             kept = []
@@ -299,47 +300,3 @@ def _turn(end: End, not_zero: dict[str, Operand]) -> None:
         condition = not_zero[condition]
         end.targets = end.targets[::-1]
     end.args = (condition,)
-
-
-def _rename(function: Function) -> None:
-    """Blocks and variables numbered in order, so that the same function has the same text wherever it comes from."""
-    ids = {old: f"b{position}" for position, old in enumerate(_reading_order(function))}
-    names: dict[str, str] = {param: param for param in function.params}
-
-    def name(old: Operand) -> Operand:
-        return names[old] if isinstance(old, str) else old
-
-    ordered = {new: function.blocks[old] for old, new in ids.items()}
-    for block in ordered.values():
-        for made in [*(phi.result for phi in block.phis), *(r for s in block.statements for r in s.results)]:
-            names[made] = f"v{len(names) - len(function.params)}"
-    for new, block in ordered.items():
-        block.id = new
-        block.phis = [
-            Phi(names[p.result], {ids[b]: name(v) for b, v in p.incoming.items()}) for p in block.phis
-        ]
-        for s in block.statements:
-            s.args = tuple([name(arg) for arg in s.args])
-            s.results = tuple([names[result] for result in s.results])
-        end = block.end
-        end.args = tuple([name(arg) for arg in end.args])
-        end.targets = tuple([ids[target] for target in end.targets])
-    function.blocks = ordered
-
-
-def _reading_order(function: Function) -> list[str]:
-    """Reverse postorder, the way of a false condition first."""
-    order: list[str] = []
-    seen = {"b0"}
-    path = [("b0", list(function.blocks["b0"].end.targets))]
-    while path:
-        id_, following = path[-1]
-        if following:
-            after = following.pop(0)
-            if after not in seen:
-                seen.add(after)
-                path.append((after, list(function.blocks[after].end.targets)))
-        else:
-            order.append(id_)
-            path.pop()
-    return order[::-1]

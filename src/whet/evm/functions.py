@@ -13,10 +13,10 @@ A frame that never goes on is a function when a place to go on was pushed for it
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import NamedTuple
 
-from whet.evm.flow import Bound, Exit, Flow, Frame
+from whet.evm.flow import Flow
+from whet.evm.stacks import Bound, Exit, Frame, Stack
 
 
 class Private(NamedTuple):
@@ -34,15 +34,14 @@ class Private(NamedTuple):
         return "_".join([f"p_{self.entry:x}", *(f"{offset:x}" for _, offset in self.bound)])
 
 
-def choose(flow: Flow, refused: Collection[str] = ()) -> list[Private]:
-    """The private functions, by offset; those whose names are `refused` are left out."""
+def choose(flow: Flow) -> list[Private]:
+    """The private functions, by offset; of two of the same name one."""
     chosen: dict[str, Private] = {}
     for key, frame in sorted(flow.frames.items()):
         shape = _shape(frame.exits) if frame.exits else _dead_end(flow, frame)
         if shape is not None and not _returns_places(flow, frame) and _is_called(flow, frame):
             private = Private(*key, *shape)
-            if private.name not in refused:
-                chosen.setdefault(private.name, private)
+            chosen.setdefault(private.name, private)
     return list(chosen.values())
 
 
@@ -74,25 +73,27 @@ def _dead_end(flow: Flow, frame: Frame) -> _Shape | None:
     """The shape of a function that never returns: its arguments lie above the place that was pushed for it."""
     depths, backs = set(), set()
     for (_, _, stack, pc, how), caller in frame.waiting.items():
-        if how != "jump":
+        pending = _pending(stack)
+        if how != "jump" or pending is None or pending[1] not in flow.disassembly.jumpdests:
             return None
-        depth = next((i for i, word in enumerate(reversed(stack)) if word is not None and word < 0), None)
-        if depth is None or -1 - stack[-1 - depth] not in flow.disassembly.jumpdests:  # type: ignore[operator]
-            return None
+        depth, back = pending
         reverts = caller.root and frame.only_reverts
-        if not reverts and not _pushed_in(flow, pc, -1 - stack[-1 - depth]):  # type: ignore[operator]
+        if not reverts and flow.disassembly.block(pc).end != back:
             return None
         depths.add(depth)
-        backs.add(-1 - stack[-1 - depth])  # type: ignore[operator]
+        backs.add(back)
     if len(depths) != 1 or flow.cut or flow.lost or frame.deepest > min(depths):
         return None
     flow.used |= backs
     return depths.pop(), None
 
 
-def _pushed_in(flow: Flow, pc: int, offset: int) -> bool:
-    """The block at `pc` ends with a jump, and what lies behind that jump is `offset`: where a call goes on."""
-    return flow.disassembly.block(pc).end == offset
+def _pending(stack: Stack) -> tuple[int, int] | None:
+    """(depth below the top, offset) of the highest word that is a place in the code."""
+    for depth, word in enumerate(reversed(stack)):
+        if word is not None and word < 0:
+            return depth, -1 - word
+    return None
 
 
 def _is_called(flow: Flow, frame: Frame) -> bool:
@@ -100,23 +101,13 @@ def _is_called(flow: Flow, frame: Frame) -> bool:
     entry = frame.entry
     if not frame.exits:
         return entry not in flow.jumped
-    end = flow.disassembly.block
-    direct = any(site.how == "jump" and end(site.block).end == site.back for site in frame.sites)
-    if direct:
+    block = flow.disassembly.block
+    if any(site.how == "jump" and block(site.block).end == site.back for site in frame.sites):
         return True
-    own_end = any(site.back == end(entry).end for site in frame.sites)
+    own_end = any(site.back == block(entry).end for site in frame.sites)
     if entry in flow.fell or own_end or not frame.sites:
         return False
     by_jump = any(site.how == "jump" for site in frame.sites)
     if entry in flow.taken:
         return any(site.root and site.how == "jump" for site in frame.sites)
-    return by_jump or any(site.root for site in frame.sites) or not _only_shuffles(flow, entry)
-
-
-def _only_shuffles(flow: Flow, entry: int) -> bool:
-    """The block does nothing but sort the stack and go on at a fixed place: a continuation that several calls share."""
-    block = flow.disassembly.block(entry)
-    return block.last == "JUMP" and all(name in _STACK_ONLY for _, name, _ in block.instructions)
-
-
-_STACK_ONLY = frozenset({"JUMPDEST", "PUSH", "DUP", "SWAP", "POP", "JUMP"})
+    return by_jump or any(site.root for site in frame.sites) or not block(entry).only_sorts

@@ -13,6 +13,7 @@ from whet.evm.bytecode import Code, read_code
 from whet.evm.graph import dot, picture
 from whet.evm.keccak import selector as selector_of
 from whet.evm.meaning.analyse import analyse
+from whet.evm.meaning.exits import apart
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function, to_json
 from whet.evm.text import flat, flat_function, structured, structured_function
@@ -124,8 +125,11 @@ def _shown(contract: Contract, function: Function | None, form: str, names: Sign
         return picture(contract, function.name)
     if form == "flat":
         return flat_function(function) if function else flat(contract)
+    contract = apart(contract)
     meaning = analyse(contract, names)
-    return structured_function(contract, function, meaning) if function else structured(contract, meaning)
+    if function is not None:
+        return structured_function(contract, contract.functions[function.name], meaning)
+    return structured(contract, meaning)
 
 
 def _json(contract: Contract, function: Function | None) -> str:

@@ -104,11 +104,13 @@ class Value:
     results: variables that are assigned; None for those of the statement itself. Others are possible where what is
     shown here is read later: a call that gives what a later MLOAD, absorbed, finds in memory.
     pure: may be moved and shown more than once; None for what the statement's instruction says of itself.
+    halts: depends on nothing but its variables, but may revert: shown even where nobody reads it.
     """
 
     expression: Expression
     results: tuple[str, ...] | None = None
     pure: bool | None = None
+    halts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,17 @@ class Return:
     values: tuple[Expression, ...] = ()
 
 
-Form: TypeAlias = Value | Assign | Do | Emit | Revert | Return
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Goes over to the function of the case that `subject` is equal to; goes on where there is none.
+
+    cases: (word, name of the function)."""
+
+    subject: Expression
+    cases: tuple[tuple[int, str], ...]
+
+
+Form: TypeAlias = Value | Assign | Do | Emit | Revert | Return | Dispatch
 
 T = TypeVar("T", bound="Expression | Form")
 
@@ -167,7 +179,9 @@ def children(term: Expression | Form) -> Iterator[Expression]:
             yield from _inside(getattr(term, field.name))
 
 
-_NOT_EXPRESSIONS = frozenset({"op", "type", "name", "results", "pure", "operator", "event", "error"})
+_NOT_EXPRESSIONS = frozenset(
+    {"op", "type", "name", "results", "pure", "operator", "event", "error", "halts", "cases"}
+)
 
 
 def _inside(value: object) -> Iterator[Expression]:

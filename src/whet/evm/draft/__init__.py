@@ -12,6 +12,7 @@ from whet.evm import tac
 from whet.evm.draft import inline, shape, variables
 from whet.evm.draft.begin import begin
 from whet.evm.draft.nouns import Draft
+from whet.evm.draft.table import tabulate
 from whet.evm.meaning.base import FunctionMeaning
 from whet.evm.structure import structured
 from whet.evm.structure.tree import Structured
@@ -52,6 +53,9 @@ def readable(function: tac.Function, meaning: FunctionMeaning | None = None) -> 
     shape.join_chains(draft)
     inline.inline(draft)
     shape.join_equal_exits(draft)
+    if function.kind == "entry":
+        tabulate(draft)
+        inline.inline(draft)
     variables.assign(draft)
     return _without_labels(Readable(draft, _tree(draft)))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from whet.evm import tac
-from whet.evm.draft.effects import PURE, Effect, effect_of
-from whet.evm.draft.nouns import Draft, DraftBlock, DraftEnd, Line, assigned, uses
+from whet.evm.draft.effects import HALTS, PURE, effect_of
+from whet.evm.draft.inline import live
+from whet.evm.draft.nouns import Draft, DraftBlock, DraftEnd, Line, assigned
 from whet.evm.meaning.base import END, FunctionMeaning, Place
 from whet.evm.structure.graph import reverse_postorder
-from whet.evm.terms import Do, Expression, Form, Invoke, Name, Operation, Value, variables
+from whet.evm.terms import Do, Expression, Form, Group, Invoke, Name, Operation, Value, variables
 
 
 def begin(function: tac.Function, meaning: FunctionMeaning) -> Draft:
@@ -29,7 +30,7 @@ def begin(function: tac.Function, meaning: FunctionMeaning) -> Draft:
         lines = [_line(name, number, s, meaning) for number, s in enumerate(block.statements)]
         hidden[name] = [(n, line) for n, line in enumerate(lines) if (name, n) in meaning.absorbed]
         shown = [line for n, line in enumerate(lines) if (name, n) not in meaning.absorbed]
-        draft.blocks[name] = DraftBlock(name, phis, shown, ends[name])
+        draft.blocks[name] = DraftBlock(name, phis, _one_by_one(shown), ends[name])
     if any(hidden.values()):
         _show_needed(draft, hidden, function, meaning)
     return draft
@@ -52,9 +53,22 @@ def _end(block: tac.Block, meaning: FunctionMeaning) -> DraftEnd:
 def _line(block: str, number: int, statement: tac.Statement, meaning: FunctionMeaning) -> Line:
     form = meaning.forms.get((block, number)) or _plain(statement)
     effect = effect_of(statement.op)
-    if isinstance(form, Value) and form.pure:
-        effect = Effect()
+    if isinstance(form, Value) and (form.pure or form.halts):
+        effect = HALTS if form.halts else PURE
     return Line(form, assigned(form, statement.results), effect)
+
+
+def _one_by_one(lines: list[Line]) -> list[Line]:
+    """`(a, b) = (x, y)` of what only computes as two lines, so that each can stand where it is used."""
+    found: list[Line] = []
+    for line in lines:
+        value = line.form.expression if isinstance(line.form, Value) else None
+        if line.effect.pure and isinstance(value, Group) and len(value.items) == len(line.results) > 1:
+            parts = zip(line.results, value.items, strict=True)
+            found += [Line(Value(item, pure=True), (result,), PURE) for result, item in parts]
+        else:
+            found.append(line)
+    return found
 
 
 def _plain(statement: tac.Statement) -> Form:
@@ -72,7 +86,7 @@ def _show_needed(
     """Absorbed statements whose results are still read, and that nothing else assigns, are shown all the same."""
     have = {result for block in draft.blocks.values() for line in block.lines for result in line.results}
     where = {r: (name, n, line) for name, lines in hidden.items() for n, line in lines for r in line.results}
-    work = sorted(uses(draft).keys() - have)
+    work = sorted(live(draft) - have)
     back: set[Place] = set()
     while work:
         name, number, line = where.get(work.pop(), ("", 0, None))
@@ -80,8 +94,10 @@ def _show_needed(
             back.add((name, number))
             work += variables(line.form)
     for name in dict.fromkeys(block for block, _ in back):
-        draft.blocks[name].lines = [
-            _line(name, number, statement, meaning)
-            for number, statement in enumerate(function.blocks[name].statements)
-            if (name, number) not in meaning.absorbed or (name, number) in back
-        ]
+        draft.blocks[name].lines = _one_by_one(
+            [
+                _line(name, number, statement, meaning)
+                for number, statement in enumerate(function.blocks[name].statements)
+                if (name, number) not in meaning.absorbed or (name, number) in back
+            ]
+        )

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from whet.evm import opcodes
 
-_ALL = frozenset({"memory", "storage", "transient", "returndata", "world", "log"})
+_ALL = frozenset({"memory", "storage", "transient", "returndata", "world", "log", "halt"})
 _NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Parts of the machine: memory, storage, transient, returndata, world (balances and code), log."""
+    """Parts of the machine: memory, storage, transient, returndata, world (balances and code), log.
+
+    halt: read by what may revert. A revert undoes what came before, so its place matters beside calls only."""
 
     reads: frozenset[str] = _NONE
     writes: frozenset[str] = _NONE
@@ -30,6 +32,7 @@ class Effect:
 
 
 PURE = Effect()
+HALTS = Effect(frozenset({"halt"}))
 EVERYTHING = Effect(_ALL, _ALL)
 
 _READS = {
@@ -70,7 +73,7 @@ def effect_of(op: str) -> Effect:
         return PURE
     op = "LOG" if op.startswith("LOG") else op
     if op == "STATICCALL":
-        return Effect(_ALL, frozenset({"memory", "returndata"}))
+        return Effect(_ALL, frozenset({"memory", "returndata", "halt"}))
     if op not in _READS and op not in _WRITES:
         return EVERYTHING
     return Effect(_set(_READS.get(op)), _set(_WRITES.get(op)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from whet.evm.draft.effects import PURE
 from whet.evm.draft.nouns import Draft, DraftBlock, DraftEnd, Line, uses
 from whet.evm.structure.graph import reverse_postorder
-from whet.evm.terms import Expression, Member, Name, Operation, Typed, Value, replaced, size, variables
+from whet.evm.terms import Do, Expression, Member, Name, Operation, Typed, Value, replaced, size, variables
 
 LARGEST = 40
 """Words, variables and operations in one line at most."""
@@ -15,18 +15,25 @@ LOOK_BACK = 64
 
 
 def drop_unused(draft: Draft) -> None:
-    """Takes out lines and phis that only compute what nobody reads. Phis that only feed one another go too."""
-    live = _live(draft)
+    """Takes out lines and phis that only compute what nobody reads. Phis that only feed one another go too.
+
+    What is done for its effect alone assigns nothing.
+    """
+    read = live(draft)
     for block in draft.blocks.values():
-        block.phis = {name: incoming for name, incoming in block.phis.items() if name in live}
-        block.lines = [line for line in block.lines if _stays(line) or live & set(line.results)]
+        block.phis = {name: incoming for name, incoming in block.phis.items() if name in read}
+        block.lines = [line for line in block.lines if _stays(line) or read & set(line.results)]
+        for line in block.lines:
+            if isinstance(line.form, Value) and not read & set(line.results):
+                line.form, line.results = Do(line.form.expression), ()
 
 
 def _stays(line: Line) -> bool:
-    return bool(line.effect.writes) or not isinstance(line.form, Value)
+    return bool(line.effect.writes) or "halt" in line.effect.reads or not isinstance(line.form, Value)
 
 
-def _live(draft: Draft) -> set[str]:
+def live(draft: Draft) -> set[str]:
+    """Variables that something with an effect, or the end of a block, depends on."""
     needs: dict[str, list[str]] = {}
     work: list[str] = []
     for block in draft.blocks.values():
@@ -39,13 +46,13 @@ def _live(draft: Draft) -> set[str]:
                 work += names
             for result in line.results:
                 needs[result] = names
-    live: set[str] = set()
+    found: set[str] = set()
     while work:
         name = work.pop()
-        if name not in live:
-            live.add(name)
+        if name not in found:
+            found.add(name)
             work += needs.get(name, [])
-    return live
+    return found
 
 
 def _end_terms(end: DraftEnd) -> list[Expression]:

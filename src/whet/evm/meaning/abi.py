@@ -79,16 +79,36 @@ def is_strict(uses: Uses) -> bool:
 
 
 def hashed_keys(uses: Uses) -> set[int]:
-    """Slots of mappings that are asked for a constant that looks like a hash or a text: their keys are bytes32."""
+    """Slots of mappings whose keys are bytes32: asked for a constant that looks like a hash or a text, or for an argument
+    that is taken apart or compared with a hash; or whose values name keys of the same mapping, as a role its admin."""
     return {
         n.args[2]
         for n in uses.walk.symbols.nodes
         if n.op == "KECCAK256"
         and n.args[0] == 64
         and isinstance(n.args[2], int)
-        and isinstance(n.args[1], int)
-        and n.args[1] >> 200
+        and (_is_text(uses, n.args[1]) or _is_named_by(n.args[1], n.args[2]))
     }
+
+
+def _is_named_by(key: Word, slot: int) -> bool:
+    """Whether a key was read from a later word of a value of the mapping in `slot`."""
+    if isinstance(key, int) or key.op != "SLOAD":
+        return False
+    constant, terms = linear(key.args[0])
+    return (
+        0 < constant < 4
+        and len(terms) == 1
+        and terms[0][0].op == "KECCAK256"
+        and terms[0][0].args[0] == 64
+        and terms[0][0].args[2] == slot
+    )
+
+
+def _is_text(uses: Uses, key: Word) -> bool:
+    if isinstance(key, int):
+        return key >> 200 > 0 and key & ((1 << 224) - 1) > 0
+    return key.op == "CALLDATALOAD" and not checked_type(uses, key) and full_type(uses, key) == "bytes32"
 
 
 def _collect(uses: Uses, strict: bool) -> Calldata:

@@ -9,17 +9,21 @@ from __future__ import annotations
 from whet.evm.meaning.abi import arguments, hashed_keys, is_strict
 from whet.evm.meaning.base import FunctionMeaning, Meaning, StateVariable, Variable
 from whet.evm.meaning.behaviour import entered_with_value, mutability, returns, skipped_checks
+from whet.evm.meaning.decoding import Head
 from whet.evm.meaning.evidence import Uses
 from whet.evm.meaning.forms import Forms, Known
+from whet.evm.meaning.getters import got, name_variables
 from whet.evm.meaning.helpers import helper_names
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.naming import Namer
 from whet.evm.meaning.standards import standards
 from whet.evm.meaning.storage import layouts, variables
+from whet.evm.meaning.strings import string_getter
 from whet.evm.meaning.symbols import Symbols
 from whet.evm.meaning.walk import STEPS, Shapes, Walk
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function
+from whet.evm.terms import Name, Return, Typed
 
 CONTRACT_STEPS = 400_000
 """Statements visited for one contract, over all its functions."""
@@ -67,14 +71,31 @@ def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], kno
     hashed = frozenset(key for uses in public.values() for key in hashed_keys(uses))
     payable = entered_with_value(contract.entry)
     helpers = helper_names(contract, Shapes(contract)) if walks else {}
+    types_of = {
+        name: _argument_types(contract.functions[name], uses, strict, hashed, known)
+        for name, uses in public.items()
+    }
+    names = {name: _known_name(contract.functions[name], types, known) for name, types in types_of.items()}
+    read = [(names[name], got(walks[name].walk, len(types))) for name, types in types_of.items() if names[name]]
+    strings = {
+        name: slot
+        for name, uses in public.items()
+        if not types_of[name] and (slot := string_getter(contract, contract.functions[name], uses)) is not None
+    }
+    read += [(names[name], (slot, 0, 32)) for name, slot in strings.items() if names[name]]
+    name_variables(meaning.storage, [(name, span) for name, span in read if span is not None])
+    slots = {v.slot: v.name for v in meaning.storage if v.size == 32 and not v.transient}
     for name, uses in walks.items():
         function = contract.functions[name]
-        types = _argument_types(function, uses, strict, hashed, known) if name in public else ()
+        types = types_of.get(name, ())
         made = _forms(function, uses.walk, types, known, meaning.storage, helpers)
         if function.kind == "public":
             made.parameters = tuple(Variable(f"arg{i}", kind) for i, kind in enumerate(types))
             made.returns = returns(uses)
-            made.name = _known_name(function, types, known)
+            made.name = names[name]
+            if name in strings and strings[name] in slots:
+                made.body, made.returns = Return((Name(slots[strings[name]]),)), ("string",)
+            _type_returns(made)
             made.mutability = mutability(uses, name in payable, len(types))
             made.skipped = skipped_checks(uses, function, made.mutability)
         elif function.kind != "private":
@@ -84,6 +105,15 @@ def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], kno
         if uses.walk.cut:
             made.notes.append("analysed in part: the budget of one function was spent")
         meaning.functions[name] = made
+
+
+def _type_returns(made: FunctionMeaning) -> None:
+    """`return true` for `return 1` where a bool is given back."""
+    for place, form in made.forms.items():
+        if isinstance(form, Return) and made.returns and len(made.returns) == len(form.values):
+            pairs = zip(form.values, made.returns, strict=True)
+            typed = tuple(Typed(v, kind) if isinstance(v, int) else v for v, kind in pairs)
+            made.forms[place] = Return(typed)
 
 
 def _argument_types(
@@ -141,13 +171,15 @@ def _forms(
     helpers: dict[str, str],
 ) -> FunctionMeaning:
     heads: dict[int, tuple[str, str]] = {}
+    arguments: list[Head] = []
     offset = 4
     for position, kind in enumerate(types):
         words = _words(kind)
+        arguments.append((offset, f"arg{position}", kind))
         if words == 1 and not kind.endswith(("]", ")")) and kind not in ("bytes", "string"):
             heads[offset] = (f"arg{position}", kind)
         offset += 32 * words
-    return Forms(function, walk, Namer(function, walk, heads), known, storage, helpers).run()
+    return Forms(function, walk, Namer(function, walk, heads), known, storage, helpers, arguments).run()
 
 
 def _words(kind: str) -> int:

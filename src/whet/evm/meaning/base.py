@@ -63,6 +63,9 @@ class FunctionMeaning:
     One whose results are still used where nothing else assigns them is shown nevertheless.
     """
 
+    body: Form | None = None
+    """Shown instead of all statements: `return name`."""
+
     skipped: dict[str, str] = field(default_factory=dict)
     """{block id: one of the targets of its BRANCH}: shown as if control always went there.
 

@@ -26,6 +26,8 @@ class Word_:
     whole: bool
     lengthy: bool
     """Asked for its lowest bit, as the length of bytes and strings is."""
+    bits: bool = False
+    """Taken apart where no byte begins."""
 
 
 def run(mask: int) -> tuple[int, int] | None:
@@ -46,8 +48,50 @@ def fields_read(uses: Uses, word: Node) -> Word_:
         else:
             found.fields += taken
         found.lengthy |= user.op == "AND" and user.args[0] == 1
+        found.bits |= _is_uneven(uses, user)
     found.whole |= bool(uses.sums.get(word))
     return found
+
+
+def _is_uneven(uses: Uses, user: Node, shift: int = 0) -> bool:
+    """Whether a mask or a shift takes bits that begin or end within a byte; the lowest bit may be a string's."""
+    if user.op == "AND" and isinstance(user.args[0], int):
+        mask = user.args[0]
+        return mask << shift != 1 and any(
+            span is not None and ((span[0] + shift) % 8 > 0 or (span[1] + shift) % 8 > 0)
+            for span in (run(mask), run(mask ^ WORD))
+        )
+    if user.op == "SHR" and isinstance(user.args[0], int) and not shift:
+        return any(u.op == "AND" and _is_uneven(uses, u, user.args[0]) for u in uses.users.get(user, ()))
+    return False
+
+
+def written_how(word: Word) -> str:
+    """ "part" of a word that keeps something of an old one, "whole" of one that does not and may need all bits, "narrow" of
+    one that does not need them; "" where that is not told."""
+    if not isinstance(word, Node):
+        return ""
+    parts = _alternatives(word)
+    if any(isinstance(part, Node) and part.op == "AND" and _is_old(part.args[1]) for part in parts):
+        return "part"
+    if len(parts) > 1 or word.op == "CHOICE":
+        return ""
+    return "whole" if _span(word) is None and word.op not in ("AND", "SHL") else "narrow"
+
+
+def _is_old(word: Word) -> bool:
+    return isinstance(word, Node) and word.op in ("SLOAD", "TLOAD", "OR", "AND")
+
+
+def keeps_bits(word: Word) -> bool:
+    """Whether it keeps an old word but for a hole that begins or ends within a byte."""
+    for part in _alternatives(word) if isinstance(word, Node) else ():
+        if isinstance(part, Node) and part.op == "AND" and isinstance(part.args[0], int):
+            hole = run(part.args[0] ^ WORD)
+            inner = part.args[1]
+            if hole and (hole[0] % 8 or hole[1] % 8) and isinstance(inner, Node) and inner.op == "SLOAD":
+                return True
+    return False
 
 
 def _taken(uses: Uses, word: Node, user: Node) -> list[Field] | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from whet.evm.meaning.base import END, FunctionMeaning, StateVariable
+from whet.evm.meaning.decoding import Head, decoded
 from whet.evm.meaning.fields import stored_field
+from whet.evm.meaning.helpers import spoken
 from whet.evm.meaning.memory import Payload
 from whet.evm.meaning.naming import Namer
 from whet.evm.meaning.slots import Place, place
@@ -62,12 +64,13 @@ class Forms:
         known: Known,
         storage: list[StateVariable],
         helpers: dict[str, str],
+        heads: list[Head],
     ) -> None:
         self.function, self.walk, self.namer, self.known = function, walk, namer, known
         self.storage = {(v.slot, v.transient): v for v in storage if v.size == 32}
         self.fields = {(v.slot, v.offset, v.size): v for v in storage if v.size < 32 and not v.transient}
         self.loads = {e.result: i for i, e in enumerate(walk.effects) if e.op == "SLOAD" and e.depth == 0}
-        self.helpers = helpers
+        self.helpers, self.heads = helpers, heads
         self.meaning = FunctionMeaning()
 
     def run(self) -> FunctionMeaning:
@@ -107,17 +110,14 @@ class Forms:
         return self._field(block, index, word) if s.op == "AND" else None
 
     def _private(self, block: str, index: int, s: Statement) -> Form | None:
-        words = self.walk.returned.get((block, index), ())
-        if words and self.walk.shapes.of[s.function].pure:
-            names = [self.namer.argument(word) if isinstance(word, Node) else None for word in words]
-            if None not in names:
-                term = names[0] if len(names) == 1 else Group(tuple(names))  # type: ignore[arg-type]
-                return Value(term, pure=True)  # type: ignore[arg-type]
+        given = decoded(self.walk, self.namer, self.heads, (block, index), s)
+        if given is not None:
+            return Value(given[0] if len(given) == 1 else Group(given), pure=True)
         helper = self.helpers.get(s.function)
         if not helper or self.walk.contract.functions[s.function].returns is None:
             return None
-        call = Invoke(Name(helper), s.args)
-        return Value(call) if s.results else Do(call)
+        call = spoken(helper, s.args)
+        return Value(call, halts=True) if s.results else Do(call)
 
     def _dead_end(self, block: Block) -> None:
         """A call of a panic that ends a block: the end itself says so."""

@@ -7,11 +7,13 @@ tried. Samples are boundaries of all widths; a name is not a proof for all 2**25
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 
 from whet.evm.meaning.walk import Shapes
 from whet.evm.tac import WORD, Contract, Function, Operand
+from whet.evm.terms import Expression, Invoke, Name, Operation
 from whet.evm.words import ONE, THREE, TWO, signed
 
 _STEPS = 400
@@ -40,6 +42,26 @@ def helper_names(contract: Contract, shapes: Shapes) -> dict[str, str]:
                 known[key] = _helper_name(contract, function, shapes)
             named[function.name] = known[key]
     return named
+
+
+_CHECKED = re.compile(r"checked_(add|sub|mul|div|mod)_(u?)int(\d+)(_reversed)?")
+_STEP = re.compile(r"(increment|decrement)_(u?)int(\d+)")
+
+
+def spoken(helper: str, args: tuple[Operand, ...]) -> Expression:
+    """A call of a helper: `checked(a + b)` for checked arithmetic of uint256, `checked_int8(a + b)` for other types."""
+    found, step = _CHECKED.fullmatch(helper), _STEP.fullmatch(helper)
+    if step is not None:
+        op, unsigned, bits = "ADD" if step[1] == "increment" else "SUB", step[2], step[3]
+        said = Operation(op, (args[0], 1))
+    elif found is not None:
+        op, unsigned, bits = found[1].upper(), found[2], found[3]
+        op = f"S{op}" if op in ("DIV", "MOD") and not unsigned else op
+        said = Operation(op, tuple(args[::-1] if found[4] else args))
+    else:
+        return Invoke(Name(helper), args)
+    kind = f"{unsigned}int{bits}"
+    return Invoke(Name("checked" if kind == "uint256" else f"checked_{kind}"), (said,))
 
 
 def _text(function: Function) -> tuple[object, ...]:

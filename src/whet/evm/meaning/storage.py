@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from whet.evm.meaning.abi import hashed_keys
 from whet.evm.meaning.base import StateVariable
-from whet.evm.meaning.evidence import Uses, checked_type, value_type
-from whet.evm.meaning.fields import Field, fields_read, fields_written
+from whet.evm.meaning.evidence import Uses, checked_type, full_type, value_type
+from whet.evm.meaning.fields import Field, fields_read, fields_written, keeps_bits, written_how
 from whet.evm.meaning.slots import Path, Place, place
-from whet.evm.meaning.symbols import Node, Word
+from whet.evm.meaning.symbols import Node, Word, linear
 
 _MOST_MEMBERS = 64
 
@@ -24,7 +25,16 @@ class _Cell:
     fields: Counter[Field] = field(default_factory=Counter)
     whole: bool = False
     lengthy: bool = False
-    touched: int = 0
+    filled: bool = False
+    """Some value takes all of the word, with nothing of the old one kept."""
+    narrow: bool = False
+    """The same of a value that does not need all bits."""
+    patched: bool = False
+    """Some value replaces a part of it."""
+    asked: bool = False
+    """A word that was read is asked whether it is 0."""
+    bits: bool = False
+    """Taken apart where no byte begins, as only code does that packs words itself."""
 
 
 @dataclass(slots=True)
@@ -49,6 +59,9 @@ def layouts(walks: list[Uses]) -> tuple[Layout, Layout]:
                 _add(permanent, uses, effect.op, effect.args, effect.result)
             elif effect.op in ("TLOAD", "TSTORE"):
                 _add(transient, uses, effect.op, effect.args, effect.result)
+    for slot in sorted(frozenset().union(*map(hashed_keys, walks))):
+        if (slot, "map") in permanent.keys:
+            permanent.keys[slot, "map"]["bytes32"] += 1
     for layout in (permanent, transient):
         for path in [*layout.cells, *layout.keys]:
             for end in range(1, len(path)):
@@ -66,16 +79,22 @@ def _add(layout: Layout, uses: Uses, op: str, args: tuple[Word, ...], result: Wo
         return
     _note_keys(layout, uses, found)
     cell = layout.cells.setdefault(found.path, _Cell())
-    cell.touched += 1
     if op.endswith("STORE"):
         written = fields_written(args[1], args[0])
         cell.fields.update(f for f in written if f[:2] != (0, 256) or f.type)
         cell.whole |= any(f[:2] == (0, 256) for f in written)
+        how = written_how(args[1])
+        cell.filled |= how == "whole"
+        cell.narrow |= how == "narrow"
+        cell.patched |= how == "part"
+        cell.bits |= keeps_bits(args[1])
     elif isinstance(result, Node):
         word = fields_read(uses, result)
         cell.fields.update(word.fields)
         cell.whole |= word.whole
+        cell.asked |= uses.asked[result] > 0 or bool(uses.of(result, "ISZERO"))
         cell.lengthy |= word.lengthy
+        cell.bits |= word.bits or result in uses.walk.copied
 
 
 def _note_keys(layout: Layout, uses: Uses, found: Place) -> None:
@@ -104,8 +123,14 @@ def _key_type(uses: Uses, key: Word | None) -> str:
     if key is None:
         return "string"
     if isinstance(key, int):
-        return "bytes32" if key >> 200 else ""
-    return value_type(key) or (checked_type(uses, key) if key.op == "CALLDATALOAD" else "")
+        if not key >> 200:
+            return ""
+        return "bytes4" if not key & ((1 << 224) - 1) else "bytes32"
+    if key.op == "CALLDATALOAD":
+        return checked_type(uses, key) or full_type(uses, key)
+    if any(node.op in ("LOOP", "SLOAD") for node, _ in linear(key)[1]):
+        return "uint256"
+    return value_type(key)
 
 
 # Types.
@@ -115,6 +140,7 @@ def variables(layout: Layout, transient: bool = False) -> tuple[list[StateVariab
     """The variables in order of slot and offset, and declarations of the structs that their types name."""
     structs: list[str] = []
     found: list[StateVariable] = []
+    _mark_sets(layout)
     roots = sorted({path[0] for path in [*layout.cells, *layout.keys] if isinstance(path[0], int)})
     for slot in roots:
         for low, size, kind in _words(layout, (slot,), structs):
@@ -123,6 +149,26 @@ def variables(layout: Layout, transient: bool = False) -> tuple[list[StateVariab
             name = f"{'transient' if transient else 'stor'}_{number}{offset}"
             found.append(StateVariable(name, kind, slot, low, size, transient))
     return found, structs
+
+
+def _mark_sets(layout: Layout) -> None:
+    """Notes bytes32 where a mapping of words to places follows an array of words in the next slot: a set, whose elements
+    libraries keep as bytes32 of whatever type they are. Of places, 0 is none; a list with places from 0 on is no set."""
+    for path, below in layout.children.items():
+        if not isinstance(path[-1], int) or "data" not in below or layout.cells.get(path, _Cell()).lengthy:
+            continue
+        array, mapping = (*path, "data"), (*path[:-1], path[-1] + 1, "map")
+        cell, places = layout.cells.get((*array, 0)), layout.cells.get((*mapping, 0))
+        stride = layout.strides.get(array, 1)
+        if cell is None or places is None or cell.lengthy or stride > 2:
+            continue
+        keys = layout.keys[mapping]
+        words = _split(cell, True)[0][2] in _WORDS and "string" not in keys
+        if words and places.asked and not places.fields and layout.children.get(mapping) == {0}:
+            keys["bytes32"] += 1
+            if stride == 1:
+                cell.filled = True
+                cell.fields = Counter({Field(0, 256, "bytes32"): 1})
 
 
 def _words(layout: Layout, path: Path, structs: list[str]) -> list[tuple[int, int, str]]:
@@ -139,15 +185,22 @@ def _words(layout: Layout, path: Path, structs: list[str]) -> list[tuple[int, in
         inner = (*path, "index")
         count = layout.bounds.get(inner, 0)
         return [(0, 32, f"{_element(layout, inner, structs)}[{count or ''}]")]
-    return _split(cell)
+    return _split(cell, len(path) > 1)
 
 
 def _mapping(layout: Layout, path: Path, structs: list[str]) -> str:
     inner = (*path, "map")
-    keys = layout.keys.get(inner, Counter())
-    known = [kind for kind, _ in keys.most_common() if kind]
-    key = "string" if "string" in known else (known[0] if known else "uint256")
+    key = _joined_key(layout.keys.get(inner, Counter()))
     return f"mapping({key} => {_element(layout, inner, structs)})"
+
+
+def _joined_key(keys: Counter[str]) -> str:
+    """A key that is a whole word somewhere is one everywhere: a narrower one is cleaned before it is hashed."""
+    known = [kind for kind, _ in keys.most_common() if kind]
+    for kind in ("string", "bytes32", "int256", "uint256"):
+        if kind in known:
+            return kind
+    return known[0] if known else "uint256"
 
 
 def _element(layout: Layout, path: Path, structs: list[str]) -> str:
@@ -179,8 +232,11 @@ def _struct(path: Path, members: list[tuple[int, int, int, str]], structs: list[
     return name
 
 
-def _split(cell: _Cell) -> list[tuple[int, int, str]]:
-    """The fields of a word: the smallest that do not overlap; the whole word if nothing was taken out of it."""
+def _split(cell: _Cell, inner: bool) -> list[tuple[int, int, str]]:
+    """The fields of a word: the smallest that do not overlap; the whole word if nothing was taken out of it.
+
+    inner: of a mapping or an array, where code that packs words itself writes no address without the rest of its word.
+    """
     spans: dict[tuple[int, int], Counter[str]] = {}
     for one, times in cell.fields.items():
         if one.low >= 0:
@@ -189,17 +245,26 @@ def _split(cell: _Cell) -> list[tuple[int, int, str]]:
     for span in sorted(spans, key=lambda s: (s[1] - s[0], s[0])):
         if all(span[1] <= low or span[0] >= high for low, high in chosen):
             chosen.append(span)
-    if cell.whole and len(chosen) == 1 and chosen[0][0] == 0 and not _covers(spans, chosen[0]):
-        chosen = []
-    if not chosen:
-        return [(0, 32, _named(spans.get((0, 256), Counter()), 256))]
+    if not chosen or cell.bits or cell.filled or (cell.narrow and not cell.patched):
+        return [(0, 32, _whole(spans, inner))]
     return [
         (low // 8, (high - low) // 8, _named(spans[low, high], high - low)) for low, high in sorted(chosen)
     ]
 
 
-def _covers(spans: dict[tuple[int, int], Counter[str]], span: tuple[int, int]) -> bool:
-    return bool(spans)
+_WORDS = ("uint256", "int256", "bytes32")
+
+
+def _whole(spans: dict[tuple[int, int], Counter[str]], inner: bool) -> str:
+    """The type of a word that is one value; one of which only an address or some bytes are used is no number."""
+    kinds = spans.get((0, 256), Counter())
+    known = Counter({kind: times for kind, times in kinds.items() if kind in _WORDS or not inner})
+    if any(known):
+        return _named(known, 256)
+    parts = {span for span in spans if span != (0, 256)}
+    texts = any(kind.startswith(("address", "bytes")) for found in spans.values() for kind in found)
+    texts |= inner and any(a[1] <= b[0] for a in parts for b in parts)
+    return "bytes32" if texts else "uint256"
 
 
 def _named(kinds: Counter[str], bits: int) -> str:

@@ -143,10 +143,14 @@ class Walk:
         """(condition, function, block, depth) of every BRANCH visited."""
         self.decoded: list[tuple[Word, Node]] = []
         """(offset in memory, word of calldata) of every MSTORE of one."""
+        self.copied: set[Word] = set()
+        """Words of storage that are stored in memory as they are."""
         self.at = ("b0", 0)
         """The statement of `function` that is being walked."""
         self.returned: dict[tuple[str, int], tuple[Word, ...]] = {}
         """{place of a CALLPRIVATE of `function`: the words it gave}"""
+        self.asked: dict[tuple[str, int], tuple[int, int]] = {}
+        """{place of a CALLPRIVATE of `function`: (first, behind the last) of `conditions` that it asked}"""
         self.steps, self.cut = steps, False
         self._pure: dict[tuple[object, ...], tuple[Word, ...] | None] = {}
         self._active: set[str] = set()
@@ -223,12 +227,14 @@ class Walk:
             if s.op in _PURE:
                 words[s.results[0]] = self.symbols.operation(s.op, args)
             elif s.op == "CALLPRIVATE":
+                asked = len(self.conditions)
                 results = self._call(frame, s, args, memory)
                 if results is None:
                     return
                 words.update(zip(s.results, results, strict=True))
                 if not frame.depth:
                     self.returned[block.id, index] = results
+                    self.asked[block.id, index] = (asked, len(self.conditions))
             else:
                 result = self._instruction(frame, block, index, s, args, memory)
                 if s.results:
@@ -317,6 +323,8 @@ class Walk:
             memory.store(args[0], args[1])
             if isinstance(args[1], Node) and args[1].op == "CALLDATALOAD":
                 self.decoded.append((args[0], args[1]))
+            elif isinstance(args[1], Node) and args[1].op == "SLOAD":
+                self.copied.add(args[1])
             return None
         if op == "MSTORE8":
             memory.store(args[0], args[1], low=31)

@@ -1,12 +1,15 @@
-"""Assembler for mocks and tests: "PUSH 1 PUSH 0x20 ADD @loop JUMP :loop JUMPDEST" -> bytecode. Labels take two bytes."""
+"""Assembler for mocks and tests: "PUSH 1 PUSH 0x20 ADD @loop JUMP :loop JUMPDEST" -> bytecode."""
 
 from __future__ import annotations
 
 from whet.evm.opcodes import BY_NAME
 
 
-def assemble(text: str) -> bytes:
-    """PUSH with a number takes the shortest size; `:name` marks a place (JUMPDEST), `@name` pushes it."""
+def assemble(text: str, label_bytes: int = 2) -> bytes:
+    """PUSH with a number takes the shortest size; `:name` marks a place (JUMPDEST), `@name` pushes it.
+
+    Raises OverflowError where a place needs more than `label_bytes`.
+    """
     out, places, uses = bytearray(), {}, []
     words = iter(text.split())
     for word in words:
@@ -16,12 +19,12 @@ def assemble(text: str) -> bytes:
             out += bytes([0x5F + size]) + number.to_bytes(size, "big")
         elif word.startswith("@"):
             uses.append((len(out) + 1, word[1:]))
-            out += b"\x61\0\0"
+            out += bytes([0x5F + label_bytes, *bytes(label_bytes)])
         elif word.startswith(":"):
             places[word[1:]] = len(out)
             out += b"\x5b"
         else:
             out.append(BY_NAME[word].value)
     for at, name in uses:
-        out[at : at + 2] = places[name].to_bytes(2, "big")
+        out[at : at + label_bytes] = places[name].to_bytes(label_bytes, "big")
     return bytes(out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from whet.evm import tac
 from whet.evm.draft import Readable, readable
 from whet.evm.draft.nouns import DraftEnd, Line
-from whet.evm.meaning.base import FunctionMeaning, Meaning, Variable
+from whet.evm.meaning.base import Meaning, Variable
 from whet.evm.structure.tree import (
     Both,
     Break,
@@ -28,6 +28,7 @@ from whet.evm.structure.tree import (
 )
 from whet.evm.terms import (
     Assign,
+    Dispatch,
     Do,
     Emit,
     Expression,
@@ -39,21 +40,35 @@ from whet.evm.terms import (
     Value,
     variables,
 )
+from whet.evm.text.called import reached
 from whet.evm.text.expressions import Writer, simple_condition
 
 INDENT = "  "
 
 
+CHECKED = "// checked(x), checked_T(x): reverts where the result does not fit into uint256 or T, and for division by 0"
+_UNCALLED = "as calls of them are shown as what they do"
+
+
 def structured(contract: tac.Contract, meaning: Meaning | None = None) -> str:
     """All functions in the contract's order, the dispatcher first; before them what is known of the storage.
 
+    Private functions of which every call is shown as something else (an operator, an argument) are named at the end.
     `noreturn` stands where a private function never comes back: nothing is written behind a call of it.
     """
     meaning = meaning or Meaning()
     head = [f"// {note}" for note in contract.notes]
     head += [*meaning.declarations, *(f"{_type(v.type)}{v.name}; // slot {v.slot}" for v in meaning.storage)]
     parts = ["\n".join(head)] if head else []
-    parts += [structured_function(contract, function, meaning) for function in contract.functions.values()]
+    bodies = {f.name: readable(f, meaning.of(f.name)) for f in contract.functions.values()}
+    called = reached(contract, meaning, {name: body.draft for name, body in bodies.items()})
+    functions = [contract.functions[name] for name in bodies if name in called]
+    texts = [Printer(f, bodies[f.name], meaning, contract).text() for f in functions]
+    if any("checked" in text for text in texts):
+        parts.append(CHECKED)
+    parts += texts
+    if len(functions) < len(bodies):
+        parts.append(f"// left out, {_UNCALLED}: {', '.join(name for name in bodies if name not in called)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -61,17 +76,18 @@ def structured_function(
     contract: tac.Contract, function: tac.Function, meaning: Meaning | None = None
 ) -> str:
     """One function."""
-    known = (meaning or Meaning()).of(function.name)
-    return Printer(function, readable(function, known), known, contract).text()
+    meaning = meaning or Meaning()
+    return Printer(function, readable(function, meaning.of(function.name)), meaning, contract).text()
 
 
 class Printer:
     """Writes one function; variables get their numbers in the order in which they are read."""
 
     def __init__(
-        self, function: tac.Function, body: Readable, meaning: FunctionMeaning, contract: tac.Contract
+        self, function: tac.Function, body: Readable, meaning: Meaning, contract: tac.Contract
     ) -> None:
-        self.function, self.meaning, self.contract = function, meaning, contract
+        self.function, self.all, self.contract = function, meaning, contract
+        self.meaning = meaning.of(function.name)
         self.blocks, self.tree = body.draft.blocks, body.tree.body
         self.draft = body.draft
         self.names: dict[str, str] = {}
@@ -86,13 +102,21 @@ class Printer:
         self.declared |= set(self.draft.params)
         self._number_names()
         self.lines = [*(f"// {note}" for note in [*self.function.notes, *self.meaning.notes]), self._header()]
+        if self.meaning.body is not None:
+            return "\n".join([*self.lines, f"{INDENT}{self._form(self.meaning.body)}", "}"])
         self._drop_last_returns(self.tree)
         self._sequence(self.tree, 1)
         return "\n".join([*self.lines, "}"])
 
     def _returns_nothing(self, node: Node) -> bool:
         end = self.blocks[node.block].end if isinstance(node, Exit) else None
-        return end is not None and end.op == "RETURNPRIVATE" and not end.args and end.form is None
+        if end is None or end.form is not None:
+            return False
+        return end.op == self._way_out() and not end.args
+
+    def _way_out(self) -> str:
+        """How this kind of function ends without a value."""
+        return "RETURNPRIVATE" if self.function.kind in ("private", "entry") else "STOP"
 
     def _drop_last_returns(self, nodes: list[Node]) -> None:
         """Where a function ends anyway, nothing says so."""
@@ -171,7 +195,8 @@ class Printer:
     def _node(self, node: Node, depth: int) -> None:
         if isinstance(node, Code):
             for line in self.blocks[node.block].lines:
-                self._put(depth, self._line(line))
+                for number, text in enumerate(self._line(line).split("\n")):
+                    self._put(depth + (number > 0 and text != "}"), text)
         elif isinstance(node, Exit):
             if not self._never_reached(node):
                 self._put(depth, self._exit(self.blocks[node.block].end))
@@ -294,8 +319,15 @@ class Printer:
             return f"emit {form.event}({self.writer.several(form.args)})"
         if isinstance(form, Revert):
             return f"revert {form.error}({self.writer.several(form.args)})".replace("revert (", "revert(")
+        if isinstance(form, Dispatch):
+            rows = [f"\n{case:#010x}: {self._title(name)}" for case, name in form.cases]
+            return f"switch ({text(form.subject)}) {{{''.join(rows)}\n}}"
         values = self.writer.several(form.values)
         return f"return {values if len(form.values) == 1 else f'({values})'}" if form.values else "return"
+
+    def _title(self, function: str) -> str:
+        """A function as its header names it."""
+        return self.all.of(function).name or function
 
     def _do(self, term: Expression) -> str:
         if isinstance(term, Operation) and term.op in _STORES:
@@ -307,7 +339,7 @@ class Printer:
         if end.form is not None:
             return self._form(end.form)
         values = self.writer.several(end.args)
-        if end.op == "RETURNPRIVATE":
+        if end.op in ("RETURNPRIVATE", self._way_out()):
             return f"return {values}" if end.args else "return"
         if end.op == "ENTER":
             callee = self.contract.functions.get(end.function)
