@@ -371,7 +371,10 @@ def _run() -> int:
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # what is not UTF-8 is refused where it is used
     try:
-        return int(app(standalone_mode=False) or 0)
+        code = int(app(standalone_mode=False) or 0)
+        if code == 130:  # what newer versions of typer make of Ctrl-C
+            raise KeyboardInterrupt
+        return code
     except CommandLineError as error:
         error.show()
         return int(error.exit_code)
@@ -389,6 +392,10 @@ def _run() -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        return 0  # nobody reads on, which newer versions of typer turn into an exit
 
 
 if __name__ == "__main__":

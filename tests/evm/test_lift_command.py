@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import whet
+from tests.evm.fixtures import fixtures
 from tests.evm.material import one
 from whet.cli import app
 from whet.evm.bytecode import read_code
@@ -150,6 +151,37 @@ def test_exit_code_and_words_of_the_command() -> None:
     assert done.returncode == 3
     assert done.stdout == ""
     assert "'z' at position 7" in done.stderr
+
+
+def test_a_reader_who_stops_is_no_mistake() -> None:
+    """Of much more text than a pipe holds."""
+    command = [sys.executable, "-m", "whet", "lift", "-", "--form", "json"]
+    code = fixtures("Modern")[0].runtime
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as lifting:
+        assert lifting.stdin is not None
+        assert lifting.stdout is not None
+        assert lifting.stderr is not None
+        lifting.stdin.write(code)
+        lifting.stdin.close()
+        assert lifting.stdout.readline() == b"{\n"
+        lifting.stdout.close()
+        told = lifting.stderr.read()
+    assert lifting.returncode == 0
+    assert b"Traceback" not in told
+
+
+def test_ctrl_c_says_that_it_was_heard() -> None:
+    """Sent at the moment when the command reads its input."""
+    script = (
+        "import os, signal, sys; from whet.cli import main; "
+        "sys.stdin = type('', (), {'buffer': type('', (), {'read': lambda *_: os.kill(os.getpid(), signal.SIGINT)})()})(); "
+        "sys.argv = ['whet', 'lift', '-']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr.startswith("whet: interrupted")
 
 
 def test_importing_the_package_imports_nothing_of_it() -> None:
