@@ -69,7 +69,7 @@ def read(contract: Contract) -> tuple[dict[int, Said], list[StateVariable]]:
         if function.kind in ("public", "fallback", "receive")
     }
     strict = any(is_strict(one) for _, one in uses.values())
-    hashed = frozenset().union(*(hashed_keys(one) for _, one in uses.values()))
+    hashed = hashed_keys([one for _, one in uses.values()])
     payable = entered_with_value(contract.entry)
     found = {}
     for name, (function, one) in uses.items():

@@ -59,7 +59,7 @@ def layouts(walks: list[Uses]) -> tuple[Layout, Layout]:
                 _add(permanent, uses, effect.op, effect.args, effect.result)
             elif effect.op in ("TLOAD", "TSTORE"):
                 _add(transient, uses, effect.op, effect.args, effect.result)
-    for slot in sorted(frozenset().union(*map(hashed_keys, walks))):
+    for slot in sorted(hashed_keys(walks)):
         if (slot, "map") in permanent.keys:
             permanent.keys[slot, "map"]["bytes32"] += 1
     for layout in (permanent, transient):
