@@ -86,10 +86,7 @@ def hashed_keys(walks: Iterable[Uses]) -> frozenset[int]:
     """
     asked = [(uses, _asked_mappings(uses)) for uses in walks]
     found = {
-        slot
-        for uses, pairs in asked
-        for key, slot in pairs
-        if _is_text(uses, key) or _is_named_by(key, slot)
+        slot for uses, pairs in asked for key, slot in pairs if _is_text(uses, key) or _is_named_by(key, slot)
     }
     before = -1
     while len(found) > before:
