@@ -22,6 +22,10 @@ _DEEPEST = 6
 """Offsets within offsets."""
 
 
+_MOST_ROUNDS = 4
+"""Mappings by the same key, each found through another."""
+
+
 @dataclass(slots=True)
 class Read:
     """A word of calldata at constant + pointers + indexes. node: the CALLDATALOAD."""
@@ -88,9 +92,7 @@ def hashed_keys(walks: Iterable[Uses]) -> frozenset[int]:
     found = {
         slot for uses, pairs in asked for key, slot in pairs if _is_text(uses, key) or _is_named_by(key, slot)
     }
-    before = -1
-    while len(found) > before:
-        before = len(found)
+    for _ in range(_MOST_ROUNDS):
         for _, pairs in asked:
             texts = {key for key, slot in pairs if slot in found and isinstance(key, Node)}
             found |= {slot for key, slot in pairs if key in texts}
@@ -124,12 +126,6 @@ def _is_named_by(key: Word, slot: int) -> bool:
         and terms[0][0].args[0] == 64
         and terms[0][0].args[2] == slot
     )
-
-
-def _is_text(uses: Uses, key: Word) -> bool:
-    if isinstance(key, int):
-        return key >> 200 > 0 and key & ((1 << 224) - 1) > 0
-    return key.op == "CALLDATALOAD" and not checked_type(uses, key) and full_type(uses, key) == "bytes32"
 
 
 def _collect(uses: Uses, strict: bool) -> Calldata:

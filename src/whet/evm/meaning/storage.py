@@ -265,9 +265,9 @@ def _whole(spans: dict[tuple[int, int], Counter[str]], inner: bool) -> str:
     known = Counter({kind: times for kind, times in kinds.items() if kind in _WORDS or not inner})
     if any(known):
         return _named(known, 256)
-    parts = {span for span in spans if span != (0, 256)}
+    parts = [span for span in spans if span != (0, 256)]
     texts = any(kind.startswith(("address", "bytes")) for found in spans.values() for kind in found)
-    texts |= inner and any(a[1] <= b[0] for a in parts for b in parts)
+    texts |= inner and len(parts) > 1 and min(high for _, high in parts) <= max(low for low, _ in parts)
     return "bytes32" if texts else "uint256"
 
 
