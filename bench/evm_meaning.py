@@ -11,7 +11,8 @@
   only by use. Contracts are addresses, enums uint8, a struct within a mapping or an array is any struct.
   Touched: some function of the source names it, and the slot of some SLOAD or SSTORE, or what is hashed to one, can be one of
   its slots: constants followed through the three-address code (`reached_slots`), so that no finding of the analysis decides
-  what counts. The others are `untouched`. Variables of a user-defined value type are `unsaid`: the layout does not say which.
+  what counts. The others are `untouched`. Variables of a user-defined value type are `unsaid`: the layout does not say
+  which; and so are those of a corpus made before `storage_used`.
   A struct is one variable, right where something is found in each of its touched slots, and all that is found there is right;
   members in touched slots are counted one by one besides (`member`): of a packed slot most code uses some.
   `_own`: the same without the contracts that the corpus makes around libraries, in which one function uses a variable, or two.
@@ -69,7 +70,7 @@ def read(contract: Contract) -> tuple[dict[int, Said], list[StateVariable]]:
         if function.kind in ("public", "fallback", "receive")
     }
     strict = any(is_strict(one) for _, one in uses.values())
-    hashed = frozenset().union(*(hashed_keys(one) for _, one in uses.values()))
+    hashed = hashed_keys([one for _, one in uses.values()])
     payable = entered_with_value(contract.entry)
     found = {}
     for name, (function, one) in uses.items():
@@ -154,6 +155,9 @@ def compare_storage(
 ) -> Iterator[Record]:
     layout = record["storage_layout"]
     if not layout or not layout.get("types"):
+        return
+    if "storage_used" not in record:
+        counts["storage_unsaid"] += len(layout["storage"])
         return
     found = {(one.slot, one.offset): one for one in mine if not one.transient}
     slots = reached_slots(contract)

@@ -8,6 +8,7 @@ Not told apart by any bytecode: bytes and string, uint256 and bytes32 without us
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from whet.evm.meaning.evidence import Uses, checked_type, full_type, masked_type
@@ -19,6 +20,10 @@ _MOST_WORDS = 64
 
 _DEEPEST = 6
 """Offsets within offsets."""
+
+
+_MOST_ROUNDS = 4
+"""Mappings by the same key, each found through another."""
 
 
 @dataclass(slots=True)
@@ -78,17 +83,35 @@ def is_strict(uses: Uses) -> bool:
     )
 
 
-def hashed_keys(uses: Uses) -> set[int]:
-    """Slots of mappings whose keys are bytes32: asked for a constant that looks like a hash or a text, or for an argument
-    that is taken apart or compared with a hash; or whose values name keys of the same mapping, as a role its admin."""
-    return {
-        n.args[2]
-        for n in uses.walk.symbols.nodes
-        if n.op == "KECCAK256"
-        and n.args[0] == 64
-        and isinstance(n.args[2], int)
-        and (_is_text(uses, n.args[1]) or _is_named_by(n.args[1], n.args[2]))
+def hashed_keys(walks: Iterable[Uses]) -> frozenset[int]:
+    """Slots of mappings whose keys are bytes32, by all functions of a contract: those asked for a constant that looks like a
+    hash or a text, or for an argument that is taken apart or compared with a hash; those whose values name keys of the
+    same mapping, as a role its admin; and those asked for a key that one of these is asked for too.
+    """
+    asked = [(uses, _asked_mappings(uses)) for uses in walks]
+    found = {
+        slot for uses, pairs in asked for key, slot in pairs if _is_text(uses, key) or _is_named_by(key, slot)
     }
+    for _ in range(_MOST_ROUNDS):
+        for _, pairs in asked:
+            texts = {key for key, slot in pairs if slot in found and isinstance(key, Node)}
+            found |= {slot for key, slot in pairs if key in texts}
+    return frozenset(found)
+
+
+def _asked_mappings(uses: Uses) -> list[tuple[Word, int]]:
+    """(key, slot) of every look-up in a mapping that is a variable."""
+    return [
+        (n.args[1], n.args[2])
+        for n in uses.walk.symbols.nodes
+        if n.op == "KECCAK256" and n.args[0] == 64 and isinstance(n.args[2], int)
+    ]
+
+
+def _is_text(uses: Uses, key: Word) -> bool:
+    if isinstance(key, int):
+        return key >> 200 > 0 and key & ((1 << 224) - 1) > 0
+    return key.op == "CALLDATALOAD" and not checked_type(uses, key) and full_type(uses, key) == "bytes32"
 
 
 def _is_named_by(key: Word, slot: int) -> bool:
@@ -103,12 +126,6 @@ def _is_named_by(key: Word, slot: int) -> bool:
         and terms[0][0].args[0] == 64
         and terms[0][0].args[2] == slot
     )
-
-
-def _is_text(uses: Uses, key: Word) -> bool:
-    if isinstance(key, int):
-        return key >> 200 > 0 and key & ((1 << 224) - 1) > 0
-    return key.op == "CALLDATALOAD" and not checked_type(uses, key) and full_type(uses, key) == "bytes32"
 
 
 def _collect(uses: Uses, strict: bool) -> Calldata:

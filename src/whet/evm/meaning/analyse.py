@@ -68,7 +68,7 @@ def _storage(meaning: Meaning, contract: Contract, walks: dict[str, Uses]) -> No
 def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], known: Known) -> None:
     public = {name: uses for name, uses in walks.items() if contract.functions[name].kind == "public"}
     strict = any(is_strict(uses) for uses in public.values())
-    hashed = frozenset(key for uses in public.values() for key in hashed_keys(uses))
+    hashed = hashed_keys(public.values())
     payable = entered_with_value(contract.entry)
     helpers = helper_names(contract, Shapes(contract)) if walks else {}
     types_of = {

@@ -153,10 +153,22 @@ def full_type(uses: Uses, word: Node) -> str:
         return "uint256"
     if len([u for u in users if u.op in ("AND", "SHR", "BYTE") and isinstance(u.args[0], int)]) > 1:
         return "bytes32"  # several fields packed in one word
+    if any(_is_middle(uses, u) for u in users):
+        return "bytes32"
     for user in users:
         if user.op == "BYTE" or (user.op == "EQ" and any(_looks_hashed(arg) for arg in user.args)):
             return "bytes32"
     return "uint256"
+
+
+def _is_middle(uses: Uses, user: Node) -> bool:
+    """Whether a field is taken out of the middle of a word, where division would leave no mask."""
+    return (
+        user.op == "SHR"
+        and isinstance(user.args[0], int)
+        and user.args[0] % 8 == 0
+        and any(isinstance(u.args[0], int) and mask_type(u.args[0]) for u in uses.of(user, "AND"))
+    )
 
 
 def _looks_hashed(word: Word) -> bool:

@@ -178,6 +178,8 @@ def use_type(uses: Uses, node: Node, bits: int) -> str:
     for user in users:
         if user.op == "SIGNEXTEND" and isinstance(user.args[0], int) and 8 * user.args[0] + 8 == bits:
             return f"int{bits}"
+        if uses.sums.get(node):
+            continue  # a number; only packed for its bytes
         if user.op == "SHL" and user.args[0] == 256 - bits and not _is_packed(uses, user):
             return _left(bits)
     if bits == 160:

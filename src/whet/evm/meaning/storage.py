@@ -2,7 +2,8 @@
 
 All accesses of all walks are gathered by path; a type is built from the fields at a path and the paths behind it.
 A variable that no code touches is not there. bytes32 and uint256 are told apart only by use, bytes and string not at all
-(`string` is said), members of a struct in storage are shown as variables of their own.
+(`string` is said), members of a struct in storage are shown as variables of their own. An array of which only the length is
+used looks like a number, a struct of which only the first member is used like that member.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Layout:
     cells: dict[Path, _Cell] = field(default_factory=dict)
     keys: dict[Path, Counter[str]] = field(default_factory=dict)
     """{path that ends with "map": types of keys}"""
+    texts: set[Path] = field(default_factory=set)
+    """Those of `keys` that are bytes32 for sure."""
     strides: dict[Path, int] = field(default_factory=dict)
     bounds: dict[Path, int] = field(default_factory=dict)
     lost: int = 0
@@ -59,9 +62,9 @@ def layouts(walks: list[Uses]) -> tuple[Layout, Layout]:
                 _add(permanent, uses, effect.op, effect.args, effect.result)
             elif effect.op in ("TLOAD", "TSTORE"):
                 _add(transient, uses, effect.op, effect.args, effect.result)
-    for slot in sorted(frozenset().union(*map(hashed_keys, walks))):
+    for slot in sorted(hashed_keys(walks)):
         if (slot, "map") in permanent.keys:
-            permanent.keys[slot, "map"]["bytes32"] += 1
+            permanent.texts.add((slot, "map"))
     for layout in (permanent, transient):
         for path in [*layout.cells, *layout.keys]:
             for end in range(1, len(path)):
@@ -165,7 +168,7 @@ def _mark_sets(layout: Layout) -> None:
         keys = layout.keys[mapping]
         words = _split(cell, True)[0][2] in _WORDS and "string" not in keys
         if words and places.asked and not places.fields and layout.children.get(mapping) == {0}:
-            keys["bytes32"] += 1
+            layout.texts.add(mapping)
             if stride == 1:
                 cell.filled = True
                 cell.fields = Counter({Field(0, 256, "bytes32"): 1})
@@ -190,14 +193,15 @@ def _words(layout: Layout, path: Path, structs: list[str]) -> list[tuple[int, in
 
 def _mapping(layout: Layout, path: Path, structs: list[str]) -> str:
     inner = (*path, "map")
-    key = _joined_key(layout.keys.get(inner, Counter()))
+    key = "bytes32" if inner in layout.texts else _joined_key(layout.keys.get(inner, Counter()))
     return f"mapping({key} => {_element(layout, inner, structs)})"
 
 
 def _joined_key(keys: Counter[str]) -> str:
-    """A key that is a whole word somewhere is one everywhere: a narrower one is cleaned before it is hashed."""
+    """A key that is a whole word somewhere is one everywhere: a narrower one is cleaned before it is hashed. One that is a
+    hash in one place and any word in others is said to be a number, as most identifiers that contracts compute are."""
     known = [kind for kind, _ in keys.most_common() if kind]
-    for kind in ("string", "bytes32", "int256", "uint256"):
+    for kind in ("string", "int256", "uint256"):
         if kind in known:
             return kind
     return known[0] if known else "uint256"
@@ -261,9 +265,9 @@ def _whole(spans: dict[tuple[int, int], Counter[str]], inner: bool) -> str:
     known = Counter({kind: times for kind, times in kinds.items() if kind in _WORDS or not inner})
     if any(known):
         return _named(known, 256)
-    parts = {span for span in spans if span != (0, 256)}
+    parts = [span for span in spans if span != (0, 256)]
     texts = any(kind.startswith(("address", "bytes")) for found in spans.values() for kind in found)
-    texts |= inner and any(a[1] <= b[0] for a in parts for b in parts)
+    texts |= inner and len(parts) > 1 and min(high for _, high in parts) <= max(low for low, _ in parts)
     return "bytes32" if texts else "uint256"
 
 
