@@ -76,11 +76,14 @@ def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], kno
         for name, uses in public.items()
     }
     names = {name: _known_name(contract.functions[name], types, known) for name, types in types_of.items()}
-    read = [(names[name], got(walks[name].walk, len(types))) for name, types in types_of.items() if names[name]]
+    read = [
+        (names[name], got(walks[name].walk, len(types))) for name, types in types_of.items() if names[name]
+    ]
     strings = {
         name: slot
         for name, uses in public.items()
-        if not types_of[name] and (slot := string_getter(contract, contract.functions[name], uses)) is not None
+        if not types_of[name]
+        and (slot := string_getter(contract, contract.functions[name], uses)) is not None
     }
     read += [(names[name], (slot, 0, 32)) for name, slot in strings.items() if names[name]]
     name_variables(meaning.storage, [(name, span) for name, span in read if span is not None])

@@ -13,7 +13,9 @@ from whet.evm.meaning.slots import place
 from whet.evm.meaning.symbols import Node, Word, mask_bits
 from whet.evm.meaning.walk import Walk
 
-_TAKEN = re.compile(r"[avxpf]\d*|(arg|stor|transient|[pf])_?\w*\d\w*|mem8?|msg|block|tx|this|calldata|code|returndata")
+_TAKEN = re.compile(
+    r"[avxpf]\d*|(arg|stor|transient|[pf])_?\w*\d\w*|mem8?|msg|block|tx|this|calldata|code|returndata"
+)
 """Names that mean something else in a text."""
 
 Span = tuple[int, int, int]

@@ -21,7 +21,17 @@ _ADDRESS, _CALLER = 0xC0DE, 0xCA11E5
 _ALLOWED = frozenset({"SLOAD", "KECCAK256", "MCOPY", "RETURN", "REVERT"})
 _WORLD = frozenset(
     {"CALLDATALOAD", "CALLER", "ORIGIN", "TIMESTAMP", "NUMBER", "CHAINID", "GASPRICE", "COINBASE", "ADDRESS"}
-    | {"PREVRANDAO", "GASLIMIT", "BASEFEE", "BLOBHASH", "BLOBBASEFEE", "SELFBALANCE", "BALANCE", "GAS", "CODE"}
+    | {
+        "PREVRANDAO",
+        "GASLIMIT",
+        "BASEFEE",
+        "BLOBHASH",
+        "BLOBBASEFEE",
+        "SELFBALANCE",
+        "BALANCE",
+        "GAS",
+        "CODE",
+    }
 )
 
 
