@@ -6,6 +6,7 @@ otherwise the plain instruction stays. Indexed arguments of an event are taken t
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 from whet.evm.meaning.base import END, FunctionMeaning, StateVariable
@@ -198,13 +199,17 @@ class Forms:
     def _path(self, effect: Effect, found: Place, base: Expression, kind: str) -> Expression | None:
         keys, strides = (
             list(found.keys),
-            {position: (factor, node) for position, factor, node in found.strides},
+            {
+                s[0]: (s[1], self.walk.symbols.sum(*whole))
+                for s, whole in zip(found.strides, found.indexes, strict=True)
+            },
         )
         expression = base
-        if len(found.path) == 1 and kind == "string":
-            return None
         for position in range(1, len(found.path), 2):
             step, offset = found.path[position], found.path[position + 1]
+            inner = element(kind, str(step))
+            if inner is None:
+                return None
             if step == "map":
                 word = keys.pop(0) if keys else None
             else:
@@ -214,10 +219,12 @@ class Forms:
             key = self._say(effect, word) if word is not None else None
             if key is None:
                 return None
-            expression = Index(expression, key)
+            expression, kind = Index(expression, key), inner
             if offset:
-                expression = Member(expression, f"f{offset}")
-        return Member(expression, "length") if len(found.path) == 1 and kind.endswith("[]") else expression
+                expression, kind = Member(expression, f"f{offset}"), ""
+        if kind == "string" or kind.startswith("mapping(") or (kind.endswith("]") and kind[-2] != "["):
+            return None
+        return Member(expression, "length") if kind.endswith("[]") else expression
 
     def _store(self, effect: Effect, transient: bool) -> Form | None:
         target = self._variable(effect, effect.args[0], transient)
@@ -316,6 +323,23 @@ class Forms:
         if words is None or effect.payload is None or effect.payload.selector is not None:
             return None
         return Return(words) if effect.payload.length % 32 == 0 else None  # type: ignore[operator]
+
+
+def element(kind: str, step: str) -> str | None:
+    """The type behind a step of a path ("map", "data", "index"), "" for unknown; None where the step does not fit.
+
+    Nor does one to an element that shares its slot with others: what is read there is several."""
+    if not kind:
+        return None if step == "index" else ""
+    if step == "map":
+        return kind.partition(" => ")[2][:-1] if kind.startswith("mapping(") else None
+    if not kind.endswith("]") or (kind.endswith("[]") != (step == "data")):
+        return None
+    inner = kind[: kind.rindex("[")]
+    return None if _PACKED.fullmatch(inner) else inner
+
+
+_PACKED = re.compile(r"bool|u?int(8|16|24|32|40|48|56|64|72|80|88|96|104|112|120|128)|bytes([1-9]|1[0-6])")
 
 
 def split_types(signature: str) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ from math import gcd
 from typing import NamedTuple
 
 from whet.evm.keccak import keccak256
-from whet.evm.meaning.symbols import Node, Word, linear
+from whet.evm.meaning.symbols import Node, Terms, Word, linear
 
 Path = tuple[int | str, ...]
 
@@ -26,11 +26,13 @@ _NEAR = 1 << 16
 class Place(NamedTuple):
     """A slot that code reaches. keys: of the mappings on the way, outermost first.
 
-    strides: (position in the path, slots from one element to the next, what the index is) of arrays."""
+    strides: (position in the path, slots from one element to the next, what the index is) of arrays; the index without
+    what is added to it. indexes: of the same arrays the whole distance from the first element, (constant, terms)."""
 
     path: Path
     keys: tuple[Word | None, ...]
     strides: tuple[tuple[int, int, Node], ...]
+    indexes: tuple[tuple[int, Terms], ...] = ()
 
 
 @cache
@@ -75,26 +77,26 @@ def _fixed(constant: int, indexes: list[tuple[Node, int]]) -> Place | None:
     if len(indexes) != 1 or not 0 < indexes[0][1] < _NEAR or constant > _NEAR:
         return None
     node, factor = indexes[0]
-    return Place((constant, "index", 0), (), ((1, factor, node),))
+    return Place((constant, "index", 0), (), ((1, factor, node),), ((0, tuple(indexes)),))
 
 
 def _behind(node: Node, depth: int) -> Place | None:
     """The place that a hash names, without what is added to it."""
     if node.op == "KEYHASH":
         base = place(node.args[1], depth)
-        return base and Place((*base.path, "map"), (*base.keys, None), base.strides)
+        return base and Place((*base.path, "map"), (*base.keys, None), base.strides, base.indexes)
     if node.args[0] == 64:
         base = place(node.args[2], depth)
-        return base and Place((*base.path, "map"), (*base.keys, node.args[1]), base.strides)
+        return base and Place((*base.path, "map"), (*base.keys, node.args[1]), base.strides, base.indexes)
     if node.args[0] == 32:
         base = place(node.args[1], depth)
-        return base and Place((*base.path, "data"), base.keys, base.strides)
+        return base and Place((*base.path, "data"), base.keys, base.strides, base.indexes)
     return None
 
 
 def _indexed(base: Place, constant: int, indexes: list[tuple[Node, int]]) -> Place | None:
     if not indexes:
-        return Place((*base.path, constant), base.keys, base.strides)
+        return Place((*base.path, constant), base.keys, base.strides, base.indexes)
     factor = gcd(*(f if f < 1 << 255 else (1 << 256) - f for _, f in indexes))
     if factor >= _NEAR:
         return None
@@ -102,7 +104,10 @@ def _indexed(base: Place, constant: int, indexes: list[tuple[Node, int]]) -> Pla
     at = len(base.path)
     if base.path[-1] == "data":
         path: Path = (*base.path, constant % factor)
-        return Place(path, base.keys, (*base.strides, (at - 1, factor, node)))
+        whole = (constant, tuple(indexes))
+        return Place(path, base.keys, (*base.strides, (at - 1, factor, node)), (*base.indexes, whole))
     if constant >> 32:
         return None
-    return Place((*base.path, constant, "index", 0), base.keys, (*base.strides, (at + 1, factor, node)))
+    path = (*base.path, constant, "index", 0)
+    whole = (0, tuple(indexes))
+    return Place(path, base.keys, (*base.strides, (at + 1, factor, node)), (*base.indexes, whole))

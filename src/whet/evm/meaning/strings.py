@@ -18,7 +18,7 @@ from whet.evm.world import Account, World
 _STEPS = 20_000
 _LENGTHS = (0, 1, 31, 32, 33, 64, 95, 200)
 _ADDRESS, _CALLER = 0xC0DE, 0xCA11E5
-_ALLOWED = frozenset({"SLOAD", "KECCAK256", "MCOPY", "RETURN", "REVERT"})
+_ALLOWED = frozenset({"SLOAD", "KECCAK256", "MCOPY", "CODECOPY", "RETURN", "REVERT"})
 _WORLD = frozenset(
     {"CALLDATALOAD", "CALLER", "ORIGIN", "TIMESTAMP", "NUMBER", "CHAINID", "GASPRICE", "COINBASE", "ADDRESS"}
     | {
