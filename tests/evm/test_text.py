@@ -232,7 +232,7 @@ def test_differences_as_conditions() -> None:
 
 
 def contract_of(function: Function) -> Contract:
-    return Contract({function.name: function}, 100, {40: b"xyz"}, ["cut off"], {"steps": 7})
+    return Contract({function.name: function}, 100, {40: b"xyz"}, ["cut off"], figures={"steps": 7})
 
 
 @settings(max_examples=40, deadline=None)
