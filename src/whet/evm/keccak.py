@@ -10,7 +10,7 @@ from Crypto.Hash import keccak
 @lru_cache(maxsize=4096)
 def keccak256(data: bytes) -> bytes:
     """The 32 bytes of the hash."""
-    return keccak.new(digest_bits=256, data=data).digest()
+    return bytes(keccak.new(digest_bits=256, data=data).digest())
 
 
 def selector(signature: str) -> int:
