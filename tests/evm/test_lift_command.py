@@ -176,6 +176,7 @@ def test_ctrl_c_says_that_it_was_heard() -> None:
     """Sent at the moment when the command reads its input."""
     script = (
         "import os, signal, sys; from whet.cli import main; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # ignored where a shell started us in the background
         "sys.stdin = type('', (), {'buffer': type('', (), {'read': lambda *_: os.kill(os.getpid(), signal.SIGINT)})()})(); "
         "sys.argv = ['whet', 'lift', '-']; main()"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -144,9 +145,11 @@ def _print(shown: str) -> None:
     try:
         sys.stdout.write(shown)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        # What is left in the buffer would fail once more, and with another exit code, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
         raise CannotWrite(f"cannot be written: {error.strerror}", where="standard output") from error
 
 
