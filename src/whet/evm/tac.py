@@ -120,6 +120,14 @@ class Function:
         for block in self.blocks.values():
             yield from block.statements
 
+    def predecessors(self) -> dict[str, list[str]]:
+        """{id of each block: ids of the blocks whose end leads there, each once, in the order of `blocks`}."""
+        found: dict[str, list[str]] = {id_: [] for id_ in self.blocks}
+        for id_, block in self.blocks.items():
+            for target in dict.fromkeys(block.end.targets):
+                found[target].append(id_)
+        return found
+
     @property
     def entry(self) -> Block:
         return self.blocks["b0"]

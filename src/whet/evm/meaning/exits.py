@@ -32,7 +32,7 @@ def _apart(function: Function) -> Function:
 
 
 def _round(function: Function) -> Function:
-    came = _sources(function.blocks)
+    came = function.predecessors()
     shared = {
         id_
         for id_, block in function.blocks.items()
@@ -53,14 +53,6 @@ def _round(function: Function) -> Function:
                 else replace(block, end=replace(block.end, targets=targets))
             )
     return replace(function, blocks=blocks)
-
-
-def _sources(blocks: dict[str, Block]) -> dict[str, list[str]]:
-    came: dict[str, list[str]] = {id_: [] for id_ in blocks}
-    for id_, block in blocks.items():
-        for target in dict.fromkeys(block.end.targets):
-            came[target].append(id_)
-    return came
 
 
 def _is_short_end(block: Block) -> bool:

@@ -109,17 +109,15 @@ class Shapes:
 
 def _shape(function: Function) -> _Shape:
     order = {id_: position for position, id_ in enumerate(function.blocks)}
-    sources: dict[str, list[str]] = {id_: [] for id_ in order}
     heads: dict[str, int] = {}
     for id_, block in function.blocks.items():
-        for target in dict.fromkeys(block.end.targets):
-            sources[target].append(id_)
+        for target in block.end.targets:
             if order[target] <= order[id_]:
                 heads[target] = max(heads.get(target, 0), order[id_])
     ids = list(order)
     return _Shape(
         {head: tuple(ids[order[head] : last + 1]) for head, last in heads.items()},
-        {id_: tuple(found) for id_, found in sources.items()},
+        {id_: tuple(found) for id_, found in function.predecessors().items()},
     )
 
 

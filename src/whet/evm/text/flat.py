@@ -23,10 +23,7 @@ def flat_function(function: tac.Function) -> str:
     head = f"function {function.name}({', '.join(function.params)})"
     lines = [f"{head}  # {function.kind}, {_returns(function)}, pc {function.pc:#x}{_selector(function)}"]
     lines += [f"  # note: {note}" for note in function.notes]
-    predecessors: dict[str, list[str]] = {block: [] for block in function.blocks}
-    for block in function.blocks.values():
-        for target in dict.fromkeys(block.end.targets):
-            predecessors[target].append(block.id)
+    predecessors = function.predecessors()
     for block in function.blocks.values():
         lines += _block(block, predecessors[block.id])
     return "\n".join(lines)
