@@ -1,0 +1,1 @@
+"""Three-address code as Solidity that compiles."""
