@@ -15,140 +15,20 @@ from whet.evm.solidity.types import WORD_TYPE, is_value
 from whet.evm.tac import Function
 from whet.evm.terms import Expression, Form, Member, Name, children
 
+COPIED = "copied"
+"""In calldata, but read from a copy in memory."""
+
 KEYWORDS = frozenset(
-    [
-        "abstract",
-        "address",
-        "after",
-        "alias",
-        "anonymous",
-        "apply",
-        "as",
-        "assembly",
-        "auto",
-        "bool",
-        "break",
-        "byte",
-        "bytes",
-        "calldata",
-        "case",
-        "catch",
-        "constant",
-        "constructor",
-        "continue",
-        "contract",
-        "copyof",
-        "default",
-        "define",
-        "delete",
-        "do",
-        "else",
-        "emit",
-        "enum",
-        "error",
-        "event",
-        "external",
-        "fallback",
-        "false",
-        "final",
-        "fixed",
-        "for",
-        "from",
-        "function",
-        "global",
-        "if",
-        "immutable",
-        "implements",
-        "import",
-        "in",
-        "indexed",
-        "inline",
-        "int",
-        "interface",
-        "internal",
-        "is",
-        "layout",
-        "leave",
-        "let",
-        "library",
-        "macro",
-        "mapping",
-        "match",
-        "memory",
-        "mutable",
-        "new",
-        "null",
-        "of",
-        "override",
-        "partial",
-        "payable",
-        "pragma",
-        "private",
-        "promise",
-        "public",
-        "pure",
-        "receive",
-        "reference",
-        "relocatable",
-        "return",
-        "returns",
-        "sealed",
-        "sizeof",
-        "static",
-        "storage",
-        "string",
-        "struct",
-        "super",
-        "supports",
-        "switch",
-        "this",
-        "throw",
-        "transient",
-        "true",
-        "try",
-        "type",
-        "typedef",
-        "typeof",
-        "ufixed",
-        "uint",
-        "unchecked",
-        "unicode",
-        "using",
-        "var",
-        "view",
-        "virtual",
-        "while",
-        "wei",
-        "gwei",
-        "ether",
-        "seconds",
-        "minutes",
-        "hours",
-        "days",
-        "weeks",
-        "years",
-        "abi",
-        "block",
-        "msg",
-        "tx",
-        "now",
-        "assert",
-        "require",
-        "revert",
-        "selfdestruct",
-        "blockhash",
-        "blobhash",
-        "addmod",
-        "mulmod",
-        "keccak256",
-        "sha256",
-        "ripemd160",
-        "ecrecover",
-        "gasleft",
-        "hex",
-        "at",
-    ]
+    """abstract address after alias anonymous apply as assembly auto bool break byte bytes calldata case catch constant
+    constructor continue contract copyof default define delete do else emit enum event external fallback false final
+    fixed for function if immutable implements import in indexed inline int interface internal is let library macro
+    mapping match memory modifier mutable new null of override partial payable pragma private promise public pure receive
+    reference relocatable return returns sealed sizeof static storage string struct super supports switch this throw
+    true try type typedef typeof ufixed uint unchecked unicode using var view virtual while wei gwei ether seconds
+    minutes hours days weeks years abi block msg tx assert require revert blockhash addmod mulmod keccak256 gasleft
+    hex""".split()
 )
+"""Names that a function cannot have, or that this text needs for something else."""
 
 
 @dataclass(slots=True)
@@ -174,7 +54,9 @@ class Header:
     def text(self, mutability: str, locations: dict[str, str]) -> str:
         """The line that begins the function, without its brace."""
         params = ", ".join(
-            " ".join(part for part in (kind, locations.get(name, ""), name) if part)
+            " ".join(
+                part for part in (kind, locations.get(name, "").replace(COPIED, "calldata"), name) if part
+            )
             for kind, name in zip(self.types, self.names, strict=True)
         )
         if self.kind in ("fallback", "receive"):
@@ -186,20 +68,67 @@ class Header:
             words.append(f"returns ({', '.join(in_memory(kind) for kind in self.returns)})")
         return " ".join(words)
 
-    def locations(self, body: Readable, level: int) -> dict[str, str]:
-        """{parameter: "calldata" or "memory"} of those that are references."""
+    def dispatch(self) -> list[str]:
+        """Lines of the fallback that call a function whose name is not known."""
+        lines = [f"if (msg.data.length >= 4 && msg.sig == {self.selector or 0:#010x}) {{"]
+        if self.mutability != "payable":
+            lines.append("    require(msg.value == 0);")
+        if self.types:
+            declared = ", ".join(
+                f"{in_memory(kind)} {name}" for kind, name in zip(self.types, self.names, strict=True)
+            )
+            lines.append(f"    ({declared}) = abi.decode(msg.data[4:], ({', '.join(self.types)}));")
+        call = f"{self.name}({', '.join(self.names)})"
+        if not self.returns:
+            return [*lines, f"    {call};", "    return;", "}"]
+        lines += [
+            f"    bytes memory result = {self.encoded(call)};",
+            '    assembly ("memory-safe") {',
+            "        return(add(result, 0x20), mload(result))",
+            "    }",
+            "}",
+        ]
+        return lines
+
+    def encoded(self, call: str) -> str:
+        """`abi.encode` of what a call of this function gives."""
+        if self.returns is None or len(self.returns) == 1:
+            return f"abi.encode({call})"
+        return f"encode_{self.name}({call})"
+
+    def encoder(self) -> list[str]:
+        """The function that encodes several results, since Solidity passes them on only as arguments."""
+        if self.returns is None or len(self.returns) < 2:
+            return []
+        params = ", ".join(f"{in_memory(kind)} r{i}" for i, kind in enumerate(self.returns))
+        names = ", ".join(f"r{i}" for i in range(len(self.returns)))
+        return [
+            f"function encode_{self.name}({params}) private pure returns (bytes memory) {{",
+            f"    return abi.encode({names});",
+            "}",
+        ]
+
+    def locations(self, body: Readable, level: int, panics: bool) -> dict[str, str]:
+        """{parameter: "calldata", "memory" or COPIED} of those that are references.
+
+        panics: the original's decoder panics where memory does not suffice, as Solidity 0.8 decodes into memory; older
+        ones revert, as Solidity 0.8 does for calldata."""
         wanted = {n for n, kind in zip(self.names, self.types, strict=True) if not is_value(kind)}
         if self.kind == "private":
             return {}
         if self.in_fallback:
             return dict.fromkeys(wanted, "memory")
-        if level > READABLE or not wanted:
-            return dict.fromkeys(wanted, "calldata")
         sliced, whole = set[str](), set[str]()
-        for term in _terms(body):
+        for term in _terms(body) if level == READABLE else ():
             for name, is_slice in _uses(term):
                 (sliced if is_slice else whole).add(name)
-        return {name: "memory" if name in whole - sliced else "calldata" for name in wanted}
+        found: dict[str, str] = {}
+        for name in sorted(wanted):
+            used = name in whole - sliced
+            found[name] = (
+                "calldata" if name in sliced else "memory" if panics else COPIED if used else "calldata"
+            )
+        return found
 
 
 def in_memory(kind: str) -> str:

@@ -53,7 +53,6 @@ from whet.evm.terms import (
 )
 from whet.evm.text.expressions import simple_condition
 
-PANICS = {1: "assert(false)"}
 MOST_WAYS = 256
 """Choices of indexed parameters that are looked at."""
 
@@ -174,7 +173,9 @@ class Body(Lowering):
 
     def _required(self, condition: Piece, then: list[Node]) -> Line | None:
         """`require(!condition, "text")` for `if (condition) revert("text")`."""
-        if len(then) != 1 or not isinstance(then[0], Line) or not then[0].text.startswith("revert("):
+        if len(then) != 1 or not isinstance(then[0], Line) or then[0].assembly:
+            return None
+        if not then[0].text.startswith("revert("):
             return None
         said = then[0].text.removeprefix("revert(").removesuffix(");")
         holds = self._opposite(condition)
@@ -604,19 +605,26 @@ class Body(Lowering):
         )
         self.assembly(f"{how}(add({name}, 0x20), mload({name}))", (), frozenset({name}))
 
+    def _panic(self, code: Expression) -> None:
+        if code == 1:
+            self.out.append(Line("assert(false);"))
+            return
+        self.context.needed.add("panic")
+        piece = self.whole(lambda: self.sol(code, WORD_TYPE))
+        self._say(f"panic({hex(code) if isinstance(code, int) else piece.text});", piece)
+
     def _revert(self, form: Revert) -> None:
         if not form.error:
             if form.args and not isinstance(form.args[0], Text):
                 raise Unsayable("a text known only when running")
             self.out.append(Line(f"revert({self.sol(form.args[0]).text if form.args else ''});"))
             return
-        if form.error == "Panic" and isinstance(form.args[0], int):
-            self.context.needed.add("panic")
-            self.out.append(Line(PANICS.get(form.args[0], f"panic({form.args[0]:#x})") + ";"))
+        if form.error == "Panic" and len(form.args) == 1:
+            self._panic(form.args[0])
             return
         signature = f"{form.error}({','.join(form.types)})"
         fits = int.from_bytes(keccak256(signature.encode())[:4], "big") == form.selector
-        if all(form.types) and fits and form.error not in self.frame.taken:
+        if all(form.types) and fits and form.error not in self.frame.taken | {"Error", "Panic"}:
             self.frame.errors.setdefault(signature, f"error {form.error}({', '.join(form.types)});")
             kinds = tuple(in_memory(kind) for kind in form.types)
             piece = self.whole(lambda: self.several(form.args, kinds))

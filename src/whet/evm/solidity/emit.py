@@ -13,11 +13,11 @@ from typing import Any
 
 from whet.evm.draft import Readable, readable
 from whet.evm.meaning.base import FunctionMeaning, Meaning
-from whet.evm.solidity.abi import Header, abi_entry, header_of
+from whet.evm.solidity.abi import COPIED, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body, Frame
-from whet.evm.solidity.effects import exact_forms, mutabilities
+from whet.evm.solidity.effects import exact_forms, mutabilities, panics, reaching
 from whet.evm.solidity.expressions import Context, Piece, Unsayable
-from whet.evm.solidity.lines import Declarer, rendered, wrapped
+from whet.evm.solidity.lines import Declarer, Line, rendered, wrapped
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
 from whet.evm.solidity.storage import declare
 from whet.evm.solidity.types import ATOM, WORD_TYPE
@@ -65,6 +65,7 @@ class _Emitter:
         self.taken = taken = {h.name for h in self.headers.values()} | {NAME}
         self.storage = declare(meaning.storage, meaning.declarations, taken)
         self.mutabilities = mutabilities(contract)
+        self.panicking = reaching(contract, {f.name for f in contract.functions.values() if panics(f, 0x41)})
         self.needed: set[str] = set()
         self.errors: dict[str, str] = {}
         self.events: dict[str, str] = {}
@@ -118,7 +119,8 @@ class _Emitter:
         """Its facts and its lines; None where this level cannot say it."""
         level = self.levels.get(function.name, READABLE)
         header = self.headers[function.name]
-        context = self._context(function, body, header, effective, level)
+        locations = header.locations(body, level, function.name in self.panicking)
+        context = self._context(function, body, header, effective, level, locations)
         frame = Frame(
             function.kind,
             header.returns,
@@ -143,12 +145,13 @@ class _Emitter:
                 header.notes.append(f"not {('readable', 'plain')[level]}: {why}")
                 return None
         self.needed |= context.needed
-        nodes = wrapped(nodes)
+        copies = [name for name, place in locations.items() if place == COPIED]
+        nodes = wrapped([*(Line(f"{n}_ = {n};", (f"{n}_",), frozenset({n})) for n in copies), *nodes])
         declared = set(header.names) | {k for k in context.types if k not in _local(context, header)}
         Declarer({n: _declared_type(t) for n, t in context.types.items() if n not in declared}).declare(nodes)
         mutability = self._mutability(function, header)
         lines = [
-            f"{header.text(mutability, header.locations(body, level))} {{",
+            f"{header.text(mutability, locations)} {{",
             *rendered(nodes, 1),
             "}",
         ]
@@ -170,7 +173,13 @@ class _Emitter:
         return found
 
     def _context(
-        self, function: Function, body: Readable, header: Header, effective: Meaning, level: int
+        self,
+        function: Function,
+        body: Readable,
+        header: Header,
+        effective: Meaning,
+        level: int,
+        locations: Mapping[str, str],
     ) -> Context:
         names: dict[str, Piece] = {
             name: Piece(text, ATOM, kind) for name, (text, kind) in self.storage.texts.items()
@@ -178,13 +187,14 @@ class _Emitter:
         spelled: dict[str, str] = {}
         types: dict[str, str] = {}
         reading: set[str] = set()
-        locations = header.locations(body, level)
         for name, kind in zip(header.names, header.types, strict=True):
             place = locations.get(name, "")
-            names[name] = Piece(name, ATOM, f"{kind} {place}".strip(), frozenset({name}))
-            types[name] = f"{kind} {place}".strip()
+            text = name if place != COPIED else f"{name}_"
+            place = place.replace(COPIED, "memory")
+            names[name] = Piece(text, ATOM, f"{kind} {place}".strip(), frozenset({text}))
+            types[text] = f"{kind} {place}".strip()
             if place != "calldata":
-                reading.add(name)
+                reading.add(text)
         if function.kind == "private":
             for param, name in zip(body.draft.params, header.names, strict=True):
                 spelled[param] = name
@@ -213,22 +223,48 @@ class _Emitter:
             if section:
                 out += [*(INDENT + line for line in section), ""]
         facts: list[SolidityFunction] = []
-        unnamed: list[Header] = []
+        unnamed = [self.headers[name] for name, (fact, _) in texts.items() if fact.in_fallback]
+        if unnamed:
+            self._add_dispatch(texts, unnamed)
         for fact, lines in texts.values():
-            if fact.in_fallback:
-                unnamed.append(self.headers[fact.of])
             fact.first_line = len(out) + 1
             out += [(INDENT + line if line else line) for line in lines]
             fact.last_line = len(out)
             out.append("")
             facts.append(fact)
+        for header in unnamed:
+            if encoder := header.encoder():
+                out += [*(INDENT + line for line in encoder), ""]
         for text in [*self.storage.functions, *(HELPERS[name] for name in sorted(self.needed))]:
             out += [*(INDENT + line for line in text.split("\n")), ""]
         if out[-1] == "":
             out.pop()
         out.append("}")
-        abi = [abi_entry(self.headers[fact.of], fact) for fact in facts if fact.kind != "private"]
+        abi = [abi_entry(self.headers[f.of], f) for f in facts if f.kind != "private" and f.of]
         return Source("\n".join(out) + "\n", NAME, COMPILER, SETTINGS, abi, facts, self.notes)
+
+    def _add_dispatch(
+        self, texts: dict[str, tuple[SolidityFunction, list[str]]], unnamed: list[Header]
+    ) -> None:
+        """The fallback calls what Solidity cannot give its selector."""
+        known = next((name for name, (fact, _) in texts.items() if fact.kind == "fallback"), "")
+        lines = [
+            "// functions whose names are not known: Solidity would make their selectors out of the names",
+            *(line for header in unnamed for line in header.dispatch()),
+        ]
+        if known:
+            fact, old = texts[known]
+            guard = [] if fact.mutability == "payable" else ["require(msg.value == 0);"]
+            body = old[1:]
+        else:
+            fact = SolidityFunction(
+                "fallback", "", "fallback", None, "fallback", None, "payable", READABLE, 0, 0,
+                notes=["only to reach functions whose names are not known"],
+            )  # fmt: skip
+            guard, body = ["revert();"], ["}"]
+        fact.mutability = "payable"
+        header = "fallback() external payable {"
+        texts[known] = fact, [header, *(INDENT + line for line in [*lines, *guard]), *body]
 
 
 def replace_functions(contract: Contract, functions: dict[str, Function]) -> Contract:
@@ -241,4 +277,3 @@ def _local(context: Context, header: Header) -> set[str]:
 
 def _declared_type(kind: str) -> str:
     return kind or WORD_TYPE
-

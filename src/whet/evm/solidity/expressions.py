@@ -681,7 +681,9 @@ def _is_whole(text: str) -> bool:
     depth = 0
     for place, character in enumerate(text):
         depth += (character in "([") - (character in ")]")
-        if depth == 0 and text.startswith((" < ", " > ", " == ", " != ", " <= ", " >= ", " && ", " || ", " ? "), place):
+        if depth == 0 and text.startswith(
+            (" < ", " > ", " == ", " != ", " <= ", " >= ", " && ", " || ", " ? "), place
+        ):
             return False
         if depth < 0:
             return False
