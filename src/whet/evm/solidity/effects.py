@@ -27,22 +27,29 @@ ORDER = ("pure", "view", "nonpayable", "payable")
 def mutabilities(contract: Contract) -> dict[str, str]:
     """{function: "pure", "view" or "nonpayable"}, calls of private functions followed."""
     own = {f.name: _own(f) for f in contract.functions.values()}
-    calls = {
-        f.name: {s.function for s in f.statements() if s.op == "CALLPRIVATE"}
-        for f in contract.functions.values()
-    }
+    changing = reaching(contract, {name for name, level in own.items() if level == 2})
+    reading = reaching(contract, {name for name, level in own.items() if level == 1})
+    return {name: ORDER[2 if name in changing else int(name in reading)] for name in own}
+
+
+def reaching(contract: Contract, functions: set[str]) -> set[str]:
+    """The functions, and all that call them, however far away."""
     callers: dict[str, set[str]] = {}
-    for name, called in calls.items():
-        for other in called:
-            callers.setdefault(other, set()).add(name)
-    work = [name for name, level in own.items() if level]
+    for function in contract.functions.values():
+        for statement in function.statements():
+            if statement.op == "CALLPRIVATE":
+                callers.setdefault(statement.function, set()).add(function.name)
+    found, work = set(functions), list(functions)
     while work:
-        name = work.pop()
-        for caller in callers.get(name, ()):
-            if own[caller] < own[name]:
-                own[caller] = own[name]
-                work.append(caller)
-    return {name: ORDER[level] for name, level in own.items()}
+        new = callers.get(work.pop(), set()) - found
+        found |= new
+        work += new
+    return found
+
+
+def panics(function: Function, code: int) -> bool:
+    """Whether it writes the code of a Panic where Solidity's reverts have it."""
+    return any(s.op == "MSTORE" and s.args == (4, code) for s in function.statements())
 
 
 def _own(function: Function) -> int:
