@@ -18,6 +18,7 @@ from whet.evm.solidity.body import Body, Frame
 from whet.evm.solidity.effects import exact_forms, mutabilities, panics, reaching
 from whet.evm.solidity.expressions import Context, Piece, Unsayable
 from whet.evm.solidity.lines import Declarer, Line, rendered, wrapped
+from whet.evm.solidity.memory import keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
 from whet.evm.solidity.storage import declare
 from whet.evm.solidity.types import ATOM, WORD_TYPE
@@ -107,7 +108,7 @@ class _Emitter:
         """What is used of a function's meaning at its level."""
         known = self.meaning.of(function.name)
         if self.levels.get(function.name, READABLE) == READABLE:
-            return exact_forms(self.contract, function, known, self.storage.lost)
+            return keeping_memory(function, exact_forms(self.contract, function, known, self.storage.lost))
         return FunctionMeaning(
             known.name, known.parameters, known.returns, known.visibility, known.mutability,
             known.variables, skipped=known.skipped, notes=known.notes,
