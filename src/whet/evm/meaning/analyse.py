@@ -123,11 +123,12 @@ def _type_returns(made: FunctionMeaning) -> None:
 def _argument_types(
     function: Function, uses: Uses, strict: bool, hashed: frozenset[int], known: Known
 ) -> tuple[str, ...]:
-    """By the code; where a known signature differs only in what code cannot tell, by that."""
+    """By the code; where a known signature takes as many words in the same places, by that: four bytes that agree with a
+    name and its shape are better evidence than the bits that this function happens to look at."""
     found = arguments(uses, strict, hashed)
     for signature in known.functions(function.selector or 0):
         types = _split(signature[signature.index("(") + 1 : -1])
-        if _same_encoding(found, types):
+        if _same_shape(found, types):
             return types
     return found
 
@@ -139,20 +140,10 @@ def _known_name(function: Function, types: tuple[str, ...], known: Known) -> str
     return ""
 
 
-def _same_encoding(found: tuple[str, ...], types: tuple[str, ...]) -> bool:
-    return len(found) == len(types) and all(_plain(a) == _plain(b) for a, b in zip(found, types, strict=True))
-
-
-def _plain(kind: str) -> str:
-    """Types that bytecode does not tell apart have one name."""
-    for one, other in (
-        ("string", "bytes"),
-        ("bytes32", "uint256"),
-        ("int256", "uint256"),
-        ("uuint256", "uint256"),
-    ):
-        kind = kind.replace(one, other)
-    return kind
+def _same_shape(found: tuple[str, ...], types: tuple[str, ...]) -> bool:
+    return [(_words(kind), _is_dynamic(kind)) for kind in found] == [
+        (_words(kind), _is_dynamic(kind)) for kind in types
+    ]
 
 
 def _split(types: str) -> tuple[str, ...]:
