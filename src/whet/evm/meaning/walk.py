@@ -8,7 +8,7 @@ Budget in statements; calls beyond it give UNKNOWN results and `Walk.cut` says s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from whet.evm.meaning.memory import FREE_POINTER, Memory, Payload, meet
 from whet.evm.meaning.symbols import Node, Word
@@ -53,6 +53,8 @@ class _Shape:
     """Pure but for reverting, which may need memory."""
     only_memory: bool = False
     """Does nothing but compute, write memory and revert."""
+    decodes: bool = False
+    """Does nothing but compute, read memory, move the free pointer and revert."""
     writes: bool = False
     allocates: bool = False
 
@@ -64,7 +66,8 @@ class Shapes:
         self.of = {name: _shape(function) for name, function in contract.functions.items()}
         self.contract = contract
         for name in contract.functions:
-            self.of[name].pure = self.of[name].computes = self.of[name].only_memory = True
+            shape = self.of[name]
+            shape.pure = shape.computes = shape.only_memory = shape.decodes = True
         changed = True
         while changed:
             changed = False
@@ -72,22 +75,25 @@ class Shapes:
                 changed |= self._update(self.of[name], function)
 
     def _update(self, shape: _Shape, function: Function) -> bool:
-        before = (shape.pure, shape.computes, shape.only_memory, shape.writes, shape.allocates)
+        before = replace(shape)
         for block in function.blocks.values():
             goes_on = block.end.op in ("JUMP", "BRANCH", "RETURNPRIVATE")
             stops = block.end.op in ("REVERT", "INVALID")
             shape.pure &= goes_on
             shape.computes &= goes_on or stops
             shape.only_memory &= goes_on or stops
+            shape.decodes &= goes_on or stops
             for s in block.statements:
                 called = self.of[s.function] if s.op == "CALLPRIVATE" else None
                 shape.pure &= s.op in _PURE or (called is not None and called.pure)
                 shape.computes &= s.op in _PURE or stops or (called is not None and called.computes)
                 simple = s.op in _PURE or s.op in ("MLOAD", "MSTORE", "MSTORE8", "CALLDATACOPY", "MCOPY")
                 shape.only_memory &= simple or (called is not None and called.only_memory)
+                reads = s.op in _PURE or s.op == "MLOAD" or (s.op == "MSTORE" and s.args[0] == FREE_POINTER)
+                shape.decodes &= reads or stops or (called is not None and called.decodes)
                 shape.writes |= self.writes(s)
                 shape.allocates |= self.allocates(s)
-        return before != (shape.pure, shape.computes, shape.only_memory, shape.writes, shape.allocates)
+        return before != shape
 
     def gives_up(self, function: str, block: str) -> bool:
         """Whether one way out of the block is `revert(0, 0)`, or INVALID as in code older than REVERT."""
