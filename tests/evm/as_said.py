@@ -149,7 +149,7 @@ class Maker:
         target, value = self.word(call.target), self.word(call.value)
         gas = self.put("GAS") if call.gas is None else self.word(call.gas)
         start, length = self.encoded(call.selector, call.args)
-        if not call.returns:
+        if call.asks_code:
             here = self.refuse(here, self.put("ISZERO", self.put("EXTCODESIZE", target)))
         gas = self.put("GAS") if call.gas is None else gas
         paid = (value,) if call.kind in ("CALL", "CALLCODE") else ()

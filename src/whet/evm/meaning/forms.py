@@ -50,13 +50,17 @@ class Forms:
                 if form is not None:
                     self.meaning.forms[block.id, index] = form
             self._dead_end(block)
-        for effect in self.walk.effects:
+        said: set[int] = set()
+        for number, effect in enumerate(self.walk.effects):
             if effect.depth == 0 and effect.function == self.function.name:
                 form = self._form(effect)
                 if form is not None:
                     self.meaning.forms[effect.block, effect.index] = self._whole(effect, form)
-                    if effect.payload is not None:
-                        self._absorb(effect, effect.payload)
+                    said.add(number)
+        for number in sorted(said):
+            payload = self.walk.effects[number].payload
+            if payload is not None:
+                self._absorb(payload, said)
         return self.meaning
 
     def _whole(self, effect: Effect, form: Form) -> Form:
@@ -70,12 +74,15 @@ class Forms:
         self.meaning.forms |= whole.forms
         return whole.form
 
-    def _absorb(self, effect: Effect, payload: Payload) -> None:
-        """The statements that only wrote what the form says."""
+    def _absorb(self, payload: Payload, said: set[int]) -> None:
+        """The statements that only wrote what the form says, and that nothing else reads."""
         shapes = self.walk.shapes
         for block, index in payload.by:
             s = self.function.blocks[block].statements[index]
-            if s.op == "MSTORE" or (s.op == "CALLPRIVATE" and shapes.of[s.function].only_memory):
+            encodes = s.op == "CALLPRIVATE" and shapes.of[s.function].only_memory
+            if s.op != "MSTORE" and not (encodes and not shapes.of[s.function].halts):
+                continue
+            if self.walk.readers.get((block, index), set()) <= said:
                 self.meaning.absorbed.add((block, index))
 
     def _simple(self, block: str, index: int, s: Statement) -> Form | None:

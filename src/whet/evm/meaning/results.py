@@ -82,14 +82,15 @@ class Results:
         way = self._follow(effect)
         if effect.args[-1] != 32 * way.words or not way.skipped:
             return None
-        if not self._asks_for_code(way) and way.words == 0:
+        asks_code = self._asks_for_code(way)
+        if not asks_code and way.words == 0:
             return None
         names = tuple(way.read.get(i) or f"{self._of(effect).results[0]}_{i}" for i in range(way.words))
         forms = self._read_again(way)
         if forms is None or not self._is_closed(way):
             return None
         types = tuple(way.types.get(i, "uint256") for i in range(way.words))
-        said = replace(call, returns=types, checked=True, output=())
+        said = replace(call, returns=types, checked=True, asks_code=asks_code, output=())
         return Whole(Value(said, names), way.skipped, way.absorbed, forms)
 
     def _of(self, effect: Effect) -> Statement:
