@@ -101,7 +101,7 @@ def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], kno
                 made.body, made.returns = Return((Name(slots[strings[name]]),)), ("string",)
             _type_returns(made)
             made.mutability = mutability(uses, name in payable, len(types))
-            made.skipped = skipped_checks(uses, function, made.mutability)
+            made.skipped |= skipped_checks(uses, function, made.mutability)
         elif function.kind != "private":
             made.mutability = "payable" if name in payable else "nonpayable"
         else:
