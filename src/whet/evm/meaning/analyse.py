@@ -9,7 +9,9 @@ from __future__ import annotations
 from whet.evm.meaning.abi import arguments, hashed_keys, is_strict
 from whet.evm.meaning.base import FunctionMeaning, Meaning, StateVariable, Variable
 from whet.evm.meaning.behaviour import entered_with_value, mutability, returns, skipped_checks
+from whet.evm.meaning.bounds import bounds
 from whet.evm.meaning.decoding import Head
+from whet.evm.meaning.effects import effects
 from whet.evm.meaning.evidence import Uses
 from whet.evm.meaning.forms import Forms
 from whet.evm.meaning.getters import got, name_variables
@@ -21,6 +23,7 @@ from whet.evm.meaning.standards import standards
 from whet.evm.meaning.storage import layouts, variables
 from whet.evm.meaning.strings import string_getter
 from whet.evm.meaning.symbols import Symbols
+from whet.evm.meaning.types import name_types
 from whet.evm.meaning.walk import STEPS, Shapes, Walk
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function
@@ -109,6 +112,15 @@ def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], kno
         if uses.walk.cut:
             made.notes.append("analysed in part: the budget of one function was spent")
         meaning.functions[name] = made
+    _private(meaning, contract, walks, helpers)
+
+
+def _private(meaning: Meaning, contract: Contract, walks: dict[str, Uses], helpers: dict[str, str]) -> None:
+    """Types of all variables; what private functions give back, and whether they change anything."""
+    name_types(contract, meaning, bounds(contract), walks, helpers)
+    for name, said in effects(contract).items():
+        if contract.functions[name].kind == "private":
+            meaning.of(name).mutability = said
 
 
 def _type_returns(made: FunctionMeaning) -> None:

@@ -43,7 +43,7 @@ class Known:
 
 
 def bounds(contract: Contract, steps: int = STEPS) -> dict[str, Known]:
-    """{function: what is known}; nothing where a first round over all functions is more than `steps` statements."""
+    """{function: what is known}, callees first; nothing for a contract of more than `steps` statements."""
     known = {name: _start(function) for name, function in contract.functions.items()}
     sizes = {name: sum(1 for _ in one.function.statements()) + 1 for name, one in known.items()}
     if sum(sizes.values()) > steps:
@@ -69,7 +69,7 @@ def bounds(contract: Contract, steps: int = STEPS) -> dict[str, Known]:
                 stale |= run.told()
         if not number:
             stale |= {name for name, one in known.items() if _take_params(one)}
-    return known
+    return {name: known[name] for name in order}
 
 
 def _start(function: Function) -> Known:

@@ -58,17 +58,24 @@ def bits_of(a: Range) -> int:
     return a.high if a.low < 0 else 256
 
 
+def of_type(kind: str) -> Range | None:
+    """Of a clean value of bool, address, uintN, intN, bytesN; None for other types."""
+    if kind in ("bool", "address"):
+        return unsigned(1 if kind == "bool" else 160)
+    family, digits = kind.rstrip("0123456789"), kind.lstrip("abcdefghijklmnopqrstuvwxyz")
+    if not digits.isdigit():
+        return None
+    if family == "uint":
+        return unsigned(int(digits))
+    if family == "int":
+        return Range(int(digits) - 1, int(digits) - 1)
+    return Range(255, 255, 256 - 8 * int(digits)) if family == "bytes" else None
+
+
 def fits(a: Range, kind: str) -> bool:
-    """Whether every word in the range is a clean value of the type: bool, address, uintN, intN, bytesN."""
-    if kind == "bool":
-        return bits_of(a) <= 1
-    if kind.startswith("address"):
-        return bits_of(a) <= 160
-    if kind.startswith("uint"):
-        return bits_of(a) <= int(kind[4:])
-    if kind.startswith("int"):
-        return max(a.low, a.high) <= int(kind[3:]) - 1
-    return kind.startswith("bytes") and kind[5:].isdigit() and a.zeros >= 256 - 8 * int(kind[5:])
+    """Whether every word in the range is a clean value of the type."""
+    clean = of_type(kind)
+    return clean is not None and a.low <= clean.low and a.high <= clean.high and a.zeros >= clean.zeros
 
 
 # Results of instructions.

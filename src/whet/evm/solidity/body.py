@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from whet.evm.draft import Readable
-from whet.evm.draft.nouns import DraftEnd, Line as DraftLine
+from whet.evm.draft.nouns import DraftEnd
+from whet.evm.draft.nouns import Line as DraftLine
 from whet.evm.solidity.expressions import Context, Lowering, Piece, Unsayable
 from whet.evm.solidity.lines import Line, Nest, Node, every
 from whet.evm.solidity.types import ATOM, WORD_TYPE
@@ -200,7 +201,9 @@ class Body(Lowering):
             self._put_last(body, steps, first, condition, target)
             return
         if condition is not None and first:
-            stop = Nest([(f"if ({self._opposite(condition).text})", [Line("break;")])], "", condition.mentions)
+            stop = Nest(
+                [(f"if ({self._opposite(condition).text})", [Line("break;")])], "", condition.mentions
+            )
             body = [*first, stop, *body, *steps]
             head, mentions = "while (true)", frozenset[str]()
         else:
@@ -413,16 +416,16 @@ class Body(Lowering):
             return
         held = tuple(self.temporary(kind) for kind in gives)
         left = held[0] if len(held) == 1 else f"({', '.join(held)})"
-        self.out.append(Line(f"{left} = {piece.text};", held, piece.mentions, False, piece.raw, piece.checked))
+        self.out.append(
+            Line(f"{left} = {piece.text};", held, piece.mentions, False, piece.raw, piece.checked)
+        )
         for name, temporary, have, want in zip(names, held, gives, kinds, strict=True):
             self.put(name, self.convert(Piece(temporary, ATOM, have, frozenset({temporary})), want))
 
     def _do(self, expression: Expression) -> None:
         if self._is_call(expression):
             piece = self.whole(lambda: self._sol(expression, ""))
-            self.out.append(
-                Line(f"{piece.text};", (), piece.mentions, raw=piece.raw, checked=piece.checked)
-            )
+            self.out.append(Line(f"{piece.text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))
             return
         if isinstance(expression, Operation):
             if expression.op == "CODECOPY":
@@ -517,9 +520,7 @@ class Body(Lowering):
         kinds = self.frame.returns
         piece = self.whole(lambda: self.several(values, kinds))
         text = piece.text if len(values) == 1 else f"({piece.text})"
-        self.out.append(
-            Line(f"return {text};", (), piece.mentions, raw=piece.raw, checked=piece.checked)
-        )
+        self.out.append(Line(f"return {text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))
 
     def _return(self, values: tuple[Expression, ...]) -> None:
         if self.frame.private or self.frame.returns is None or len(values) != len(self.frame.returns):
