@@ -34,11 +34,36 @@ def _object(uses: Uses, word: Node, read: list[tuple[Node, int, tuple[int, ...]]
     lengths = [
         node for node, constant, factors in read if node.op == "MLOAD" and not constant and not factors
     ]
-    if any(_is_rounded(uses, length) or _is_hashed(uses, length) for length in lengths):
+    indexes = {
+        arg for length in lengths for user in uses.users.get(length, ()) for arg in _compared(user, length)
+    }
+    stepped = list(_stepped(uses, word))
+    if any(_is_rounded(uses, length) or _is_consumed(uses, length) for length in lengths) or any(
+        step in indexes for step, _ in stepped
+    ):
         return "bytes memory"
+    counted = any(part.op == "LOOP" for index in indexes for part, _ in linear(index)[1])
+    elements += [node for _, node in stepped] if counted else []
     if elements and lengths:
         return f"{_element(uses, elements, depth)}[] memory"
     return "memory"
+
+
+def _compared(user: Node, length: Node) -> list[Node]:
+    """What is compared with the length."""
+    return (
+        [arg for arg in user.args if isinstance(arg, Node) and arg is not length]
+        if user.op in ("LT", "GT")
+        else []
+    )
+
+
+def _stepped(uses: Uses, word: Node) -> Iterator[tuple[Node, Node]]:
+    """(what grows in a loop, MLOAD) of reads in a loop behind the word."""
+    for total, factor in uses.sums.get(word, ()):
+        steps = [part for part, times in linear(total)[1] if part.op == "LOOP" and times == 1]
+        if factor == 1 and len(steps) == 1 and len(linear(total)[1]) == 2:
+            yield from ((steps[0], node) for node in uses.of(total, "MLOAD"))
 
 
 def _read(uses: Uses, word: Node) -> Iterator[tuple[Node, int, tuple[int, ...]]]:
@@ -71,7 +96,9 @@ def _is_slot(uses: Uses, word: Node) -> bool:
         return True
     stored = {e.args[0] for e in uses.walk.effects if e.op in ("SSTORE", "TSTORE")}
     return word in stored or any(
-        total in stored for total, factor in uses.sums.get(word, ()) if factor == 1 and total.args[0] < _NEAR
+        total in stored and total.args[0] < _NEAR and len(total.args[1]) == 1
+        for total, factor in uses.sums.get(word, ())
+        if factor == 1
     )
 
 
@@ -84,11 +111,12 @@ def _is_rounded(uses: Uses, length: Node) -> bool:
     )
 
 
-def _is_hashed(uses: Uses, length: Node) -> bool:
-    """So many bytes are hashed, or logged."""
+def _is_consumed(uses: Uses, length: Node) -> bool:
+    """So many bytes are copied, hashed, logged or sent."""
     return any(
-        (e.op == "KECCAK256" and e.args[1] is length) or (e.op.startswith("LOG") and e.args[1] is length)
+        length in (e.args[2:] if e.op == "MCOPY" else e.args[1:2])
         for e in uses.walk.effects
+        if e.op in ("MCOPY", "KECCAK256") or e.op.startswith("LOG")
     )
 
 

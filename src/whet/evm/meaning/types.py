@@ -19,7 +19,7 @@ from whet.evm.meaning.pointers import pointer_type
 from whet.evm.meaning.ranges import ANY, Range, bits_of, fits
 from whet.evm.meaning.symbols import Node
 from whet.evm.tac import Contract, Function, Operand, Statement
-from whet.evm.terms import Assign, Expression, Form, Index, Member, Name, Value, children
+from whet.evm.terms import Assign, Expression, Form, Group, Index, Member, Name, Value, children
 
 _FULL = frozenset({"uint256", "int256", "bytes32"})
 """Types of which every word is a clean value."""
@@ -144,11 +144,27 @@ class _Types:
                 kinds[phi.result] = self._joined(scope, list(phi.incoming.values()))
             for index, s in enumerate(block.statements):
                 if s.op == "CALLPRIVATE":
-                    kinds.update(zip(s.results, self._called(scope, s), strict=True))
+                    said = self._decoded(scope, s, scope.meaning.forms.get((id_, index)))
+                    kinds.update(zip(s.results, said or self._called(scope, s), strict=True))
                 elif s.results:
                     kinds[s.results[0]] = self._made(scope, s, scope.meaning.forms.get((id_, index)))
         ends = [b.end.args for b in scope.function.blocks.values() if b.end.op == "RETURNPRIVATE"]
         scope.results = tuple(self._joined(scope, list(ways)) for ways in zip(*ends, strict=True))
+
+    def _decoded(self, scope: _Scope, s: Statement, form: Form | None) -> tuple[str, ...]:
+        """Of the ABI's arguments, where the call is the decoder's."""
+        if not isinstance(form, Value) or form.results is not None:
+            return ()
+        terms = form.expression.items if isinstance(form.expression, Group) else (form.expression,)
+        kinds = tuple(self._argument(scope, term) for term in terms)
+        return kinds if len(kinds) == len(s.results) and any(kinds) else ()
+
+    @staticmethod
+    def _argument(scope: _Scope, term: Expression) -> str:
+        if isinstance(term, Member) and isinstance(term.base, Name) and term.base.name in scope.arguments:
+            return "calldata" if term.name == "offset" else "uint256"
+        kind = scope.arguments.get(term.name, "") if isinstance(term, Name) else ""
+        return f"{kind} memory" if kind in ("bytes", "string") or kind.endswith(("]", ")")) else kind
 
     def _called(self, scope: _Scope, s: Statement) -> tuple[str, ...]:
         said = _HELPER.fullmatch(self.helpers.get(s.function, ""))
@@ -229,6 +245,9 @@ def _chosen(known: Range, used: str, given: set[str]) -> str:
     narrow = [kind for kind in (used, *sorted(given)) if kind not in _FULL and kind and fits(known, kind)]
     if narrow:
         return narrow[0]
+    places = sorted(kind for kind in given if not kind.isalnum())
+    if (used in _POINTERS or not used) and places:
+        return places[0] if len(places) == 1 else used
     if used or not given:
         return used
     return given.pop() if len(given) == 1 else ""
