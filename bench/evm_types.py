@@ -8,7 +8,8 @@
   `alike`: one of the types with the same words (uint256, int256 and bytes32; address and uint160; a narrower or wider
   number that holds the same values); `unknown`: nothing said, or uint256 where another type is true; `wrong`: the rest.
   `proved_*`: the same of proved types alone. Types that a program defines itself, structs and mappings count where
-  "memory" or "storage" is said for them as exact, and else as unknown, but wrong where a value's type is said.
+  "memory" or "storage" is said for them as exact, and else as unknown, but wrong where a value's type is said;
+  types that a program names itself (`Currency`) are `unsaid`, as the truth has not what is behind the name.
 - helpers: private functions at a helper of the compiler's debug data (0.8.5 and newer), by family: `named` of these those
   with a name, `right` those whose family is the true one. A helper equal to a function of the source is no mistake.
 - running: every call of the replay with a contract that halts where a variable is not what is said of it; `differ`: calls
@@ -51,16 +52,21 @@ def _types(
         if function is None:
             continue
         said = meaning.of(function.name)
+        way = -1 if (record.get("settings") or {}).get("via_ir") else 1  # via-IR puts the first one on top
+        parameters = entry["parameters"][::way]
         pairs: list[tuple[str, str, Variable]] = []
         if len(entry["parameters"]) == len(function.params):
             found = [said.variables.get(name, Variable()) for name in function.params]
-            pairs += [("params", *pair) for pair in zip(entry["parameters"], found, strict=True)]
+            pairs += [("params", *pair) for pair in zip(parameters, found, strict=True)]
         else:
             counts["params_not_compared"] += 1
         if said.returns is not None and len(entry["returns"]) == function.returns:
             given = [Variable(type=kind) for kind in said.returns]
             pairs += [("returns", *pair) for pair in zip(entry["returns"], given, strict=True)]
         for what, true, one in pairs:
+            if re.fullmatch(r"[A-Z][\w.]*", true):
+                counts[f"{what}_unsaid"] += 1
+                continue
             verdict = judge(true, one.type or one.likely)
             proved = judge(true, one.type)
             counts[f"{what}"] += 1
@@ -74,6 +80,7 @@ def _types(
 def judge(true: str, found: str) -> str:
     """ "exact", "alike", "unknown" or "wrong"."""
     kind = _plain(true)
+    found = found.replace("string", "bytes")
     if kind is None:
         return (
             "exact"

@@ -57,8 +57,8 @@ class _Scope:
     needs: dict[str, str] = field(default_factory=dict)
     """{variable: type of the place where it is stored, of the mapping whose key it is}"""
     results: tuple[str, ...] = ()
-    constant: set[str] = field(default_factory=set)
-    """Parameters that are given constants alone, which tells nothing of a type."""
+    sizeless: set[str] = field(default_factory=set)
+    """Variables whose size tells nothing of their type: results of arithmetic, parameters that are given constants alone."""
     arguments: dict[str, str] = field(default_factory=dict)
     """{name of an argument by the ABI: its type}"""
 
@@ -148,6 +148,7 @@ class _Types:
                     kinds.update(zip(s.results, said or self._called(scope, s), strict=True))
                 elif s.results:
                     kinds[s.results[0]] = self._made(scope, s, scope.meaning.forms.get((id_, index)))
+                    scope.sizeless.add(s.results[0])
         ends = [b.end.args for b in scope.function.blocks.values() if b.end.op == "RETURNPRIVATE"]
         scope.results = tuple(self._joined(scope, list(ways)) for ways in zip(*ends, strict=True))
 
@@ -212,7 +213,7 @@ class _Types:
             args = [(caller, args[position]) for caller, args in calls]
             given = {caller.kinds.get(arg, "") for caller, arg in args if isinstance(arg, str)} - {""}
             if args and all(isinstance(arg, int) for _, arg in args):
-                scope.constant.add(name)
+                scope.sizeless.add(name)
             scope.kinds[name] = _chosen(scope.known.ranges.get(name, ANY), scope.kinds[name], given)
 
     # Results.
@@ -221,7 +222,7 @@ class _Types:
         ranges = scope.known.ranges
         for name, kind in scope.kinds.items():
             known = ranges.get(name, ANY)
-            proved, likely = _settled(known, kind) if name not in scope.constant or kind else ("", "")
+            proved, likely = _settled(known, kind) if name not in scope.sizeless or kind else ("", "")
             if proved or likely:
                 scope.meaning.variables[name] = Variable(type=proved, likely=likely)
         if scope.function.kind == "private" and scope.results:
@@ -243,6 +244,8 @@ def _indexes(term: Expression | Form) -> list[Index]:
 def _chosen(known: Range, used: str, given: set[str]) -> str:
     """The kind of a parameter: what is proved goes before what is not, the use before what callers give."""
     narrow = [kind for kind in (used, *sorted(given)) if kind not in _FULL and kind and fits(known, kind)]
+    if used == "uint256":  # computed with
+        narrow = [kind for kind in narrow if kind.startswith("uint")]
     if narrow:
         return narrow[0]
     places = sorted(kind for kind in given if not kind.isalnum())
