@@ -342,6 +342,8 @@ class Lowering:
             return self._both(f"~{value.around(UNARY)}", UNARY, WORD_TYPE, value)
         if op in ("DIV", "MOD", "SDIV", "SMOD") and isinstance(args[1], int) and 0 < args[1] < WORD:
             return self._divide(op, args)
+        if op in ("DIV", "MOD", "SDIV", "SMOD"):
+            return self._divide_or_nothing(op, args)
         if op in ("ADDMOD", "MULMOD") and isinstance(args[2], int) and args[2]:
             parts = [self.sol(arg, WORD_TYPE) for arg in args]
             return self._both(f"{op.lower()}({', '.join(p.text for p in parts)})", ATOM, WORD_TYPE, *parts)
@@ -473,6 +475,17 @@ class Lowering:
         sign = "/" if op.endswith("DIV") else "%"
         return self._both(f"{left.around(80)} {sign} {right.around(81)}", 80, kind, left, right)
 
+    def _divide_or_nothing(self, op: str, args: tuple[Expression, ...]) -> Piece:
+        """The EVM's division by 0 gives 0; Solidity's reverts."""
+        kind = "int256" if op[0] == "S" else WORD_TYPE
+        left, right = self.sol(args[0], kind), self.sol(args[1], kind)
+        if right.text not in self.context.types:
+            right = self._held(right)
+        sign = "/" if op.endswith("DIV") else "%"
+        text = f"{right.text} == 0 ? {'int256(0)' if kind == 'int256' else '0'} : {left.around(80)} {sign} {right.text}"
+        made = self._both(text, CHOICE, kind, left, right)
+        return self._wrapping(made) if kind == "int256" else made
+
     # What is looked at only sometimes.
 
     def _aside(self, write: Callable[[], Piece]) -> tuple[Piece, list[Node]]:
@@ -576,6 +589,9 @@ class Lowering:
         call = f"{target.around(ATOM)}.{term.kind.lower()}{braces}({data.text})"
         made = self._both(call, ATOM, "bool", target, data, *(piece for _, piece in options))
         name = self.temporary("bool")
+        free = self.temporary()
+        if term.output:
+            self.assembly(f"{free} := mload(0x40)", (free,), frozenset())
         self.out.append(
             Line(f"({name}, ) = {call};", (name,), made.mentions, raw=made.raw, checked=made.checked)
         )
@@ -585,6 +601,7 @@ class Lowering:
             self.assembly(f"{size} := returndatasize()", (size,), frozenset())
             self.assembly(f"if gt({size}, {length[0]}) {{ {size} := {length[0]} }}", (), length[1] | {size})
             self.assembly(f"returndatacopy({where[0]}, 0, {size})", (), where[1] | {size})
+            self.assembly(f"mstore(0x40, {free})", (), frozenset({free}))  # as if nothing had been encoded
         return Piece(name, ATOM, "bool", frozenset({name}))
 
     def encoded(
