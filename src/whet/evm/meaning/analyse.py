@@ -50,7 +50,7 @@ def analyse(contract: Contract, signatures: Known | None = None, steps: int = CO
         steps -= min(STEPS, steps) - max(walk.steps, 0) + 1
         walks[function.name] = Uses(walk)
     _storage(meaning, contract, walks)
-    _functions(meaning, contract, walks, known)
+    _functions(meaning, contract, shapes, walks, known)
     return meaning
 
 
@@ -69,12 +69,14 @@ def _storage(meaning: Meaning, contract: Contract, walks: dict[str, Uses]) -> No
     meaning.declarations += [f"// {name}" for name in standards(set(contract.public))]
 
 
-def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], known: Known) -> None:
+def _functions(
+    meaning: Meaning, contract: Contract, shapes: Shapes, walks: dict[str, Uses], known: Known
+) -> None:
     public = {name: uses for name, uses in walks.items() if contract.functions[name].kind == "public"}
     strict = any(is_strict(uses) for uses in public.values())
     hashed = hashed_keys(public.values())
     payable = entered_with_value(contract.entry)
-    helpers = helper_names(contract, Shapes(contract)) if walks else {}
+    helpers = helper_names(contract, shapes, walks)
     types_of = {
         name: _argument_types(contract.functions[name], uses, strict, hashed, known)
         for name, uses in public.items()
