@@ -93,6 +93,8 @@ class Body(Lowering):
         self.blocks, self.tree = body.draft.blocks, body.tree
         self.targets: list[Target] = []
         self.jumps: dict[tuple[str, str], int] = {}
+        self.renamed: dict[str, str] = {}
+        """{label of a loop: of the scope around its body that `continue` leaves}."""
         self.statements = self.in_assembly = 0
 
     def write(self) -> list[Node]:
@@ -259,7 +261,7 @@ class Body(Lowering):
         """The body in a scope of its own, which `continue` leaves."""
         self.targets.append(target)
         inner = Target(f"{loop.label} continued", False)
-        self.renamed = {**getattr(self, "renamed", {}), loop.label: inner.label}
+        self.renamed[loop.label] = inner.label
         body = self._inside_target(inner, loop.body)
         before, self.out = self.out, [Nest([("do", body)], " while (false);")]
         self._arrive(inner)
@@ -281,9 +283,9 @@ class Body(Lowering):
 
     def _jump(self, kind: str, label: str) -> None:
         """`break` or `continue` of a scope that may not be the innermost one."""
-        if kind == "continue" and label in getattr(self, "renamed", {}):
-            if any(t.label == self.renamed[label] for t in self.targets):
-                kind, label = "break", self.renamed[label]
+        inside = self.renamed.get(label, "")
+        if kind == "continue" and any(target.label == inside for target in self.targets):
+            kind, label = "break", inside
         inner = self.targets[-1]
         if inner.label == label and (kind == "break" or inner.loop):
             self.out.append(Line(f"{kind};"))
@@ -296,7 +298,6 @@ class Body(Lowering):
     def _arrive(self, left: Target) -> None:
         """Behind what was left: jumps that go further."""
         for number, (kind, label) in left.arrivals.items():
-            renamed = getattr(self, "renamed", {}).get(label, "")
             inner = self.targets[-1]
             test = f"if (jump == {number})"
             native = inner.label == label and (kind == "break" or inner.loop)
@@ -306,7 +307,6 @@ class Body(Lowering):
                 inner.arrivals[number] = (kind, label)
                 lines = [Line("break;")]
             self.out.append(Nest([(test, lines)], mentions=frozenset({"jump"})))
-            assert renamed == "" or renamed != inner.label
 
     def _switch(self, node: Switch) -> None:
         self.statements += 1
