@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from whet.evm.keccak import keccak256
+from whet.evm.solidity.abi import KEYWORDS, in_memory
 from whet.evm.solidity.lines import Line, Nest, Node
 from whet.evm.solidity.types import (
     ATOM,
@@ -122,6 +123,9 @@ class Context:
     """Helpers of the text that this function calls."""
     temporaries: int = 0
     reading: frozenset[str] = frozenset()
+    """Names that assembly may read as they are."""
+    interfaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    """{interface: {signature: declaration}} of other contracts' functions, added to here."""
 
 
 class Lowering:
@@ -273,7 +277,7 @@ class Lowering:
         if isinstance(term, Invoke):
             return self._invoke(term, want)
         if isinstance(term, Call):
-            return self._bare_call(term)
+            return self.whole_call(term) if term.checked else self._bare_call(term)
         raise Unsayable(type(term).__name__)
 
     def _named(self, term: Name) -> Piece:
@@ -322,7 +326,7 @@ class Lowering:
             return self._not(args[0])
         if op in _WORDS:
             if op == "CALLVALUE" and not self.context.payable:
-                self.context.needed.add("value")
+                self.context.needed.add("callValue")
                 return Piece("callValue()", ATOM, WORD_TYPE)
             return Piece(*(_WORDS[op][0], ATOM, _WORDS[op][1]))
         if op == "SHR" and args == (224, Operation("CALLDATALOAD", (0,))):
@@ -586,20 +590,67 @@ class Lowering:
             return self._both(f"keccak256(abi.encode({encoded}))", ATOM, "bytes32", *args)
         raise Unsayable(f"a call of {callee}")
 
-    def _bare_call(self, term: Call) -> Piece:
-        """The instruction alone, by its low-level function: true for success."""
-        if term.checked or term.kind == "CALLCODE":
-            raise Unsayable(f"{'the whole of ' if term.checked else ''}{term.kind}")
+    def whole_call(self, term: Call) -> Piece:
+        """A call that decodes what comes back and passes on what goes wrong: Solidity's own where its name is known."""
+        signature = f"{term.name}({','.join(term.types)})"
+        known = term.name and all(term.types) and _selector(signature) == term.selector
+        if not known or term.kind not in ("CALL", "STATICCALL") or term.name in KEYWORDS:
+            return self._call_by_selector(term)
+        args = [self.sol(arg, in_memory(kind)) for arg, kind in zip(term.args, term.types, strict=True)]
+        options = self._options(term)
+        interface = self._declared(term)
         target = self.sol(term.target, "address")
-        data = self.encoded(term.selector, term.name, term.types, term.args)
+        text = f"{interface}({target.text}).{term.name}{_braces(options)}({', '.join(a.text for a in args)})"
+        return self._both(text, ATOM, _result(term), target, *args, *(piece for _, piece in options))
+
+    def _options(self, term: Call) -> list[tuple[str, Piece]]:
         options: list[tuple[str, Piece]] = []
         if term.value != 0:
             options.append(("value", self.sol(term.value, WORD_TYPE)))
         if term.gas is not None:
             options.append(("gas", self.sol(term.gas, WORD_TYPE)))
-        braces = ", ".join(f"{name}: {piece.text}" for name, piece in options)
-        braces = f"{{{braces}}}" if braces else ""
-        call = f"{target.around(ATOM)}.{term.kind.lower()}{braces}({data.text})"
+        return options
+
+    def _declared(self, term: Call) -> str:
+        """The interface that has the function; another one where it is declared otherwise already."""
+        kind = "view" if term.kind == "STATICCALL" else "payable" if term.value != 0 else ""
+        params = ", ".join(in_memory(kind) for kind in term.types)
+        returns = f" returns ({', '.join(in_memory(kind) for kind in term.returns)})" if term.returns else ""
+        text = f"function {term.name}({params}) external{' ' + kind if kind else ''}{returns};"
+        key = f"{term.name}({','.join(term.types)})"
+        number = 0
+        while True:
+            name = f"External{number or ''}"
+            if self.context.interfaces.setdefault(name, {}).setdefault(key, text) == text:
+                return name
+            number += 1
+
+    def _call_by_selector(self, term: Call) -> Piece:
+        """The same by low-level calls, where nothing but the selector is known."""
+        helper = {"CALL": "callOrRevert", "STATICCALL": "readOrRevert", "DELEGATECALL": "delegateOrRevert"}
+        if term.kind not in helper or term.gas is not None:
+            raise Unsayable(f"the whole of {term.kind}")
+        target = self.sol(term.target, "address")
+        data = self.encoded(term.selector, term.name, term.types, term.args)
+        parts = [target, data]
+        if term.kind == "CALL":
+            parts.append(self.sol(term.value, WORD_TYPE))
+        name = helper[term.kind]
+        self.context.needed.add(name)
+        must = "true" if term.asks_code or not term.returns else "false"
+        text = f"{name}({', '.join(part.text for part in parts)}, {must})"
+        if term.returns:
+            text = f"abi.decode({text}, ({', '.join(term.returns)}))"
+        return self._both(text, ATOM, _result(term), *parts)
+
+    def _bare_call(self, term: Call) -> Piece:
+        """The instruction alone, by its low-level function: true for success."""
+        if term.kind == "CALLCODE":
+            raise Unsayable(term.kind)
+        target = self.sol(term.target, "address")
+        data = self.encoded(term.selector, term.name, term.types, term.args)
+        options = self._options(term)
+        call = f"{target.around(ATOM)}.{term.kind.lower()}{_braces(options)}({data.text})"
         made = self._both(call, ATOM, "bool", target, data, *(piece for _, piece in options))
         name = self.temporary("bool")
         free = self.temporary()
@@ -639,7 +690,7 @@ class Lowering:
                 f"abi.encode({', '.join(texts)})" if texts else '""', ATOM, "bytes memory", *pieces
             )
         signature = f"{name}({','.join(types)})"
-        if name and all(types) and int.from_bytes(keccak256(signature.encode())[:4], "big") == selector:
+        if name and all(types) and _selector(signature) == selector:
             head = f'abi.encodeWithSignature("{signature}"'
         else:
             head = f"abi.encodeWithSelector(bytes4({selector:#010x})"
@@ -694,6 +745,20 @@ class Lowering:
         """`a, b` with these types."""
         pieces = [self.sol(term, kind) for term, kind in zip(terms, kinds, strict=True)]
         return self._both(", ".join(piece.text for piece in pieces), ATOM, "", *pieces)
+
+
+def _selector(signature: str) -> int:
+    return int.from_bytes(keccak256(signature.encode())[:4], "big")
+
+
+def _braces(options: list[tuple[str, Piece]]) -> str:
+    told = ", ".join(f"{name}: {piece.text}" for name, piece in options)
+    return f"{{{told}}}" if told else ""
+
+
+def _result(term: Call) -> str:
+    """The type of what a checked call gives; "()" for none or several."""
+    return in_memory(term.returns[0]) if len(term.returns) == 1 else "()"
 
 
 def element_types(kind: str) -> tuple[str, str] | None:
