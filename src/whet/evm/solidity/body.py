@@ -15,9 +15,9 @@ from whet.evm.draft.nouns import DraftEnd
 from whet.evm.draft.nouns import Line as DraftLine
 from whet.evm.keccak import keccak256
 from whet.evm.solidity.abi import in_memory
-from whet.evm.solidity.expressions import Context, Lowering, Piece, Unsayable
+from whet.evm.solidity.expressions import Context, Lowering, Piece, Unsayable, trimmed
 from whet.evm.solidity.lines import Line, Nest, Node, every
-from whet.evm.solidity.types import ATOM, WORD_TYPE
+from whet.evm.solidity.types import ATOM, WORD_TYPE, is_value, mask_of
 from whet.evm.structure.tree import (
     Both,
     Break,
@@ -507,10 +507,10 @@ class Body(Lowering):
     def _assign(self, form: Assign) -> None:
         def write() -> Piece:
             target = self._sol(form.target, "")
-            value = self.sol(form.value, target.type)
-            return self._both(
-                f"{target.text} {form.operator}= {value.text}", ATOM, target.type, target, value
-            )
+            known = is_value(target.type)
+            value = trimmed(form.value, mask_of(target.type)) if known else form.value
+            said = self.sol(value, target.type)
+            return self._both(f"{target.text} {form.operator}= {said.text}", ATOM, target.type, target, said)
 
         piece = self.whole(write)
         self.out.append(Line(f"{piece.text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))

@@ -17,14 +17,14 @@ from whet.evm.meaning.base import FunctionMeaning, Meaning
 from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body, Frame
 from whet.evm.solidity.effects import exact_forms, mutabilities, panics, reaching
-from whet.evm.solidity.entry import as_fallback, is_plain
+from whet.evm.solidity.entry import as_fallback, does_before, is_plain
 from whet.evm.solidity.expressions import Context, Piece, Unsayable
 from whet.evm.solidity.helpers import HELPERS, texts
 from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
 from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
 from whet.evm.solidity.storage import declare
-from whet.evm.solidity.types import ATOM
+from whet.evm.solidity.types import ATOM, is_value
 from whet.evm.tac import Contract, Function
 from whet.evm.text.called import reached
 
@@ -63,7 +63,7 @@ class _Emitter:
         if not self.plain_entry:
             for name, header in self.headers.items():
                 if self.functions[name].kind != "entry":
-                    header.leave_outside()
+                    header.leave_outside(does_before(contract))
         self._name_helpers()
         self.taken = {h.name for h in self.headers.values()} | {NAME}
         self.storage = declare(meaning.storage, meaning.declarations, self.taken)
@@ -208,12 +208,19 @@ class _Emitter:
             if place != "calldata":
                 reading.add(text)
         spelled: dict[str, str] = {}
+        of_variables = {
+            n: v.type for n, v in self.meaning.of(function.name).variables.items() if is_value(v.type)
+        }
+        for name, members in body.draft.joined.items():
+            kinds = {of_variables.get(member, "") for member in (name, *members)}
+            of_variables[name] = kinds.pop() if len(kinds) == 1 else ""
         if function.kind == "private":
             spelled = dict(zip(body.draft.params, header.names, strict=True))
         return Context(
             types, names, self._called(), spelled, level == LITERAL, self.contract.code_size,
             header.mutability == "payable" or header.kind == "private", self.storage.members,
             asks_for_memory(body), reading=frozenset(reading), interfaces=self.interfaces,
+            of_variables=of_variables,
         )  # fmt: skip
 
     def _called(self) -> dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]:
@@ -246,7 +253,6 @@ class _Emitter:
             one.facts.last_line = len(out)
             out.append("")
         for text in [
-            *("\n".join(header.encoder()) for header in unnamed if header.encoder()),
             *self.storage.functions,
             *texts(self.needed),
         ]:

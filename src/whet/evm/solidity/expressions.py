@@ -22,6 +22,7 @@ from whet.evm.solidity.types import (
     is_unsigned,
     is_value,
     literal,
+    mask_of,
     number_text,
     to_word,
 )
@@ -126,6 +127,8 @@ class Context:
     """Names that assembly may read as they are."""
     interfaces: dict[str, dict[str, str]] = field(default_factory=dict)
     """{interface: {signature: declaration}} of other contracts' functions, added to here."""
+    of_variables: Mapping[str, str] = field(default_factory=dict)
+    """Types of variables of the three-address code that are known for sure."""
 
 
 class Lowering:
@@ -145,7 +148,8 @@ class Lowering:
         return self.context.spelled.setdefault(variable, f"v{len(self.context.spelled)}")
 
     def type_of(self, variable: str) -> str:
-        return self.context.types.setdefault(self.spelled(variable), WORD_TYPE)
+        kind = self.context.of_variables.get(variable) or WORD_TYPE
+        return self.context.types.setdefault(self.spelled(variable), kind)
 
     def temporary(self, kind: str = WORD_TYPE) -> str:
         name = f"t{self.context.temporaries}"
@@ -210,6 +214,11 @@ class Lowering:
 
     def sol(self, term: Expression, want: str = "") -> Piece:
         """A term as Solidity, converted to the type that is wanted."""
+        if want in ("", WORD_TYPE, "bool") or not is_value(want):
+            return self.convert(self._sol(term, want), want)
+        term = trimmed(term, mask_of(want))
+        if want == "bytes4" and term == Operation("CALLDATALOAD", (0,)):
+            return Piece("msg.sig", ATOM, "bytes4")
         return self.convert(self._sol(term, want), want)
 
     def convert(self, piece: Piece, want: str) -> Piece:
@@ -217,7 +226,7 @@ class Lowering:
         if not want or piece.type == want:
             return piece
         if piece.value is not None and not piece.type:
-            text = literal(piece.value, want)
+            text = literal(piece.value, want) if is_value(want) else None
             if text is not None:
                 return Piece(text, ATOM if text[0] != "-" else UNARY, want)
             piece = Piece(number_text(piece.value), ATOM, WORD_TYPE)
@@ -228,6 +237,9 @@ class Lowering:
             piece = self._pointer(piece)
         if not is_value(want):
             return self._reference(piece, want)
+        if want == "bool":
+            zero = literal(0, piece.type)
+            return self._with(piece, f"{piece.around(26)} != {zero}", 25, "bool")
         word = to_word(piece.text, piece.tightness, piece.type)
         text, tightness = from_word(*word, want)
         return self._with(piece, text, tightness, want)
@@ -384,6 +396,8 @@ class Lowering:
                 left, found, right = piece.text.partition(f" {sign} ")
                 if found and piece.tightness in (25, 30) and _is_whole(left) and _is_whole(right):
                     return self._with(piece, f"{left} {opposite} {right}", piece.tightness, "bool")
+            if piece.text.startswith("!") and piece.tightness == UNARY:
+                return self._with(piece, piece.text[1:], UNARY, "bool")
             return self._with(piece, f"!{piece.around(UNARY)}", UNARY, "bool")
         zero = self.convert(Piece("0", ATOM, "", value=0), piece.type)
         return self._with(piece, f"{piece.around(26)} == {zero.text}", 25, "bool")
@@ -745,6 +759,27 @@ class Lowering:
         """`a, b` with these types."""
         pieces = [self.sol(term, kind) for term, kind in zip(terms, kinds, strict=True)]
         return self._both(", ".join(piece.text for piece in pieces), ATOM, "", *pieces)
+
+
+def trimmed(term: Expression, mask: int) -> Expression:
+    """A term of which only some bits matter, without what makes no difference to them."""
+    if not isinstance(term, Operation) or term.op not in ("AND", "OR"):
+        return term
+    for one, other in (term.args, term.args[::-1]):
+        if isinstance(one, int) and term.op == "AND" and one & mask == mask:
+            return trimmed(other, mask)
+        if term.op == "OR" and _is_outside(one, mask):
+            return trimmed(other, mask)
+    return term
+
+
+def _is_outside(term: Expression, mask: int) -> bool:
+    """Whether a term is 0 in all bits of a mask."""
+    if isinstance(term, int):
+        return not term & mask
+    if not isinstance(term, Operation) or term.op != "AND":
+        return False
+    return any(isinstance(arg, int) and not arg & mask for arg in term.args)
 
 
 def _selector(signature: str) -> int:
