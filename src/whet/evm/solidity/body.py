@@ -46,6 +46,7 @@ from whet.evm.terms import (
     Expression,
     Form,
     Invoke,
+    Member,
     Name,
     Operation,
     Return,
@@ -504,6 +505,13 @@ class Body(Lowering):
         self.assembly(f"mstore(0x40, {kept})", (), frozenset({kept}))
 
     def _assign(self, form: Assign) -> None:
+        word = self._word_of_storage(form.target)
+        if word is not None:
+            slot, mentions = self.slot(word)
+            text, more = self.yul(form.value)
+            self.assembly(f"sstore({slot}, {text})", (), mentions | more)
+            return
+
         def write() -> Piece:
             target = self._sol(form.target, "")
             known = is_value(target.type)
@@ -513,6 +521,13 @@ class Body(Lowering):
 
         piece = self.whole(write)
         self.out.append(Line(f"{piece.text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))
+
+    def _word_of_storage(self, target: Expression) -> Piece | None:
+        """What lies in storage and is no value, if its first slot is assigned: the length of an array, a struct's."""
+        if isinstance(target, Member) and target.name == "length":
+            return self._sol(target.base, "")
+        piece = self._sol(target, "")
+        return None if is_value(piece.type) else piece
 
     def _emit(self, form: Emit) -> None:
         natural = [self._sol(arg, "").type for arg in form.args] if form.event else []
