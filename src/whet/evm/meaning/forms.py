@@ -11,11 +11,11 @@ from typing import Protocol
 
 from whet.evm.meaning.base import END, FunctionMeaning, StateVariable
 from whet.evm.meaning.decoding import Head, decoded
-from whet.evm.meaning.fields import stored_field
 from whet.evm.meaning.helpers import spoken
 from whet.evm.meaning.memory import Payload
 from whet.evm.meaning.naming import Namer
 from whet.evm.meaning.slots import Place, place
+from whet.evm.meaning.stores import stored_field
 from whet.evm.meaning.symbols import Node, Word, mask_bits
 from whet.evm.meaning.walk import Effect, Walk
 from whet.evm.tac import Block, Function, Statement

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 
 from whet.evm.meaning.base import StateVariable
 from whet.evm.meaning.evidence import WORD_TYPES, Uses, checked_type, full_type, value_type
-from whet.evm.meaning.fields import Field, fields_read, fields_written, keeps_bits, written_how
+from whet.evm.meaning.fields import Field, fields_read
 from whet.evm.meaning.kinds import Kinds
 from whet.evm.meaning.slots import Path, Place, place
+from whet.evm.meaning.stores import fields_written, keeps_bits, written_how
 from whet.evm.meaning.symbols import Node, Word, linear
+from whet.evm.meaning.well_known import well_known
 
 _MOST_MEMBERS = 64
 
@@ -145,11 +147,14 @@ def variables(layout: Layout, transient: bool = False) -> tuple[list[StateVariab
     roots = sorted({path[0] for path in [*layout.cells, *layout.keys] if isinstance(path[0], int)})
     for slot in roots:
         for low, size, kind in _words(layout, (slot,), structs):
-            offset = f"_{low}" if low else ""
-            number = str(slot) if slot < 1 << 32 else f"{slot >> 224:08x}"
-            name = f"{'transient' if transient else 'stor'}_{number}{offset}"
+            name = well_known(slot, low) or _numbered(slot, low, transient)
             found.append(StateVariable(name, kind, slot, low, size, transient))
     return found, structs
+
+
+def _numbered(slot: int, low: int, transient: bool) -> str:
+    number = str(slot) if slot < 1 << 32 else f"{slot >> 224:08x}"
+    return f"{'transient' if transient else 'stor'}_{number}{f'_{low}' if low else ''}"
 
 
 def _mark_sets(layout: Layout) -> None:
