@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from whet.evm.keccak import keccak256, selector
+from whet.evm.lifting import lift_code
 from whet.evm.meaning.abi_types import flat, head_words, is_dynamic, split
+from whet.evm.meaning.analyse import analyse
 from whet.evm.meaning.kinds import HASH, MADE, NUMBER, PLAIN, TOLD, Kinds
 from whet.evm.meaning.standards import _DECLARED, declared
 from whet.evm.meaning.well_known import _NAMESPACES, well_known
@@ -103,3 +105,24 @@ def test_no_member_of_a_namespace_hides_another() -> None:
         found = [well_known(base + slot, byte) for slot, byte in places]
         for member in members.split():
             assert found.count(f"{name}_{member.partition('@')[0].partition(':')[0]}") == 1
+
+
+def _logs(slot: int, topic: int) -> bytes:
+    """A contract whose function f() logs what stands in a slot."""
+    f = selector("f()").to_bytes(4, "big").hex()
+    return bytes.fromhex(f"5f3560e01c63{f}146011575f5ffd5b7f{slot:064x}545f527f{topic:064x}60205fa100")
+
+
+@pytest.mark.parametrize("kind", ["bytes32", "int256", "uint256"])
+def test_an_event_that_is_known_tells_what_stands_in_storage(kind: str) -> None:
+    topic = int.from_bytes(keccak256(f"E({kind})".encode()), "big")
+    abi = [{"type": "event", "name": "E", "inputs": [{"type": kind}]}]
+    contract = lift_code(_logs(3, topic))
+    assert [(v.slot, v.type) for v in analyse(contract, Signatures().with_abi(abi)).storage] == [(3, kind)]
+    assert [v.type for v in analyse(contract, Signatures()).storage] == ["uint256"]
+
+
+def test_a_well_known_slot_has_its_name_in_the_layout() -> None:
+    slot = int.from_bytes(keccak256(b"eip1967.proxy.implementation"), "big") - 1
+    (variable,) = analyse(lift_code(_logs(slot, 7))).storage
+    assert (variable.name, variable.slot) == ("ERC1967_implementation", slot)
