@@ -17,10 +17,12 @@ from whet.evm.signatures import Signatures
 from whet.evm.structure.graph import reverse_postorder
 from whet.evm.tac import WORD, Block, Contract, End, Function, Operand, Statement
 from whet.evm.terms import (
+    RETURNED,
     Call,
     Emit,
     Expression,
     Form,
+    InMemory,
     Invoke,
     Name,
     Operation,
@@ -117,6 +119,16 @@ class Maker:
             self.do("MSTORE", self.put("ADD", start, 32 * position + skip), word)
         return start, 32 * len(words) + skip
 
+    def raw(self, term: Expression) -> tuple[Operand, Operand]:
+        """(offset, length) of bytes that are not encoded."""
+        if term == RETURNED:
+            length = self.put("RETURNDATASIZE")
+            self.do("RETURNDATACOPY", SCRATCH, 0, length)
+            return SCRATCH, length
+        assert isinstance(term, InMemory)
+        pointer = self.word(term.pointer)
+        return self.put("ADD", pointer, 32), self.put("MLOAD", pointer)
+
     def text(self, value: str) -> tuple[Operand, Operand]:
         data = value.encode()
         padded = data.ljust(-(-len(data) // 32) * 32, b"\0")
@@ -148,7 +160,8 @@ class Maker:
         """A call with all its checks. Returns the block where it goes on."""
         target, value = self.word(call.target), self.word(call.value)
         gas = self.put("GAS") if call.gas is None else self.word(call.gas)
-        start, length = self.encoded(call.selector, call.args)
+        raw = call.types == ("bytes",) and call.selector is None
+        start, length = self.raw(call.args[0]) if raw else self.encoded(call.selector, call.args)
         if call.asks_code:
             here = self.refuse(here, self.put("ISZERO", self.put("EXTCODESIZE", target)))
         gas = self.put("GAS") if call.gas is None else gas
@@ -251,7 +264,8 @@ def _statement(
             made["checked call"] += 1
             return here, True
         call = form.expression
-        start, length = maker.encoded(call.selector, call.args)
+        raw = call.types == ("bytes",) and call.selector is None
+        start, length = maker.raw(call.args[0]) if raw else maker.encoded(call.selector, call.args)
         gas = maker.put("GAS") if call.gas is None else maker.word(call.gas)
         paid = (maker.word(call.value),) if call.kind in ("CALL", "CALLCODE") else ()
         output = tuple(maker.word(part) for part in call.output) or (0, 0)
@@ -261,7 +275,8 @@ def _statement(
         return here, True
     if isinstance(form, Value) and s.op == "KECCAK256":
         assert isinstance(form.expression, Invoke)
-        place = maker.encoded(None, form.expression.args)
+        args = form.expression.args
+        place = maker.raw(args[0]) if isinstance(args[0], InMemory) else maker.encoded(None, args)
         maker.out.append(Statement(s.op, place, s.results, 0))
         made["hash"] += 1
         return here, True
@@ -280,16 +295,16 @@ def _end(maker: Maker, block: Block, said: FunctionMeaning, made: Counter[str]) 
     try:
         if isinstance(form, Return):
             made["return"] += 1
-            return End("RETURN", maker.encoded(None, form.values))
+            place = maker.raw(form.values[0]) if form.raw else maker.encoded(None, form.values)
+            return End("RETURN", place)
         if isinstance(form, Revert):
             made["revert"] += 1
             first = form.args[0] if form.args else 0
-            return End(
-                "REVERT",
-                maker.text(first.value)
-                if isinstance(first, Text)
-                else maker.encoded(form.selector, form.args),
-            )
+            if form.selector is None and form.args:
+                return End("REVERT", maker.raw(first))
+            if isinstance(first, Text):
+                return End("REVERT", maker.text(first.value))
+            return End("REVERT", maker.encoded(form.selector, form.args))
     except Unsaid:
         maker.out = kept
         made["unsaid"] += 1

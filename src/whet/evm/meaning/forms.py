@@ -19,7 +19,7 @@ from whet.evm.meaning.saying import Known, Sayer
 from whet.evm.meaning.symbols import Node
 from whet.evm.meaning.walk import Effect, Walk
 from whet.evm.tac import Block, Function, Statement
-from whet.evm.terms import Call, Do, Form, Group, Invoke, Name, Revert, Value
+from whet.evm.terms import RETURNED, Call, Do, Form, Group, Invoke, Name, Return, Revert, Value
 
 
 class Forms:
@@ -56,6 +56,7 @@ class Forms:
                 form = self._form(effect)
                 if form is not None:
                     self.meaning.forms[effect.block, effect.index] = self._whole(effect, form)
+                    self._absorb_copy(effect, form)
                     said.add(number)
         for number in sorted(said):
             payload = self.walk.effects[number].payload
@@ -73,6 +74,14 @@ class Forms:
         self.meaning.absorbed |= whole.absorbed
         self.meaning.forms |= whole.forms
         return whole.form
+
+    def _absorb_copy(self, effect: Effect, form: Form) -> None:
+        """The copy of what a call gave back, where the function ends with it."""
+        said = form.args if isinstance(form, Revert) else form.values if isinstance(form, Return) else ()
+        if said == (RETURNED,):
+            for index, s in enumerate(self.function.blocks[effect.block].statements):
+                if s.op == "RETURNDATACOPY":
+                    self.meaning.absorbed.add((effect.block, index))
 
     def _absorb(self, payload: Payload, said: set[int]) -> None:
         """The statements that only wrote what the form says, and that nothing else reads."""
@@ -135,6 +144,12 @@ class Forms:
         if op == "RETURN":
             return self.payloads.returned(effect)
         if op == "KECCAK256":
-            words = self.sayer.whole_words(effect)
-            return Value(Invoke(Name("keccak256"), words), pure=True) if words is not None else None
+            return self._hash(effect)
         return None
+
+    def _hash(self, effect: Effect) -> Form | None:
+        words = self.sayer.whole_words(effect)
+        if words is not None:
+            return Value(Invoke(Name("keccak256"), words), pure=True)
+        raw = self.sayer.raw(effect)
+        return Value(Invoke(Name("keccak256"), (raw,))) if raw is not None else None

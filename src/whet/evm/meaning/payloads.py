@@ -32,6 +32,9 @@ class Payloads:
         payload = effect.payload
         if effect.args[1] == 0:
             return Revert()
+        raw = self.sayer.raw(effect)
+        if raw is not None:
+            return Revert("", (raw,), None, ("bytes",))
         if payload is None or payload.selector is None or not payload.sure:
             return None
         if payload.selector == ERROR:
@@ -49,7 +52,10 @@ class Payloads:
     def returned(self, effect: Effect) -> Form | None:
         """Of a RETURN of whole words."""
         words = self.sayer.whole_words(effect)
-        return Return(words) if words is not None else None
+        if words is not None:
+            return Return(words)
+        raw = self.sayer.raw(effect)
+        return Return((raw,), raw=True) if raw is not None else None
 
 
 def constant_text(words: tuple[Word | None, ...], length: Word) -> str | None:

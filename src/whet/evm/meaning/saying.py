@@ -7,10 +7,13 @@ from typing import Protocol
 from whet.evm.meaning.base import END
 from whet.evm.meaning.memory import Payload
 from whet.evm.meaning.naming import Namer
+from whet.evm.meaning.refusals import forwards
 from whet.evm.meaning.symbols import Word
 from whet.evm.meaning.walk import Effect
-from whet.evm.tac import Function
-from whet.evm.terms import Expression, Typed
+from whet.evm.tac import Function, Statement
+from whet.evm.terms import RETURNED, Expression, InMemory, Typed
+
+_MOST_BLOCKS = 4
 
 
 class Known(Protocol):
@@ -26,6 +29,7 @@ class Sayer:
 
     def __init__(self, function: Function, namer: Namer) -> None:
         self.function, self.namer = function, namer
+        self.came = function.predecessors()
 
     def say(self, effect: Effect, word: Word) -> Expression | None:
         """An expression for the word where the effect happens."""
@@ -49,6 +53,28 @@ class Sayer:
         ):
             return None
         return self.words(effect, payload) if payload.length % 32 == 4 * selector else None
+
+    def raw(self, effect: Effect) -> Expression | None:
+        """What an effect consumes, where that is all the bytes of an object in memory, or all that a call gave back."""
+        if effect.object is not None:
+            pointer = self.say(effect, effect.object)
+            return InMemory(pointer, "bytes") if pointer is not None else None
+        if effect.index == END and forwards(
+            self._way_to(effect.block), self.function.blocks[effect.block].end
+        ):
+            return RETURNED
+        return None
+
+    def _way_to(self, block: str) -> list[Statement]:
+        """The statements that are sure to be executed before the end of a block, from the last copy of returned data."""
+        found: list[Statement] = []
+        for _ in range(_MOST_BLOCKS):
+            found = [*self.function.blocks[block].statements, *found]
+            came = self.came[block]
+            if len(came) != 1 or any(s.op == "RETURNDATACOPY" for s in found):
+                break
+            block = came[0]
+        return found
 
 
 def split_types(signature: str) -> tuple[str, ...] | None:

@@ -39,6 +39,8 @@ class Effect:
     depth: int
     payload: Payload | None = None
     result: Word | None = None
+    object: Word | None = None
+    """The pointer to an object in memory of which all bytes, and nothing else, are consumed."""
 
 
 @dataclass(slots=True)
@@ -162,6 +164,7 @@ class Walk:
         self.steps, self.cut = steps, False
         self._pure: dict[tuple[object, ...], tuple[Word, ...] | None] = {}
         self._active: set[str] = set()
+        self._object: Word | None = None
         self.readers = memory.readers
         """{statement of `function` that stores in memory: numbers of the effects that read it, None for other readers}"""
         args = tuple(self.symbols.node("PARAM", name) for name in function.params)
@@ -281,7 +284,9 @@ class Walk:
         payload: Payload | None = None,
         result: Word | None = None,
     ) -> None:
-        self.effects.append(Effect(op, args, frame.function.name, block, index, frame.depth, payload, result))
+        effect = Effect(op, args, frame.function.name, block, index, frame.depth, payload, result)
+        effect.object, self._object = self._object, None
+        self.effects.append(effect)
 
     # Calls of private functions.
 
@@ -371,6 +376,9 @@ class Walk:
     def _consumed(self, memory: Memory, offset: Word, length: Word) -> Payload:
         """What the effect that is noted next reads."""
         memory.note_read(offset, length, len(self.effects))
+        pointer = self.symbols.add(offset, WORD - 31)
+        size = memory.load(pointer) if isinstance(length, Node) else None
+        self._object = pointer if size is not None and size[0] is length and size[1] else None
         return memory.payload(offset, length)
 
     def _unread(self, offset: Word, memory: Memory) -> Word:

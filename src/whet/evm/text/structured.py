@@ -318,11 +318,14 @@ class Printer:
         if isinstance(form, Emit):
             return f"emit {form.event}({self.writer.several(form.args)})"
         if isinstance(form, Revert):
-            return f"revert {form.error}({self.writer.several(form.args)})".replace("revert (", "revert(")
+            error = form.error if form.selector is not None or not form.args else "raw"
+            return f"revert {error}({self.writer.several(form.args)})".replace("revert (", "revert(")
         if isinstance(form, Dispatch):
             rows = [f"\n{case:#010x}: {self._title(name)}" for case, name in form.cases]
             return f"switch ({text(form.subject)}) {{{''.join(rows)}\n}}"
         values = self.writer.several(form.values)
+        if form.raw:
+            return f"return raw({values})"
         return f"return {values if len(form.values) == 1 else f'({values})'}" if form.values else "return"
 
     def _title(self, function: str) -> str:
