@@ -109,15 +109,33 @@ class Maker:
 
     def encoded(self, selector: int | None, args: tuple[Expression, ...]) -> tuple[Operand, Operand]:
         """(offset, length) of memory that holds the arguments."""
-        words = [self.word(arg) for arg in args]
-        start = SCRATCH
-        skip = 0
+        start, skip = SCRATCH, 0
         if selector is not None:
             self.do("MSTORE", start, selector << 224)
             skip = 4
-        for position, word in enumerate(words):
-            self.do("MSTORE", self.put("ADD", start, 32 * position + skip), word)
-        return start, 32 * len(words) + skip
+        words = [None if isinstance(arg, InMemory) else self.word(arg) for arg in args]
+        end: Operand = SCRATCH + skip + 32 * len(words)
+        for position, (word, arg) in enumerate(zip(words, args, strict=True)):
+            place = SCRATCH + skip + 32 * position
+            if word is not None:
+                self.do("MSTORE", place, word)
+            else:
+                assert isinstance(arg, InMemory)
+                self.do("MSTORE", place, self.put("SUB", end, SCRATCH + skip))
+                end = self.tail(arg, end)
+        return start, end - SCRATCH if isinstance(end, int) else self.put("SUB", end, SCRATCH)
+
+    def tail(self, arg: InMemory, end: Operand) -> Operand:
+        """Writes an object with its length at `end`; returns where that ends."""
+        pointer = self.word(arg.pointer)
+        length = self.put("MLOAD", pointer)
+        size = self.put("MUL", length, 32) if arg.type.endswith("[]") else length
+        self.do("MSTORE", end, length)
+        content = self.put("ADD", end, 32)
+        self.do("MCOPY", content, self.put("ADD", pointer, 32), size)
+        self.do("MSTORE", self.put("ADD", content, size), 0)
+        rounded = self.put("AND", self.put("ADD", size, 31), WORD ^ 31)
+        return self.put("ADD", content, rounded)
 
     def raw(self, term: Expression) -> tuple[Operand, Operand]:
         """(offset, length) of bytes that are not encoded."""

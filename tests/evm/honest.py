@@ -169,6 +169,8 @@ def _emitted(
     claim = made.claims[number] if number >= 0 else None
     if claim is None or not isinstance(claim.form, Emit):
         return
+    if any(isinstance(arg, InMemory) for arg in claim.form.args):
+        return
     args = [_word(made, claim, values, arg, data) for arg in claim.form.args]
     count = len(log.topics) - 1
     assert (claim.form.topic, claim.form.indexed) == (log.topics[0], count), claim
@@ -263,7 +265,7 @@ def _valued(made: Probed, claim: Claim, values: dict[int, int], form: Value, dat
 
 def _hash_of_call(made: Probed, claim: Claim, values: dict[int, int], term: Expression, data: bytes) -> int:
     assert isinstance(term, Call)
-    if term.types == ("bytes",) and term.selector is None:
+    if any(isinstance(arg, InMemory) for arg in term.args):
         raise Unsaid
     words = _packed([_word(made, claim, values, arg, data) for arg in term.args])
     selector = b"" if term.selector is None else term.selector.to_bytes(4, "big")

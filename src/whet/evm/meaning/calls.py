@@ -5,6 +5,7 @@ A form stands where the target, the value and all of the calldata are known. Nam
 
 from __future__ import annotations
 
+from whet.evm.meaning.encodings import Encodings
 from whet.evm.meaning.saying import Known, Sayer, named
 from whet.evm.meaning.symbols import Node
 from whet.evm.meaning.walk import Effect
@@ -16,8 +17,8 @@ CALLS = frozenset({"CALL", "STATICCALL", "DELEGATECALL", "CALLCODE"})
 class Calls:
     """Forms of the four instructions that call."""
 
-    def __init__(self, sayer: Sayer, known: Known) -> None:
-        self.sayer, self.known = sayer, known
+    def __init__(self, sayer: Sayer, known: Known, encodings: Encodings) -> None:
+        self.sayer, self.known, self.encodings = sayer, known, encodings
 
     def form(self, effect: Effect) -> Form | None:
         """The bare call: its value is 1 or 0."""
@@ -47,7 +48,12 @@ class Calls:
         words = self.sayer.whole_words(effect, selector is not None)
         if words is None:
             raw = self.sayer.raw(effect)
-            return ("", None, ("bytes",), (raw,)) if raw is not None else None
+            if raw is not None:
+                return "", None, ("bytes",), (raw,)
+            found = self.encodings.of(effect)
+            if found is None or found.selector is None:
+                return None
+            selector, words = found.selector, found.args
         if selector is None:
             return "", None, ("",) * len(words), words
         name, types, words = named(self.known.functions(selector), words, "")

@@ -62,7 +62,7 @@ class Memory:
         self.regions: dict[Terms, tuple[Region, ...]] = {}
         self.by: tuple[str, int] | None = None
         """The statement that is being walked."""
-        self.readers: dict[tuple[str, int], set[int | None]] = {}
+        self.readers: dict[tuple[str, int], set[int | tuple[str, int]]] = {}
         """{statement that stored something: who read it}, of all states of one walk."""
         self._owned: set[Terms] = set()
 
@@ -194,7 +194,7 @@ class Memory:
         by = self._stored_by(offset, length) if sure and isinstance(length, int) else frozenset()
         return Payload(length, selector, tuple(words), self._regions(start), sure, by)
 
-    def note_read(self, offset: Word, length: Word | None, reader: int | None) -> None:
+    def note_read(self, offset: Word, length: Word | None, reader: int | tuple[str, int]) -> None:
         """Notes who may read what stands there. length: None for everything that can be reached from the offset."""
         start, terms = linear(offset)
         exact = terms in self.cells and length is not None

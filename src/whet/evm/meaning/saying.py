@@ -78,24 +78,32 @@ class Sayer:
 
 
 def split_types(signature: str) -> tuple[str, ...] | None:
-    """The argument types of "f(address,uint256)" if each of them is one word; None with dynamic ones or structs."""
+    """The argument types of "f(address,string)"; None with structs."""
     inner = signature[signature.index("(") + 1 : -1]
-    types = tuple(inner.split(",")) if inner else ()
-    return None if any(c in inner for c in "()[") or "bytes" in types or "string" in types else types
+    return None if "(" in inner else tuple(inner.split(",")) if inner else ()
 
 
 def named(
     signatures: tuple[str, ...], args: tuple[Expression, ...], unknown: str
 ) -> tuple[str, tuple[str, ...], tuple[Expression, ...]]:
-    """(name, types, arguments read as these) by the first signature that fits; `unknown` and "" where none does."""
+    """(name, types, arguments read as these) by the first signature that fits; `unknown` and what the arguments say of
+    their types where none does."""
     for signature in signatures:
         types = split_types(signature)
-        if types is not None and len(types) == len(args):
-            pairs = zip(args, types, strict=True)
-            return signature.partition("(")[0], types, tuple(typed(arg, kind) for arg, kind in pairs)
-    return unknown, ("",) * len(args), args
+        if types is not None and len(types) == len(args) and all(map(fits, args, types)):
+            return signature.partition("(")[0], types, tuple(map(typed, args, types))
+    return unknown, tuple(arg.type if isinstance(arg, InMemory) else "" for arg in args), args
+
+
+def fits(arg: Expression, kind: str) -> bool:
+    """Whether the argument may be of a type: one word, bytes, or an array of words."""
+    if isinstance(arg, InMemory) and arg.type.endswith("[]"):
+        return kind.endswith("[]") and kind.count("[") == 1 and kind not in ("bytes[]", "string[]")
+    return (kind in ("bytes", "string")) == isinstance(arg, InMemory) and not kind.endswith("]")
 
 
 def typed(value: Expression, kind: str) -> Expression:
-    """Constants are written as their type is."""
+    """Constants are written as their type is, objects have it."""
+    if isinstance(value, InMemory):
+        return InMemory(value.pointer, kind)
     return Typed(value, kind) if isinstance(value, int) else value

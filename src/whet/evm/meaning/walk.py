@@ -166,7 +166,7 @@ class Walk:
         self._active: set[str] = set()
         self._object: Word | None = None
         self.readers = memory.readers
-        """{statement of `function` that stores in memory: numbers of the effects that read it, None for other readers}"""
+        """{statement of `function` that stores in memory: what reads it: numbers of effects, places of other statements}"""
         args = tuple(self.symbols.node("PARAM", name) for name in function.params)
         self.words = self._run(function, args, memory, 0).words
 
@@ -268,7 +268,7 @@ class Walk:
             frame.returned.append((args, memory))
             for arg in args if not frame.depth else ():
                 if isinstance(arg, Node):
-                    memory.note_read(arg, None, None)
+                    memory.note_read(arg, None, ("", -1))
         elif end.op not in ("JUMP", "SWITCH"):
             payload = self._consumed(memory, *args) if end.op in ("RETURN", "REVERT") else None
             self._note(end.op, args, frame, block.id, -1, payload)
@@ -337,7 +337,7 @@ class Walk:
         if op == "MLOAD":
             found = memory.load(args[0])
             if args[0] != FREE_POINTER:
-                memory.note_read(args[0], 32, None)
+                memory.note_read(args[0], 32, self.at)
             return found[0] if found else self._unread(args[0], memory)
         if op == "MSTORE":
             memory.store(args[0], args[1])
@@ -430,7 +430,7 @@ class Walk:
     def _move(self, args: tuple[Word, ...], memory: Memory) -> None:
         to, source, length = args
         payload = memory.payload(source, length)
-        memory.note_read(source, length, None)
+        memory.note_read(source, length, self.at)
         distance = next((node for at, node in payload.regions if at == 0), None)
         if distance is None:
             distance = self.symbols.fresh("MEMORY", source)
