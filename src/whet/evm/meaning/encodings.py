@@ -67,7 +67,7 @@ class Encodings:
                 if length > _MOST_BYTES:
                     return None
                 data = made.read(start, length)
-                claim = claim or self._claimed(effect, made, data)
+                claim = claim or self._claimed(effect, made, start, data)
                 if claim is None or self._encoded(made, *claim) != data:
                     return None
                 for place, offset, size in made.writes:
@@ -86,15 +86,15 @@ class Encodings:
         return args[first], args[first + 1]
 
     def _claimed(
-        self, effect: Effect, made: Run, data: bytes
+        self, effect: Effect, made: Run, start: int, data: bytes
     ) -> tuple[int | None, tuple[Expression, ...]] | None:
         """(selector, arguments) that would give the data of this run."""
-        selector = None
+        selector, end = None, start + len(data)
         if effect.op in _WITH_SELECTOR:
             if len(data) % 32 != 4:
                 return None
             selector, data = int.from_bytes(data[:4], "big"), data[4:]
-        objects = self._objects(effect, made)
+        objects = {p: name for p, name in self._objects(effect, made).items() if not start <= p < end}
         args: list[Expression] = []
         first = len(data)
         while 32 * len(args) < first:
