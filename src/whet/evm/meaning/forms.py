@@ -157,7 +157,11 @@ class Forms:
         if not helper or self.walk.contract.functions[s.function].returns is None:
             return None
         call = spoken(helper, s.args)
-        return Value(call, halts=True) if s.results else Do(call)
+        if not s.results:
+            return Do(call)
+        if not isinstance(call, Invoke):
+            return Value(call, pure=True)
+        return Value(call, halts=True) if self.walk.shapes.of[s.function].computes else Value(call)
 
     def _dead_end(self, block: Block) -> None:
         """A call of a panic that ends a block: the end itself says so."""

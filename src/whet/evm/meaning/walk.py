@@ -8,7 +8,7 @@ Budget in statements; calls beyond it give UNKNOWN results and `Walk.cut` says s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from whet.evm.meaning.memory import FREE_POINTER, Memory, Payload, meet
 from whet.evm.meaning.symbols import Node, Word
@@ -62,6 +62,11 @@ class _Shape:
     writes: bool = False
     allocates: bool = False
 
+    def facts(self) -> tuple[bool, ...]:
+        """What calls of others may change."""
+        flags = (self.pure, self.computes, self.only_memory, self.decodes)
+        return (*flags, self.halts, self.writes, self.allocates)
+
 
 class Shapes:
     """Of all functions of a contract: loops, and which are pure, write memory, or move the free pointer."""
@@ -79,7 +84,7 @@ class Shapes:
                 changed |= self._update(self.of[name], function)
 
     def _update(self, shape: _Shape, function: Function) -> bool:
-        before = replace(shape)
+        before = shape.facts()
         for block in function.blocks.values():
             goes_on = block.end.op in ("JUMP", "BRANCH", "RETURNPRIVATE")
             stops = block.end.op in ("REVERT", "INVALID")
@@ -99,7 +104,7 @@ class Shapes:
                 shape.halts |= called is not None and called.halts
                 shape.writes |= self.writes(s)
                 shape.allocates |= self.allocates(s)
-        return before != shape
+        return before != shape.facts()
 
     def gives_up(self, function: str, block: str) -> bool:
         """Whether one way out of the block is `revert(0, 0)`, or INVALID as in code older than REVERT."""
