@@ -325,7 +325,7 @@ class Printer:
         if isinstance(form, Emit):
             return f"emit {form.event}({self.writer.several(form.args)})"
         if isinstance(form, Revert):
-            error = form.error if form.selector is not None or not form.args else "raw"
+            error = "raw" if form.selector is None and form.types == ("bytes",) else form.error
             return f"revert {error}({self.writer.several(form.args)})".replace("revert (", "revert(")
         if isinstance(form, Dispatch):
             rows = [f"\n{case:#010x}: {self._title(name)}" for case, name in form.cases]
