@@ -416,13 +416,19 @@ class Walk:
         memory.copy(args[0], symbols.node(kind, args[1], args[2]), args[2])
 
     def _copy_constants(self, args: tuple[Word, ...], memory: Memory) -> bool:
-        """CODECOPY of whole words that stand in the code, as old compilers keep large constants."""
+        """CODECOPY of words that stand in the code, as old compilers keep large constants and long strings."""
         to, source, length = args
-        if not isinstance(source, int) or not isinstance(length, int) or length % 32 or length > 1024:
+        if not isinstance(source, int) or not isinstance(length, int) or length > 1024:
             return False
         data = self._code(source, length)
+        whole = len(data) - len(data) % 32
+        if len(data) != whole and not memory.is_untouched(
+            self.symbols.add(to, len(data)), whole + 32 - len(data)
+        ):
+            return False
         for at in range(0, len(data), 32):
-            memory.store(self.symbols.add(to, at), int.from_bytes(data[at : at + 32], "big"))
+            word = int.from_bytes(data[at : at + 32].ljust(32, b"\0"), "big")
+            memory.store(self.symbols.add(to, at), word)
         return len(data) > 0
 
     def _code(self, offset: int, length: int) -> bytes:
