@@ -66,6 +66,7 @@ class Maker:
     blocks: dict[str, Block] = field(default_factory=dict)
     out: list[Statement] = field(default_factory=list)
     number: int = 0
+    objects: int = 0
 
     def new(self) -> str:
         self.number += 1
@@ -127,6 +128,7 @@ class Maker:
 
     def tail(self, arg: InMemory, end: Operand) -> Operand:
         """Writes an object with its length at `end`; returns where that ends."""
+        self.objects += 1
         pointer = self.word(arg.pointer)
         length = self.put("MLOAD", pointer)
         size = self.put("MUL", length, 32) if arg.type.endswith("[]") else length
@@ -227,6 +229,7 @@ def _function(function: Function, said: FunctionMeaning, made: Counter[str]) -> 
         end = _end(maker, block, said, made)
         maker.split(here, end)
         last[id_] = here
+    made["object"] += maker.objects
     return _connected(function, maker.blocks, last)
 
 
