@@ -15,7 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from whet.evm.meaning.asked import cleaned, is_full, least_size, plain
-from whet.evm.meaning.base import Place
+from whet.evm.meaning.base import END, Place
+from whet.evm.meaning.closure import spread
 from whet.evm.meaning.memory import FREE_POINTER
 from whet.evm.meaning.naming import Namer
 from whet.evm.meaning.refusals import EMPTY, FORWARDED, refusal
@@ -87,7 +88,8 @@ class Results:
             return None
         names = tuple(way.read.get(i) or f"{self._of(effect).results[0]}_{i}" for i in range(way.words))
         forms = self._read_again(way)
-        if forms is None or not self._is_closed(way):
+        hidden = way.absorbed | {(block, END) for block in way.skipped}
+        if forms is None or spread(self.function, way.stale, hidden) is None:
             return None
         types = tuple(way.types.get(i, "uint256") for i in range(way.words))
         said = replace(call, returns=types, checked=True, asks_code=asks_code, output=())
@@ -286,28 +288,6 @@ class Results:
                     return None
                 forms[place] = Value(first, pure=True)
         return forms
-
-    def _is_closed(self, way: _Way) -> bool:
-        """Whether nothing that stays reads what is no longer known."""
-        stale = set(way.stale)
-        changed = True
-        while changed:
-            changed = False
-            for block in self.function.blocks.values():
-                for phi in block.phis:
-                    if phi.result not in stale and stale & set(phi.incoming.values()):
-                        stale.add(phi.result)
-                        changed = True
-                for index, s in enumerate(block.statements):
-                    if not stale & set(s.args) or (block.id, index) in way.absorbed:
-                        continue
-                    if s.op not in PURE:
-                        return False
-                    changed |= s.results[0] not in stale
-                    stale.update(s.results)
-                if stale & set(block.end.args) and block.id not in way.skipped:
-                    return False
-        return True
 
 
 def _address(word: Word) -> Word:
