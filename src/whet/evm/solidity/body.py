@@ -39,6 +39,7 @@ from whet.evm.structure.tree import (
 from whet.evm.structure.tree import Node as TreeNode
 from whet.evm.terms import (
     Assign,
+    Dispatch,
     Do,
     Emit,
     Expression,
@@ -79,6 +80,8 @@ class Frame:
     events: dict[str, str] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
     """Names of functions and variables, which events and errors must not have."""
+    entered: Mapping[str, list[str]] = field(default_factory=dict)
+    """Of the dispatcher: {function: the lines that go over to it}."""
 
 
 class Body(Lowering):
@@ -90,6 +93,8 @@ class Body(Lowering):
         self.blocks, self.tree = body.draft.blocks, body.tree
         self.targets: list[Target] = []
         self.jumps: dict[tuple[str, str], int] = {}
+        self.renamed: dict[str, str] = {}
+        """{label of a loop: of the scope around its body that `continue` leaves}."""
         self.statements = self.in_assembly = 0
 
     def write(self) -> list[Node]:
@@ -145,12 +150,12 @@ class Body(Lowering):
             self._jump("continue" if isinstance(node, Continue) else "break", node.label)
 
     def _counted(self, write: object) -> None:
-        before = len(self.out)
+        before, self.hidden_assembly = len(self.out), False
         write()  # type: ignore[operator]
         made = list(every(self.out[before:]))
         if made:
             self.statements += 1
-            self.in_assembly += any(line.assembly for line in made)
+            self.in_assembly += self.hidden_assembly or any(line.assembly for line in made)
 
     def _if(self, node: If) -> None:
         condition = self._head(node.condition)
@@ -256,7 +261,7 @@ class Body(Lowering):
         """The body in a scope of its own, which `continue` leaves."""
         self.targets.append(target)
         inner = Target(f"{loop.label} continued", False)
-        self.renamed = {**getattr(self, "renamed", {}), loop.label: inner.label}
+        self.renamed[loop.label] = inner.label
         body = self._inside_target(inner, loop.body)
         before, self.out = self.out, [Nest([("do", body)], " while (false);")]
         self._arrive(inner)
@@ -278,9 +283,9 @@ class Body(Lowering):
 
     def _jump(self, kind: str, label: str) -> None:
         """`break` or `continue` of a scope that may not be the innermost one."""
-        if kind == "continue" and label in getattr(self, "renamed", {}):
-            if any(t.label == self.renamed[label] for t in self.targets):
-                kind, label = "break", self.renamed[label]
+        inside = self.renamed.get(label, "")
+        if kind == "continue" and any(target.label == inside for target in self.targets):
+            kind, label = "break", inside
         inner = self.targets[-1]
         if inner.label == label and (kind == "break" or inner.loop):
             self.out.append(Line(f"{kind};"))
@@ -293,7 +298,6 @@ class Body(Lowering):
     def _arrive(self, left: Target) -> None:
         """Behind what was left: jumps that go further."""
         for number, (kind, label) in left.arrivals.items():
-            renamed = getattr(self, "renamed", {}).get(label, "")
             inner = self.targets[-1]
             test = f"if (jump == {number})"
             native = inner.label == label and (kind == "break" or inner.loop)
@@ -303,7 +307,6 @@ class Body(Lowering):
                 inner.arrivals[number] = (kind, label)
                 lines = [Line("break;")]
             self.out.append(Nest([(test, lines)], mentions=frozenset({"jump"})))
-            assert renamed == "" or renamed != inner.label
 
     def _switch(self, node: Switch) -> None:
         self.statements += 1
@@ -370,8 +373,15 @@ class Body(Lowering):
             self._assign(form)
         elif isinstance(form, Emit):
             self._emit(form)
+        elif isinstance(form, Dispatch):
+            self._dispatch(form)
         else:
             raise Unsayable(type(form).__name__)
+
+    def _dispatch(self, form: Dispatch) -> None:
+        """Solidity itself goes over to the functions whose names are known."""
+        for _, name in form.cases:
+            self.out += [Line(text) for text in self.frame.entered.get(name, ()) if text]
 
     def _value(self, expression: Expression, results: tuple[str, ...]) -> None:
         names = tuple(self.spelled(result) for result in results)
@@ -571,7 +581,7 @@ class Body(Lowering):
         elif end.op == "UNRESOLVED":
             raise Unsayable(f"code that was not followed: {end.why}")
         elif end.op == "ENTER":
-            raise Unsayable("another function goes on")
+            self.out += [Line(text) for text in self.frame.entered.get(end.function) or ["revert();"]]
         elif end.op == "REVERT" and end.args[1] == 0 and not self.context.literal:
             self.out.append(Line("revert();"))
         else:
