@@ -169,6 +169,28 @@ def test_functions_of_one_name_are_the_same() -> None:
                 assert shown.setdefault(name, text) == text
 
 
+def test_indexes_and_successes_are_named() -> None:
+    indexes, successes = 0, 0
+    for fixture in [*fixtures("Loops"), *fixtures("Calls")]:
+        contract, meaning = lifted(fixture)
+        for function in contract.functions.values():
+            makers = {r: s for s in function.statements() for r in s.results}
+            phis = {phi.result: phi for block in function.blocks.values() for phi in block.phis}
+            said = meaning.of(function.name).variables
+            names = [one.name for one in said.values() if one.name]
+            assert len(names) == len(set(names))
+            for variable, one in said.items():
+                if one.name.startswith("success"):
+                    assert makers[variable].op.endswith("CALL")
+                    successes += 1
+                elif one.name:
+                    assert one.name[0] in "ijklmn"
+                    assert 0 in phis[variable].incoming.values()
+                    indexes += 1
+    assert indexes > 2
+    assert successes > 2
+
+
 def _value(term: Expression, x: int) -> int:
     if not isinstance(term, Operation):
         return term if isinstance(term, int) else x
