@@ -64,14 +64,17 @@ class Header:
         if self.kind in ("fallback", "receive"):
             return f"{self.kind}() external{' payable' if mutability == 'payable' else ''}"
         visibility = "private" if self.kind == "private" or self.in_fallback else "external"
+        mutability = "" if mutability == "nonpayable" else mutability
         words = [f"function {self.name}({params})", visibility]
-        words += [mutability] if mutability != "nonpayable" else []
+        words += [mutability] if mutability and (mutability != "payable" or visibility == "external") else []
         if self.returns:
             words.append(f"returns ({', '.join(in_memory(kind) for kind in self.returns)})")
         return " ".join(words)
 
-    def leave_outside(self) -> None:
-        """Where the text's fallback is the whole dispatcher: the original's fallback is one of the functions it calls."""
+    def leave_outside(self, every: bool) -> None:
+        """Where the text's fallback is the whole dispatcher: the original's fallback is one of the functions it calls.
+        every: so are all functions."""
+        self.in_fallback |= every and self.kind == "public"
         if self.kind in ("fallback", "receive"):
             self.name, self.kind = f"{self.name}_", "private"
 
@@ -88,30 +91,16 @@ class Header:
         call = f"{self.name}({', '.join(self.names)})"
         if not self.returns:
             return [*lines, f"    {call};", "    return;", "}"]
-        lines += [
-            f"    bytes memory result = {self.encoded(call)};",
-            '    assembly ("memory-safe") {',
-            "        return(add(result, 0x20), mload(result))",
-            "    }",
-            "}",
-        ]
-        return lines
-
-    def encoded(self, call: str) -> str:
-        """`abi.encode` of what a call of this function gives."""
-        if self.returns is None or len(self.returns) == 1:
-            return f"abi.encode({call})"
-        return f"encode_{self.name}({call})"
-
-    def encoder(self) -> list[str]:
-        """The function that encodes several results, since Solidity passes them on only as arguments."""
-        if self.returns is None or len(self.returns) < 2:
-            return []
-        params = ", ".join(f"{in_memory(kind)} r{i}" for i, kind in enumerate(self.returns))
-        names = ", ".join(f"r{i}" for i in range(len(self.returns)))
+        names = [f"result{number}" for number in range(len(self.returns))]
+        results = [f"{in_memory(kind)} {name}" for kind, name in zip(self.returns, names, strict=True)]
+        left = results[0] if len(results) == 1 else f"({', '.join(results)})"
         return [
-            f"function encode_{self.name}({params}) private pure returns (bytes memory) {{",
-            f"    return abi.encode({names});",
+            *lines,
+            f"    {left} = {call};",
+            f"    bytes memory encoded = abi.encode({', '.join(names)});",
+            '    assembly ("memory-safe") {',
+            "        return(add(encoded, 0x20), mload(encoded))",
+            "    }",
             "}",
         ]
 

@@ -15,9 +15,9 @@ from whet.evm.draft.nouns import DraftEnd
 from whet.evm.draft.nouns import Line as DraftLine
 from whet.evm.keccak import keccak256
 from whet.evm.solidity.abi import in_memory
-from whet.evm.solidity.expressions import Context, Lowering, Piece, Unsayable
+from whet.evm.solidity.expressions import Context, Lowering, Piece, Unsayable, trimmed
 from whet.evm.solidity.lines import Line, Nest, Node, every
-from whet.evm.solidity.types import ATOM, WORD_TYPE
+from whet.evm.solidity.types import ATOM, WORD_TYPE, is_value, mask_of
 from whet.evm.structure.tree import (
     Both,
     Break,
@@ -39,6 +39,7 @@ from whet.evm.structure.tree import (
 from whet.evm.structure.tree import Node as TreeNode
 from whet.evm.terms import (
     Assign,
+    Call,
     Dispatch,
     Do,
     Emit,
@@ -418,6 +419,8 @@ class Body(Lowering):
         return isinstance(last, Line) and last.assembly and last.sets == (piece.text,)
 
     def _is_call(self, expression: Expression) -> bool:
+        if isinstance(expression, Call):
+            return expression.checked
         return (
             isinstance(expression, Invoke)
             and isinstance(expression.callee, Name)
@@ -426,11 +429,9 @@ class Body(Lowering):
 
     def _call_into(self, expression: Expression, names: tuple[str, ...]) -> None:
         """`(a, b) = f(x)`."""
-        if not isinstance(expression, Invoke) or not self._is_call(expression):
+        if not self._is_call(expression):
             raise Unsayable(f"{len(names)} results of {type(expression).__name__}")
-        callee = expression.callee
-        assert isinstance(callee, Name)
-        _, _, gives = self.context.called[callee.name]
+        gives = self._gives(expression)
         piece = self.whole(lambda: self._sol(expression, ""))
         if len(gives) != len(names):
             raise Unsayable("results of another number")
@@ -448,6 +449,14 @@ class Body(Lowering):
         )
         for name, temporary, have, want in zip(names, held, gives, kinds, strict=True):
             self.put(name, self.convert(Piece(temporary, ATOM, have, frozenset({temporary})), want))
+
+    def _gives(self, call: Expression) -> tuple[str, ...]:
+        """The types of what a call gives."""
+        if isinstance(call, Call):
+            return tuple(in_memory(kind) for kind in call.returns)
+        assert isinstance(call, Invoke)
+        assert isinstance(call.callee, Name)
+        return self.context.called[call.callee.name][2]
 
     def _do(self, expression: Expression) -> None:
         if self._is_call(expression):
@@ -498,10 +507,10 @@ class Body(Lowering):
     def _assign(self, form: Assign) -> None:
         def write() -> Piece:
             target = self._sol(form.target, "")
-            value = self.sol(form.value, target.type)
-            return self._both(
-                f"{target.text} {form.operator}= {value.text}", ATOM, target.type, target, value
-            )
+            known = is_value(target.type)
+            value = trimmed(form.value, mask_of(target.type)) if known else form.value
+            said = self.sol(value, target.type)
+            return self._both(f"{target.text} {form.operator}= {said.text}", ATOM, target.type, target, said)
 
         piece = self.whole(write)
         self.out.append(Line(f"{piece.text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))
