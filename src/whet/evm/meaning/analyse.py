@@ -20,6 +20,7 @@ from whet.evm.meaning.getters import got, name_variables
 from whet.evm.meaning.helpers import helper_names
 from whet.evm.meaning.interface import PublicFunction, interface
 from whet.evm.meaning.kinds import Kinds
+from whet.evm.meaning.locals import name_locals
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.naming import Namer
 from whet.evm.meaning.saying import Known, fits, typed
@@ -110,7 +111,11 @@ def _functions(
 
 def _private(meaning: Meaning, contract: Contract, walks: dict[str, Uses], helpers: dict[str, str]) -> None:
     """Types of all variables; what private functions give back, and whether they change anything."""
-    name_types(contract, meaning, bounds(contract), walks, helpers)
+    known = bounds(contract)
+    if not known:
+        meaning.declarations.append("// variables have no types: the contract is too large for that")
+    name_types(contract, meaning, known, walks, helpers)
+    name_locals(contract, meaning, helpers)
     for name, said in effects(contract).items():
         if contract.functions[name].kind == "private":
             meaning.of(name).mutability = said

@@ -155,7 +155,10 @@ class Printer:
         else:
             params = ", ".join(f"{_type(self._likely(p))}{self.names[p]}" for p in self.draft.params)
         kind = meaning.visibility or function.kind
-        words = [f"function {meaning.name or function.name}({params})", kind, meaning.mutability]
+        changes = (
+            "" if function.kind == "private" and meaning.mutability == "nonpayable" else meaning.mutability
+        )
+        words = [f"function {meaning.name or function.name}({params})", kind, changes]
         if meaning.returns and (set(meaning.returns) != {"uint256"} or function.kind != "private"):
             words.append(f"returns ({', '.join(meaning.returns)})")
         elif function.returns and function.kind == "private":
