@@ -31,6 +31,7 @@ from whet.evm.terms import (
     Call,
     Expression,
     Index,
+    InMemory,
     Invoke,
     Member,
     Name,
@@ -304,6 +305,8 @@ class Lowering:
             return self._member(term)
         if isinstance(term, Invoke):
             return self._invoke(term, want)
+        if isinstance(term, InMemory):
+            return self.convert(self._sol(term.pointer, ""), f"{term.type} memory")
         if isinstance(term, Call):
             return self.whole_call(term) if term.checked else self._bare_call(term)
         raise Unsayable(type(term).__name__)
