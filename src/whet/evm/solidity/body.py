@@ -618,7 +618,7 @@ class Body(Lowering):
             self.out.append(Line("return;"))
             return
         assert self.frame.returns is not None
-        kinds = self.frame.returns
+        kinds = tuple(in_memory(kind) for kind in self.frame.returns)
         piece = self.whole(lambda: self.several(values, kinds))
         text = piece.text if len(values) == 1 else f"({piece.text})"
         self.out.append(Line(f"return {text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))

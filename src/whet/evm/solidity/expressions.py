@@ -235,6 +235,8 @@ class Lowering:
             piece.text = f"uint256({piece.text})"
         if want in piece.others:
             return self._with(piece, piece.others[want], ATOM, want)
+        if want.endswith(" memory") and piece.type.partition(" ")[0] == want.partition(" ")[0]:
+            return self._with(piece, piece.text, piece.tightness, want)  # Solidity copies it
         if not is_value(piece.type):
             piece = self._first_word(piece) if " " not in location(piece.type) else self._pointer(piece)
         if not is_value(want):
