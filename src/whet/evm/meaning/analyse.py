@@ -9,19 +9,23 @@ from __future__ import annotations
 from whet.evm.meaning.abi_types import head_words
 from whet.evm.meaning.base import FunctionMeaning, Meaning, StateVariable, Variable
 from whet.evm.meaning.behaviour import entered_with_value, skipped_checks
+from whet.evm.meaning.bounds import bounds
 from whet.evm.meaning.decoding import Head
+from whet.evm.meaning.effects import effects
 from whet.evm.meaning.evidence import Uses
-from whet.evm.meaning.forms import Forms, Known
+from whet.evm.meaning.forms import Forms
 from whet.evm.meaning.getters import got, name_variables
 from whet.evm.meaning.helpers import helper_names
 from whet.evm.meaning.interface import PublicFunction, interface
 from whet.evm.meaning.kinds import Kinds
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.naming import Namer
+from whet.evm.meaning.saying import Known
 from whet.evm.meaning.standards import standards
 from whet.evm.meaning.storage import layouts, variables
 from whet.evm.meaning.strings import string_getter
 from whet.evm.meaning.symbols import Symbols
+from whet.evm.meaning.types import name_types
 from whet.evm.meaning.walk import STEPS, Shapes, Walk
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function
@@ -50,7 +54,7 @@ def analyse(contract: Contract, signatures: Known | None = None, steps: int = CO
     outer = {name: uses for name, uses in walks.items() if contract.functions[name].kind != "private"}
     public, kinds = interface(contract, outer, known)
     _storage(meaning, contract, list(outer.values()), kinds)
-    _functions(meaning, contract, walks, known, public)
+    _functions(meaning, contract, shapes, walks, known, public)
     return meaning
 
 
@@ -71,12 +75,13 @@ def _storage(meaning: Meaning, contract: Contract, outer: list[Uses], kinds: Kin
 def _functions(
     meaning: Meaning,
     contract: Contract,
+    shapes: Shapes,
     walks: dict[str, Uses],
     known: Known,
     public: dict[str, PublicFunction],
 ) -> None:
     payable = entered_with_value(contract.entry)
-    helpers = helper_names(contract, Shapes(contract)) if walks else {}
+    helpers = helper_names(contract, shapes, walks)
     strings = _name_storage(meaning, contract, walks, public)
     slots = {v.slot: v.name for v in meaning.storage if v.size == 32 and not v.transient}
     for name, uses in walks.items():
@@ -90,7 +95,7 @@ def _functions(
                 made.body = Return((Name(slots[strings[name]]),))
                 made.returns = said.returns if said.returns in (("bytes",), ("string",)) else ("string",)
             _type_returns(made)
-            made.skipped = skipped_checks(uses, function, made.mutability)
+            made.skipped |= skipped_checks(uses, function, made.mutability)
         elif function.kind != "private":
             made.mutability = "payable" if name in payable else "nonpayable"
         else:
@@ -98,6 +103,15 @@ def _functions(
         if uses.walk.cut:
             made.notes.append("analysed in part: the budget of one function was spent")
         meaning.functions[name] = made
+    _private(meaning, contract, walks, helpers)
+
+
+def _private(meaning: Meaning, contract: Contract, walks: dict[str, Uses], helpers: dict[str, str]) -> None:
+    """Types of all variables; what private functions give back, and whether they change anything."""
+    name_types(contract, meaning, bounds(contract), walks, helpers)
+    for name, said in effects(contract).items():
+        if contract.functions[name].kind == "private":
+            meaning.of(name).mutability = said
 
 
 def _name_storage(

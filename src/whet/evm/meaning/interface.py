@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from whet.evm.meaning.abi import arguments, is_strict
-from whet.evm.meaning.abi_types import types_of
+from whet.evm.meaning.abi_types import head_words, is_dynamic, types_of
 from whet.evm.meaning.behaviour import entered_with_value, mutability
 from whet.evm.meaning.evidence import Uses
-from whet.evm.meaning.forms import Known
+from whet.evm.meaning.given_back import returns
 from whet.evm.meaning.kinds import Kinds, kinds_of
-from whet.evm.meaning.results import returns
+from whet.evm.meaning.saying import Known
 from whet.evm.meaning.standards import declared
 from whet.evm.meaning.told import told
 from whet.evm.tac import Contract
@@ -78,23 +78,14 @@ def _as_declared(found: str, signature: str) -> str:
 
 
 def _signature(selector: int, found: tuple[str, ...], known: Known) -> str:
-    """The first known signature that differs from what code tells only in what code cannot tell; "" for none."""
+    """The first known signature that takes as many words in the same places as the code does; "" for none.
+
+    Four bytes that agree with a name and its shape are better evidence than the bits that one function looks at."""
     for signature in known.functions(selector):
-        types = types_of(signature)
-        if len(found) == len(types) and all(
-            _plain(a) == _plain(b) for a, b in zip(found, types, strict=True)
-        ):
+        if _shape(found) == _shape(types_of(signature)):
             return signature
     return ""
 
 
-def _plain(kind: str) -> str:
-    """Types that bytecode does not tell apart have one name."""
-    for one, other in (
-        ("string", "bytes"),
-        ("bytes32", "uint256"),
-        ("int256", "uint256"),
-        ("uuint256", "uint256"),
-    ):
-        kind = kind.replace(one, other)
-    return kind
+def _shape(types: tuple[str, ...]) -> list[tuple[int, bool]]:
+    return [(head_words(kind), is_dynamic(kind)) for kind in types]

@@ -12,8 +12,8 @@ from itertools import combinations
 
 from whet.evm.meaning.abi_types import flat, is_dynamic, types_of
 from whet.evm.meaning.evidence import Uses, value_type
-from whet.evm.meaning.forms import Known
 from whet.evm.meaning.memory import Payload
+from whet.evm.meaning.saying import Known
 from whet.evm.meaning.standards import declared
 from whet.evm.meaning.symbols import Node, Word, inside, linear
 from whet.evm.meaning.walk import Effect
