@@ -42,9 +42,9 @@ from whet.evm.keccak import keccak256
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.base import StateVariable
 from whet.evm.meaning.evidence import Uses
-from whet.evm.meaning.forms import Known
 from whet.evm.meaning.interface import PublicFunction, interface
 from whet.evm.meaning.memory import Memory
+from whet.evm.meaning.saying import Known
 from whet.evm.meaning.storage import layouts, variables
 from whet.evm.meaning.symbols import Symbols
 from whet.evm.meaning.walk import Shapes, Walk
