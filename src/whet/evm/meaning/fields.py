@@ -158,7 +158,16 @@ def use_type(uses: Uses, node: Node, bits: int) -> str:
         return "address"
     if bits == 8 and _is_truth(uses, node):
         return "bool"
+    if bits == 8 and any(_is_measured(user) for user in users):
+        return "uint8"
     return full_type(uses, node) if bits == 256 else ""
+
+
+def _is_measured(user: Node) -> bool:
+    """Whether a use compares a value with what no bool is: an enum is checked so."""
+    if user.op in ("LT", "GT"):
+        return True
+    return user.op == "EQ" and any(isinstance(arg, int) and arg > 1 for arg in user.args)
 
 
 def _is_truth(uses: Uses, node: Node) -> bool:

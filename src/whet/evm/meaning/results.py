@@ -6,8 +6,8 @@ pointer may stand in between; what is asked must give up as Solidity's own decod
 ends undo everything, so their order among each other makes no difference, but for one case: code that encodes an
 argument that may fail (an enum) before or after it asks for the target's code.
 A call without results is taken only with the check for code. Types are those that were checked: a word that old code
-cleans where it is used is a uint256. Left out: results of more than words (strings, arrays), `transfer` and `send`, try and catch.
-Assumed: the free pointer stays below 2**64. The returned data are no longer in memory, nor does the free pointer move.
+cleans where it is used is a uint256. Left out: results of more than words (strings, arrays), `transfer`, `send`, try and
+catch. Assumed: the free pointer stays below 2**64. The returned data are no longer in memory, nor does the free pointer move.
 """
 
 from __future__ import annotations

@@ -617,6 +617,9 @@ class Lowering:
             args = [self.sol(arg, kind) for arg, kind in zip(term.args, takes, strict=True)]
             text = f"{name}({', '.join(arg.text for arg in args)})"
             return self._both(text, ATOM, gives[0] if len(gives) == 1 else "()", *args)
+        if callee == Name("keccak256") and len(term.args) == 1 and isinstance(term.args[0], InMemory):
+            data = self.sol(term.args[0], "bytes memory")
+            return self._both(f"keccak256({data.text})", ATOM, "bytes32", data)
         if isinstance(callee, Name) and callee.name == "keccak256":
             args = [self.sol(arg, WORD_TYPE) for arg in term.args]
             if self.context.raw_memory and 1 <= len(args) <= 2:
