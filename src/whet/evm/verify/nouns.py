@@ -11,6 +11,7 @@ SAME, DIFFERENT, INCONCLUSIVE, NOT_COMPILED = "same", "different", "inconclusive
 VERDICTS = (SAME, DIFFERENT, INCONCLUSIVE, NOT_COMPILED)
 """`NOT_COMPILED` is set by a caller who has no code of a candidate; nothing here gives it."""
 
+MOST_CALLS, LEAST_CALLS = 400, 40
 MOST_TEXT = 2_000
 """Characters of one value in a text."""
 
@@ -24,8 +25,8 @@ class Budget:
     function.
     """
 
-    calls: int = 400
-    least: int = 40
+    calls: int = MOST_CALLS
+    least: int = LEAST_CALLS
     statements: int = 40_000_000
     gas: int = 40_000_000_000
     mutants: int = 16
@@ -147,8 +148,8 @@ class Verification:
 
     @property
     def exit_code(self) -> int:
-        """0: all are the same; 1: something differs; 2: nothing differs, but not all is known."""
-        return 0 if self.perfect else 1 if DIFFERENT in self.counts else 2
+        """0: all are the same; 10: something differs; 11: nothing differs, but not all is known. (1 to 6 are errors.)"""
+        return 0 if self.perfect else 10 if DIFFERENT in self.counts else 11
 
     def of(self, selector: int | None, name: str = "") -> Verdict | None:
         """The verdict of that selector; for None, of that name."""
