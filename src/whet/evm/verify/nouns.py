@@ -11,7 +11,7 @@ SAME, DIFFERENT, INCONCLUSIVE, NOT_COMPILED = "same", "different", "inconclusive
 VERDICTS = (SAME, DIFFERENT, INCONCLUSIVE, NOT_COMPILED)
 """`NOT_COMPILED` is set by a caller who has no code of a candidate; nothing here gives it."""
 
-MOST_CALLS, LEAST_CALLS = 400, 40
+MOST_CALLS, LEAST_CALLS = 400, 80
 MOST_TEXT = 2_000
 """Characters of one value in a text."""
 
@@ -21,14 +21,14 @@ class Budget:
     """How much is tried; all in units of work, so that the same input gives the same verdict on any machine.
 
     calls: most calls of one function. least: calls of each, where no difference ends it. statements: of the interpreter
-    for the whole contract, calls and mutants; gas: of both sides in the EVM, all calls together. mutants: made of each
-    function.
+    for the calls of one function, and as many again for its mutants; gas: of both sides in the EVM, for the calls of one
+    function. mutants: made of each function.
     """
 
     calls: int = MOST_CALLS
     least: int = LEAST_CALLS
-    statements: int = 40_000_000
-    gas: int = 40_000_000_000
+    statements: int = 3_000_000
+    gas: int = 6_000_000_000
     mutants: int = 16
 
 
