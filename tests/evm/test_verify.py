@@ -139,7 +139,7 @@ def test_a_function_more_or_less_is_different() -> None:
     assert "the original has no such function" in extra.reason
     missing = verify(more, dispatched(LIMITED), ABI, budget=SMALL)
     assert "the candidate has no such function" in found_of(missing, 0x12345678).reason
-    assert missing.exit_code == 10
+    assert missing.exit_code == 8
 
 
 def test_gas_that_is_shown_and_the_codes_own_hash_are_not_differences() -> None:
@@ -218,7 +218,7 @@ def test_a_wrong_contract_of_the_same_interface_is_different() -> None:
     found = verify(one.runtime, wrong, one.truth["abi"], functions=chosen, budget=SMALL)
     assert found_of(found, chosen[0]).verdict == DIFFERENT
     assert found_of(found, chosen[1]).counterexample is None
-    assert found.exit_code == 10
+    assert found.exit_code == 8
 
 
 def test_without_an_abi_the_codes_selectors_are_called() -> None:
