@@ -27,6 +27,8 @@ CANDIDATE = -1
 """Stands for the candidate's address in `Result.visited`: both sides live at the same one."""
 NAMES = ("original", "candidate")
 MALFORMED = "differs on calldata that is not well-formed"
+TOO_LARGE = (0x4E487B71 << 256 | 0x41).to_bytes(36, "big")
+"""Panic(0x41), for lengths past 2^64, which storage seeded by chance has: compilers do not agree on where they look."""
 STEPS = 60_000
 """Statements of one call in the interpreter; longer ones are compared all the same."""
 PADDING = b"\xfe" * 7
@@ -143,6 +145,10 @@ class Pair(Replay):
         if self.method and not well_formed(self.method, case.data):
             self.malformed.setdefault(self.method.selector, case)
             return MALFORMED
+        if "OutOfGas" in ours.why + theirs.why:
+            return "one side runs out of gas" if ours.why != theirs.why else "depends on gas"
+        if (TOO_LARGE in (ours.data, theirs.data)) and ours.data != theirs.data:
+            return "a size that only one side refuses"
         if changes(self.code, less, ours):
             return "depends on gas"
         if changes(self.candidate, less, theirs):
