@@ -21,8 +21,8 @@ from whet.evm.verify.intervals import RULES, compared, result_of
 from whet.evm.verify.mutation import Mutants
 from whet.evm.verify.nouns import Evidence
 from whet.evm.verify.pair import Pair
-from whet.evm.verify.sides import allows
-from whet.evm.verify.stages import abi_differences
+from whet.evm.verify.sides import allows, compiled
+from whet.evm.verify.stages import abi_differences, score
 from whet.evm.words import ONE, TWO
 
 SOME = [
@@ -176,3 +176,34 @@ def test_abis_that_are_encoded_the_same_are_the_same() -> None:
         "g() is missing",
         "h() is not of the original",
     ]
+
+
+SOURCE = """pragma solidity 0.8.30;
+contract Small {
+    uint256 total;
+    function put(uint256 value) external returns (uint256) { %s total = value; return total; }
+}
+"""
+SETTINGS = {"optimizer": {"enabled": True, "runs": 200}}
+
+
+@pytest.mark.slow
+def test_the_four_stages_of_a_text() -> None:
+    """Each text stops where it should (needs the compiler)."""
+    text = SOURCE % "require(value < 100);"
+    truth = compiled({"a.sol": text}, "0.8.30", SETTINGS)
+
+    def stages(candidate: str) -> tuple[str, ...]:
+        return score(truth.runtime, truth.abi, candidate, "0.8.30", {"optimizer": {"enabled": False}}).stages
+
+    assert stages("no text") == ()
+    assert stages("contract Small { function }") == ("format",)
+    assert stages(SOURCE.replace("put", "set") % "") == ("format", "compile")
+    assert stages(SOURCE % "require(value < 101);") == ("format", "compile", "abi")
+    assert stages(SOURCE % "require(100 > value);") == ("format", "compile", "abi", "replay")
+
+
+def test_a_text_without_a_contract_reaches_no_stage() -> None:
+    found = score(b"", [entry("f", [], [])], "I am sorry", "0.8.30", {})
+    assert (found.stages, found.functions, found.same) == ((), 1, 0)
+    assert found.verification.counts == {"not compiled": 1}
