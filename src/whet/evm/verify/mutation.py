@@ -29,7 +29,7 @@ from whet.evm.replay.mutants import Change, mutant
 from whet.evm.replay.reference import Outcome
 from whet.evm.replay.run import State, reachable, transaction
 from whet.evm.replay.search import Case
-from whet.evm.tac import Contract, Operand, Statement
+from whet.evm.tac import Block, Contract, Operand, Statement
 from whet.evm.verify.branches import Place
 from whet.evm.verify.nouns import Evidence
 from whet.evm.verify.pair import Pair
@@ -167,9 +167,24 @@ def _op(contract: Contract, place: Place, at: int) -> str:
 
 
 def _both_ways(contract: Contract, place: Place, change: Change, visited: set[Place]) -> bool:
-    """A change of a branch is reached where both of its ways are: a check that never fails is not missed."""
-    end = contract.functions[place[0]].blocks[place[1]].end
-    return change.at is not None or all((place[0], target) in visited for target in end.targets)
+    """A change of a branch, or of its condition, is reached where both of its ways are: that a check never fails in any
+    call is what the coverage says, and none of the mutant's fault."""
+    block = contract.functions[place[0]].blocks[place[1]]
+    taken = all((place[0], target) in visited for target in block.end.targets)
+    return taken or not (change.at is None or _decides(block, change.at))
+
+
+def _decides(block: Block, at: int) -> bool:
+    """Whether the statement gives the condition at the block's end, or what that is the negation of."""
+    made = {result: statement for statement in block.statements for result in statement.results}
+    chain: set[Operand] = set(block.end.args) if block.end.op == "BRANCH" else set()
+    todo = list(chain)
+    while todo:
+        statement = made.get(str(todo.pop()))
+        if statement and statement.op == "ISZERO":
+            chain |= set(statement.args)
+            todo += statement.args
+    return bool(chain & set(block.statements[at].results))
 
 
 def _replayed(

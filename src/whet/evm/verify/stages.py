@@ -126,5 +126,7 @@ def _results(abi: Sequence[dict[str, Any]]) -> dict[int, tuple[str, str]]:
 
 
 def _encoded(kind: str) -> str:
-    """Types that bytecode cannot tell apart are encoded the same: an address is a uint160, a contract an address."""
+    """Types that bytecode cannot tell apart, and that are encoded the same: any whole word, an address or a contract and
+    a uint160, a string and bytes."""
+    kind = re.sub(r"\b(bytes32|int256)\b", "uint256", kind)
     return re.sub(r"\baddress\b", "uint160", kind.replace("string", "bytes"))
