@@ -37,6 +37,8 @@ LATEST = 1 << 40
 """Seconds; no block of ours is later."""
 BROKEN_WORDS = 12
 """Of calldata, from the first: those that are broken one by one; and as many slots."""
+BOUNDS = 12
+"""Comparisons of a call, the last ones, whose words are tried with their neighbours."""
 DENSE = int.from_bytes(bytes(range(0x21, 0x41)), "big")
 WEI = (1, 10**9, 10**18, 3 * 10**18)
 
@@ -91,8 +93,11 @@ class Search:
         self.stale = 0
         """Calls since the last that executed something new."""
         self.calls = self.successes = 0
-        self._probes: list[Case] | None = None
-        """Still to be tried, each once; None until a call succeeds that they are made of."""
+        self._probes: list[Case] = []
+        """Still to be tried, each once."""
+        self._probed = False
+        self._bounds: set[int] = set()
+        """Words that were put where they are compared, with their neighbours."""
 
     def learn(self, tried: Tried) -> None:
         new = tried.result.visited - self.seen
@@ -104,15 +109,17 @@ class Search:
             self.winners = [*self.winners[-9:], tried]
         if new and (not tried.case.odd or tried.result.status == "success"):
             self.parents = [*self.parents[-29:], tried]
+            self._probes += self._at_bounds(tried)
 
     def next(self) -> Case:
         if not self.parents or self.calls < 4:
             return self.fresh()
-        if self._probes is None and self.winners:
-            self._probes = self._made_probes(self.winners[0])
-        if self._probes and self.rng.random() < 0.3:
+        if not self._probed and self.winners:
+            self._probed = True
+            self._probes += self._made_probes(self.winners[0])
+        if self._probes and self.rng.random() < 0.4:
             return self._copy(self._probes.pop())
-        if self.winners and self.successes * 10 < self.calls * 6:
+        if self.winners and self.successes * 10 < self.calls * 6 and self.rng.random() < 0.6:
             return self._vary(self.rng.choice(self.winners))
         kind = self.rng.random()
         if kind < 0.1:
@@ -120,11 +127,25 @@ class Search:
         parent = self.rng.choice(self.parents[-6:] if kind < 0.6 else self.parents)
         return self._solve(parent) if self.rng.random() < 0.6 else self._vary(parent)
 
+    def _at_bounds(self, parent: Tried) -> list[Case]:
+        """What a word of the calldata or of storage was compared with, put there, and one more and one less."""
+        found = []
+        pairs = [pair for pair in parent.result.compared if self.method.selector not in pair][-BOUNDS:]
+        for a, b in [*pairs, *((b, a) for a, b in pairs)]:
+            for bound in (b, (b + 1) & MOST, (b - 1) & MOST) if b not in self._bounds else ():
+                case = self._copy(parent.case)
+                if self._in_data(case, parent, a, bound) or self._in_slots(case, parent, a, bound):
+                    found.append(case)
+                    self._bounds.add(b)
+        return found
+
     def _made_probes(self, winner: Tried) -> list[Case]:
-        """A call that succeeds with its calldata broken, and with words read from storage that have something in every
-        byte: what is kept of them, and what is thrown away, shows."""
+        """A call that succeeds by other callers, at another time, with its calldata broken, and with words read from
+        storage that have something in every byte: what is kept of them, and what is thrown away, shows."""
         case = winner.case
-        found = [
+        found = [replace(case, caller=caller) for caller in (FORWARDER, BOB)]
+        found += [replace(case, timestamp=LATEST - 1, number=77)]
+        found += [
             replace(case, data=data, plain=False, odd=True)
             for data in (broken(case.data) if self.method.types else [])
         ]
