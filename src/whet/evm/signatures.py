@@ -41,7 +41,7 @@ class Signatures:
 
         Raises CodeError for a file without any ABI.
         """
-        entries = abi if isinstance(abi, list | tuple) else _read_abi(Path(abi))
+        entries = abi if isinstance(abi, list | tuple) else read_abi(Path(abi))
         named: dict[str, list[str]] = {kind: [] for kind in _KINDS}
         for entry in entries:
             if isinstance(entry, dict) and entry.get("type") in _KINDS and isinstance(entry.get("name"), str):
@@ -112,7 +112,8 @@ def _type(parameter: dict[str, Any], depth: int) -> str:
     return f"({_types(parameter.get('components'), depth + 1)}){named[5:]}"
 
 
-def _read_abi(path: Path) -> tuple[dict[str, Any], ...]:
+def read_abi(path: Path) -> tuple[dict[str, Any], ...]:
+    """The entries of a JSON ABI, or of the ABIs in an artifact. Raises CodeError where there are none."""
     try:
         with path.open("rb") as file:
             raw = file.read(limits.ARTIFACT_BYTES + 1)

@@ -35,6 +35,11 @@ T = TypeVar("T")
 TIMES = (1, 1_700_000_000, 1_700_000_001, 1_731_536_000, (1 << 32) + 7, (1 << 40) - 1)
 LATEST = 1 << 40
 """Seconds; no block of ours is later."""
+BROKEN_WORDS = 12
+"""Of calldata, from the first: those that are broken one by one; and as many slots."""
+BOUNDS = 12
+"""Comparisons of a call, the last ones, whose words are tried with their neighbours."""
+DENSE = int.from_bytes(bytes(range(0x21, 0x41)), "big")
 WEI = (1, 10**9, 10**18, 3 * 10**18)
 
 
@@ -66,6 +71,15 @@ class Tried:
     result: Result
 
 
+def broken(data: bytes) -> list[bytes]:
+    """The calldata a byte short, and with bits that few types have (the highest, the lowest) in one word each."""
+    found = [data[:-1]]
+    for at in range(4, min(len(data) - 31, 4 + 32 * BROKEN_WORDS), 32):
+        word = int.from_bytes(data[at : at + 32], "big") | 1 << 255 | 1
+        found.append(data[:at] + word.to_bytes(32, "big") + data[at + 32 :])
+    return found
+
+
 class Search:
     """Proposes cases for one method. Told of each by `learn`."""
 
@@ -74,29 +88,73 @@ class Search:
         self.states = states
         self.parents: list[Tried] = []
         self.winners: list[Tried] = []
-        self._seen: set[tuple[int, str, str]] = set()
+        self.seen: set[tuple[int, str, str]] = set()
+        """(code address, function, block) of everything that calls of this method executed."""
+        self.stale = 0
+        """Calls since the last that executed something new."""
         self.calls = self.successes = 0
+        self._probes: list[Case] = []
+        """Still to be tried, each once."""
+        self._probed = False
+        self._bounds: set[int] = set()
+        """Words that were put where they are compared, with their neighbours."""
 
     def learn(self, tried: Tried) -> None:
-        new = tried.result.visited - self._seen
-        self._seen |= tried.result.visited
+        new = tried.result.visited - self.seen
+        self.seen |= tried.result.visited
         self.calls += 1
+        self.stale = 0 if new else self.stale + 1
         if tried.result.status == "success":
             self.successes += 1
             self.winners = [*self.winners[-9:], tried]
         if new and (not tried.case.odd or tried.result.status == "success"):
             self.parents = [*self.parents[-29:], tried]
+            self._probes += self._at_bounds(tried)
 
     def next(self) -> Case:
         if not self.parents or self.calls < 4:
             return self.fresh()
-        if self.winners and self.successes * 10 < self.calls * 6:
+        if not self._probed and self.winners:
+            self._probed = True
+            self._probes += self._made_probes(self.winners[0])
+        if self._probes and self.rng.random() < 0.4:
+            return self._copy(self._probes.pop())
+        if self.winners and self.successes * 10 < self.calls * 6 and self.rng.random() < 0.6:
             return self._vary(self.rng.choice(self.winners))
         kind = self.rng.random()
         if kind < 0.1:
             return self.fresh()
         parent = self.rng.choice(self.parents[-6:] if kind < 0.6 else self.parents)
         return self._solve(parent) if self.rng.random() < 0.6 else self._vary(parent)
+
+    def _at_bounds(self, parent: Tried) -> list[Case]:
+        """What a word of the calldata or of storage was compared with, put there, and one more and one less."""
+        found = []
+        pairs = [pair for pair in parent.result.compared if self.method.selector not in pair][-BOUNDS:]
+        for a, b in [*pairs, *((b, a) for a, b in pairs)]:
+            for bound in (b, (b + 1) & MOST, (b - 1) & MOST) if b not in self._bounds else ():
+                case = self._copy(parent.case)
+                if self._in_data(case, parent, a, bound) or self._in_slots(case, parent, a, bound):
+                    found.append(case)
+                    self._bounds.add(b)
+        return found
+
+    def _made_probes(self, winner: Tried) -> list[Case]:
+        """A call that succeeds by other callers, at another time, with its calldata broken, and with words read from
+        storage that have something in every byte: what is kept of them, and what is thrown away, shows."""
+        case = winner.case
+        found = [replace(case, caller=caller) for caller in (FORWARDER, BOB)]
+        found += [replace(case, timestamp=LATEST - 1, number=77)]
+        found += [
+            replace(case, data=data, plain=False, odd=True)
+            for data in (broken(case.data) if self.method.types else [])
+        ]
+        for key in list(winner.result.reads)[:BROKEN_WORDS]:
+            old = winner.result.reads[key]
+            for word in (old | DENSE << old.bit_length(), DENSE):
+                found.append(replace(case, slots=case.slots | {key: word & MOST}))
+        self.rng.shuffle(found)
+        return found
 
     def fresh(self) -> Case:
         rng = self.rng
@@ -114,7 +172,10 @@ class Search:
 
     def _vary(self, parent: Tried) -> Case:
         case, kind = self._copy(parent.case), self.rng.randrange(12)
-        if kind < 3:
+        if kind == 0 and len(case.data) >= 36:
+            at = 4 + 32 * self.rng.randrange((len(case.data) - 4) // 32)
+            case.data, case.plain = case.data[:at] + bytes(32) + case.data[at + 32 :], False
+        elif kind < 3:
             case.data, case.plain = self.pool.calldata(self.method), True
         elif kind < 7 and parent.result.reads:
             for key in self._late(list(parent.result.reads)):
@@ -163,21 +224,35 @@ class Search:
         return self.rng.sample(items, self.rng.randint(1, min(4, len(items))))
 
     def _seed(self, case: Case) -> int:
-        """A plausible content of a slot: number, flag, address, address packed with flags, a word of the call."""
-        kind = self.rng.randrange(7)
-        address = self.rng.choice((case.caller, OWNER, *MOCKS, TARGET, ALICE))
-        if kind == 0:
-            return self.rng.choice((0, 1, 1, 2, 3, 10))
-        if kind == 1:
-            return address
-        if kind == 2:
-            return address | 1 << 160 if self.rng.random() < 0.5 else address << 8 | 1
-        if kind == 6 and len(case.data) >= 36:
-            at = 4 + 32 * self.rng.randrange((len(case.data) - 4) // 32)
-            return int.from_bytes(case.data[at : at + 32], "big")
-        if kind == 3:
-            return self.rng.choice((10**18, 1 << 64, (1 << 96) - 1, MOST))
-        return self.pool.word()
+        """A plausible content of a slot."""
+        rng = self.rng
+        address = rng.choice((case.caller, OWNER, *MOCKS, TARGET, ALICE))
+        return rng.choice(
+            (
+                lambda: rng.choice((0, 1, 1, 2, 3, 10)),
+                lambda: address,
+                lambda: address | rng.choice((1, 1, rng.getrandbits(96))) << 160,
+                lambda: address << 8 | 1,
+                lambda: rng.choice((10**18, 1 << 64, (1 << 96) - 1, MOST)),
+                self.pool.word,
+                lambda: self._argument(case),
+                self._string,
+                lambda: rng.getrandbits(256),
+                lambda: sum(rng.randrange(1, 200) << shift for shift in range(0, 256, 8)),
+            )
+        )()
+
+    def _argument(self, case: Case) -> int:
+        """A word of the calldata."""
+        if len(case.data) < 36:
+            return self.pool.word()
+        at = 4 + 32 * self.rng.randrange((len(case.data) - 4) // 32)
+        return int.from_bytes(case.data[at : at + 32], "big")
+
+    def _string(self) -> int:
+        """What stands in the slot of a string: short, its bytes and twice its length; long, twice its length and one."""
+        size = self.rng.choice((1, 5, 31, 32, 33, 70))
+        return int.from_bytes(b"z" * size + bytes(32 - size), "big") | 2 * size if size < 32 else 2 * size + 1
 
     def _solve(self, parent: Tried) -> Case:
         case = self._copy(parent.case)
@@ -190,7 +265,7 @@ class Search:
         b = (b + self.rng.choice((0, 0, 0, 1, -1))) & MOST
         ways = [
             way
-            for way in (self._in_data, self._in_slots, self._around)
+            for way in (self._in_data, self._in_slots, self._around, self._in_answers)
             if way(self._copy(case), parent, a, b)
         ]
         if not ways:
@@ -224,6 +299,13 @@ class Search:
             key, value = self.rng.choice(options)
             case.slots[key] = value & MOST
         return bool(options)
+
+    def _in_answers(self, case: Case, parent: Tried, a: int, b: int) -> bool:
+        """A mock that was called answers `b`: it may have been its answer that was compared."""
+        asked = sorted({at for at, _, _ in parent.result.visited} & set(MOCKS))
+        for mock in asked:
+            case.slots[mock, MODE], case.slots[mock, WORD] = 1 + list(ANSWERS).index("word"), b
+        return bool(asked)
 
     def _around(self, case: Case, parent: Tried, a: int, b: int) -> bool:
         """Caller, wei, time, number."""

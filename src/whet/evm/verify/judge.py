@@ -1,0 +1,238 @@
+"""The verdicts: how long a function is called, and when it may be called the same.
+
+*Same* needs all of: no difference; at least `ENOUGH_CALLS` calls past the decoding of their arguments, of which those
+that revert count at most as often as those that succeed; at least `COVERAGE` of the branches that a call can take
+executed; at least `KILLED` of the candidate's mutants that are not equivalent noticed. A difference is *different*.
+Anything less is *inconclusive*, and the reasons say what was missing. So is a difference that only calldata shows which no
+encoder makes (dirty bits, cut off): compilers do not agree on these; the call is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from whet.evm.replay.mocks import TARGET
+from whet.evm.replay.run import ENOUGH_CALLS, Disagreement, MethodReport, reachable
+from whet.evm.replay.search import Search
+from whet.evm.replay.vectors import Method
+from whet.evm.tac import Contract
+from whet.evm.verify.branches import Place, branches, root
+from whet.evm.verify.impossible import possible
+from whet.evm.verify.methods import methods
+from whet.evm.verify.mutation import Kept, Mutants
+from whet.evm.verify.nouns import (
+    DIFFERENT,
+    INCONCLUSIVE,
+    SAME,
+    Budget,
+    Evidence,
+    Verdict,
+    Verification,
+)
+from whet.evm.verify.pair import MALFORMED, Pair
+from whet.evm.verify.telling import counterexample
+
+COVERAGE = 0.8
+KILLED = 0.9
+ROUNDS = 2
+"""Of the first calls: those of the second start from states that other functions left."""
+STALE, STALE_BELOW = 60, 150
+"""Calls without anything new after which a function is left, where the coverage is enough and where it is not."""
+AGAIN, MORE_CALLS = 3, 50
+"""Rounds of further calls for the sake of mutants that are alive, and the calls of each."""
+MOST_FUNCTIONS = 1_000
+
+
+@dataclass(slots=True)
+class Trial:
+    """One function under way. root: the function of the original that it begins in; needed: branches that a call can
+    take; impossible: the others; kept: its calls on which both sides agreed."""
+
+    report: MethodReport
+    search: Search
+    root: str | None
+    needed: set[Place]
+    impossible: set[Place]
+    statements: int
+    gas: int
+    kept: list[Kept] = field(default_factory=list)
+
+    @property
+    def spent(self) -> bool:
+        """The budget of its calls is."""
+        return self.statements <= 0 or self.gas <= 0
+
+    @property
+    def seen(self) -> set[Place]:
+        return {(name, block) for at, name, block in self.search.seen if at == TARGET}
+
+    @property
+    def taken(self) -> set[Place]:
+        return self.needed & self.seen
+
+    @property
+    def coverage(self) -> float:
+        return len(self.taken) / len(self.needed) if self.needed else 1.0
+
+
+def judge(
+    original: bytes,
+    candidate: bytes,
+    abi: list[dict[str, Any]],
+    functions: Sequence[int] | None,
+    libraries: dict[int, bytes],
+    budget: Budget,
+    seed: int,
+    told: Callable[[str], None],
+) -> Verification:
+    """See `whet.evm.verify.verify`."""
+    pair = Pair(original, candidate, seed, libraries)
+    everything = methods(abi, *pair.lifted)
+    chosen = [m for m in everything if functions is None or m.selector in functions][:MOST_FUNCTIONS]
+    trials = [_trial(pair, method, budget) for method in chosen]
+    for _ in range(ROUNDS):
+        for trial in trials:
+            _call(pair, trial, budget.least // ROUNDS)
+    verdicts = []
+    for trial in trials:
+        _more(pair, trial, budget)
+        verdicts.append(_verdict(pair, trial, everything, budget))
+        told(f"{verdicts[-1].function}: {verdicts[-1].verdict} {verdicts[-1].reason}".strip())
+    return Verification(verdicts, seed, _notes(pair, len(chosen)))
+
+
+def _trial(pair: Pair, method: Method, budget: Budget) -> Trial:
+    begin = root(pair.contract, method.selector, method.name)
+    search = Search(method, pair.rng, pair.mined, 1)
+    everything, needed = branches(pair.contract, begin), possible(pair.contract, begin)
+    return Trial(
+        MethodReport(method), search, begin, needed, everything - needed, budget.statements, budget.gas
+    )
+
+
+def _call(pair: Pair, trial: Trial, calls: int) -> None:
+    """So many calls, fewer where one differs or the budget ends."""
+    trial.search.states = len(pair.states)
+    pair.give(trial.statements, trial.gas)
+    pair.method = trial.report.method
+    for _ in range(calls):
+        if trial.report.differing or pair.spent:
+            break
+        mark = len(pair.agreed)
+        pair.one(trial.report, trial.search)
+        trial.kept += pair.agreed[mark:]
+    trial.statements, trial.gas = pair.statements_left, pair.gas_left
+
+
+def _more(pair: Pair, trial: Trial, budget: Budget) -> None:
+    """Further calls, as long as they may bring something that is missing."""
+    while trial.report.calls < budget.calls and not trial.report.differing and not trial.spent:
+        coverage, stale = trial.coverage, trial.search.stale
+        enough = _counted(pair.contract, trial) >= ENOUGH_CALLS
+        if enough and (coverage == 1 or stale >= (STALE if coverage >= COVERAGE else STALE_BELOW)):
+            return
+        _call(pair, trial, 1)
+
+
+def _can_succeed(contract: Contract, begin: str | None) -> bool:
+    """Whether some way leads to an end that is no revert."""
+    if begin is None:
+        return False
+    ends = {contract.functions[name].blocks[block].end.op for name, block in reachable(contract, begin)}
+    return bool(ends & {"RETURN", "STOP", "SELFDESTRUCT"})
+
+
+def _counted(contract: Contract, trial: Trial) -> int:
+    """Calls that a verdict may count: at least half of them succeed, where the function can."""
+    report = trial.report
+    if not _can_succeed(contract, trial.root) and not report.succeeded:
+        return report.passed
+    return min(report.passed, 2 * report.succeeded)
+
+
+def _verdict(pair: Pair, trial: Trial, everything: list[Method], budget: Budget) -> Verdict:
+    report, method = trial.report, trial.report.method
+    shown = _mutants(pair, trial, budget)
+    evidence = Evidence(
+        calls=report.calls,
+        past_decoding=report.passed,
+        succeeded=report.succeeded,
+        counted=_counted(pair.contract, trial),
+        branches=len(trial.needed),
+        executed=len(trial.taken),
+        unreachable=len(trial.impossible),
+        set_aside=report.inconclusive,
+    )
+    shown.tell(evidence)
+    found = Verdict(method.name, method.selector, SAME, [], evidence)
+    if report.differing:
+        found.verdict = DIFFERENT
+        found.counterexample = counterexample(pair, report.disagreements[0], method, everything)
+        found.reasons = [_difference(pair, method, found.counterexample.what)]
+        return found
+    found.reasons = _reasons(pair, trial, evidence)
+    found.verdict = INCONCLUSIVE if found.reasons else SAME
+    if method.selector in pair.malformed:
+        case = pair.malformed[method.selector]
+        told = Disagreement(MALFORMED, "", case, pair.states[case.state], pair.histories[case.state])
+        found.counterexample = counterexample(pair, told, method, everything)
+    if trial.impossible & trial.seen:
+        found.notes.append("a branch was executed that was thought to be impossible")
+    return found
+
+
+def _mutants(pair: Pair, trial: Trial, budget: Budget) -> Mutants:
+    """Made, and shown further calls where too many are alive."""
+    method = trial.report.method
+    begin = None if trial.report.differing else root(pair.other, method.selector, method.name)
+    pair.give(budget.statements, budget.gas)
+    mutants = Mutants(pair, begin, trial.kept, budget.mutants)
+    for _ in range(AGAIN):
+        if mutants.rate >= KILLED or trial.report.differing or trial.report.calls >= budget.calls:
+            break
+        left = pair.statements_left
+        _call(pair, trial, MORE_CALLS)
+        pair.give(left, budget.gas)
+        mutants.show()
+    return mutants
+
+
+def _difference(pair: Pair, method: Method, what: str) -> str:
+    if method.selector is not None and method.selector not in pair.other.public:
+        return f"the candidate has no such function; {what} differs"
+    if method.selector is not None and method.selector not in pair.contract.public:
+        return f"the original has no such function; {what} differs"
+    return f"{what} differs"
+
+
+def _reasons(pair: Pair, trial: Trial, evidence: Evidence) -> list[str]:
+    """Everything that is missing for *same*."""
+    reasons = [f"{count} calls set aside: {why}" for why, count in sorted(evidence.set_aside.items())]
+    if trial.root is None and trial.report.method.selector is not None and evidence.succeeded:
+        reasons.append("its code was not found in the original, so its branches are not known")
+    if trial.root and not evidence.succeeded and _can_succeed(pair.contract, trial.root):
+        reasons.append("no call succeeded")
+    elif evidence.counted < ENOUGH_CALLS:
+        reasons.append(f"{evidence.counted} calls past decoding count, {ENOUGH_CALLS} are needed")
+    if evidence.coverage < COVERAGE:
+        reasons.append(
+            f"coverage {evidence.coverage:.0%}: {evidence.executed} of {evidence.branches} branches executed"
+        )
+    if evidence.kill_rate < KILLED:
+        judged = evidence.mutants - evidence.equivalent
+        reasons.append(f"mutants: {evidence.killed} of {judged} noticed")
+    if reasons and (trial.spent or pair.spent):
+        reasons.append("the budget of work for this function was spent")
+    return reasons
+
+
+def _notes(pair: Pair, chosen: int) -> list[str]:
+    notes = [f"original: {note}" for note in pair.contract.notes]
+    notes += [f"candidate: {note}" for note in pair.other.notes]
+    if pair.misread:
+        notes.append(f"in {pair.misread} calls the three-address code could not be followed as the EVM went")
+    if chosen == MOST_FUNCTIONS:
+        notes.append(f"only the first {MOST_FUNCTIONS} functions were looked at")
+    return notes
