@@ -41,11 +41,11 @@ class Signatures:
 
         Raises CodeError for a file without any ABI.
         """
-        entries = abi if isinstance(abi, list | tuple) else _read_abi(Path(abi))
+        entries = abi if isinstance(abi, list | tuple) else read_abi(Path(abi))
         named: dict[str, list[str]] = {kind: [] for kind in _KINDS}
         for entry in entries:
             if isinstance(entry, dict) and entry.get("type") in _KINDS and isinstance(entry.get("name"), str):
-                named[entry["type"]].append(_signature(entry))
+                named[entry["type"]].append(entry_signature(entry))
         return Signatures(
             _merged(named["function"], self._functions, 4),
             _merged(named["error"], self._errors, 4),
@@ -89,7 +89,8 @@ def _builtin() -> Signatures:
     return Signatures(*named.values())
 
 
-def _signature(entry: dict[str, Any]) -> str:
+def entry_signature(entry: dict[str, Any]) -> str:
+    """ "Transfer(address,address,uint256)" of an entry of a JSON ABI. Raises CodeError for a name that cannot be shown."""
     signature = f"{entry['name']}({_types(entry.get('inputs'))})"
     if not signature.isprintable():
         raise CodeError(f"a name that cannot be shown: {signature!a:.100}", where="the ABI")
@@ -112,7 +113,8 @@ def _type(parameter: dict[str, Any], depth: int) -> str:
     return f"({_types(parameter.get('components'), depth + 1)}){named[5:]}"
 
 
-def _read_abi(path: Path) -> tuple[dict[str, Any], ...]:
+def read_abi(path: Path) -> tuple[dict[str, Any], ...]:
+    """The entries of a file that is an ABI or an artifact with some. Raises CodeError for one without."""
     try:
         with path.open("rb") as file:
             raw = file.read(limits.ARTIFACT_BYTES + 1)

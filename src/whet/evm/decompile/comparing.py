@@ -1,0 +1,46 @@
+"""Compares the compiled text with the bytecode by `whet.evm.verify`, and says it of the functions of the text."""
+
+from __future__ import annotations
+
+from whet.evm.decompile.nouns import INCONCLUSIVE, Judged
+from whet.evm.solidity.nouns import SolidityFunction, Source
+from whet.evm.verify import Budget, Verdict, verify
+from whet.evm.verify.nouns import verdict_to_json
+
+_OUTSIDE = {"fallback": "(fallback)", "receive": "(receive)"}
+
+
+def compare(original: bytes, candidate: bytes, source: Source, budget: Budget | None = None) -> dict[str, Judged]:
+    """{name in the TAC: what came out} of every function that can be called."""
+    found = verify(original, candidate, source.abi, budget=budget)
+    judged = {}
+    for function in source.functions:
+        if function.selector is None and function.kind not in _OUTSIDE:
+            continue
+        verdict = found.of(function.selector, _OUTSIDE.get(function.kind, ""))
+        judged[function.of] = _judged(verdict)
+    return judged
+
+
+def _judged(verdict: Verdict | None) -> Judged:
+    if verdict is None:
+        return Judged(INCONCLUSIVE, reason="it was not compared")
+    shown = verdict.counterexample
+    return Judged(
+        verdict.verdict,
+        evidence(verdict),
+        verdict.reason,
+        shown.text if shown else "",
+        verdict_to_json(verdict),
+    )
+
+
+def evidence(verdict: Verdict) -> str:
+    """One line: what was run."""
+    said = verdict.evidence
+    parts = [f"{said.calls} calls, {said.past_decoding} past decoding, {said.succeeded} succeeded"]
+    if said.branches:
+        parts.append(f"{said.executed} of {said.branches} branches")
+    if said.mutants - said.equivalent:
+        parts.append(f"{said.killed} of {said.mutants - said.equivalent} mutants noticed")
+    return "; ".join(parts)
