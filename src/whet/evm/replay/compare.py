@@ -1,4 +1,4 @@
-"""Both sides of one call, compared: what differs, in words, and what kind of difference it is."""
+"""Two outcomes of one call, compared: what differs, in words, and what kind of difference it is. Gas is not compared."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from whet.evm.interpret import Result
 from whet.evm.replay.reference import Outcome
 from whet.evm.world import Log, World
+
+Names = tuple[str, str]
+"""What the two sides are called in texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +21,69 @@ class Difference:
 
 
 def compare(result: Result, world: World, outcome: Outcome) -> list[Difference]:
-    """Everything observable in which the interpreter's result and world are not revm's. Gas is not compared."""
+    """Everything observable in which the interpreter's result and world (as the call left it) are not revm's.
+
+    A slot that revm did not touch must be as it was before.
+    """
+    accounts = {
+        address: (world.account(address).balance, world.account(address).nonce)
+        for address in outcome.accounts
+    }
+    touched = {key: world.account(key[0]).storage.get(key[1], 0) for key in outcome.storage}
+    ours = Outcome(
+        result.status,
+        result.data,
+        result.why,
+        result.logs,
+        touched | world.changes(),
+        world.transient,
+        accounts,
+        set(world.destroyed),
+        0,
+    )
+    return compare_outcomes(ours, outcome, None, ("TAC", "EVM"))
+
+
+def compare_outcomes(ours: Outcome, theirs: Outcome, before: World | None, names: Names) -> list[Difference]:
+    """Everything observable in which two outcomes of the same call differ.
+
+    before: the accounts as both sides found them: what one side did not touch is as it was. None: one side has
+    everything that the other touched, and a slot that only one changed differs.
+    """
+    one, other = names
     found = []
-    if result.status != outcome.status:
-        text = f"{result.status} {result.why} {_short(result.data)}"
+    if ours.status != theirs.status:
+        found.append(Difference("status", f"{one} {_ended(ours)}; {other} {_ended(theirs)}"))
+    elif ours.data != theirs.data:
+        found.append(Difference("data", f"{one} {_short(ours.data)}; {other} {_short(theirs.data)}"))
+    if ours.status == theirs.status == "success" and ours.logs != theirs.logs:
+        found.append(_logs(ours.logs, theirs.logs, names))
+    if ours.gone != theirs.gone:
         found.append(
-            Difference("status", f"TAC {text}; EVM {outcome.status} {outcome.why} {_short(outcome.data)}")
+            Difference("destroyed", f"{one} {_addresses(ours.gone)}; {other} {_addresses(theirs.gone)}")
         )
-    elif result.data != outcome.data:
-        found.append(Difference("data", f"TAC {_short(result.data)}; EVM {_short(outcome.data)}"))
-    if result.status == outcome.status == "success" and result.logs != outcome.logs:
-        found.append(_logs(result.logs, outcome.logs))
-    return found + _state(world, outcome)
+    gone = ours.gone | theirs.gone
+    return found + _slots(ours, theirs, before, gone, names) + _accounts(ours, theirs, before, gone, names)
+
+
+def _ended(side: Outcome) -> str:
+    return " ".join(part for part in (side.status, side.why, _short(side.data)) if part)
 
 
 def _short(data: bytes) -> str:
     return f"{data[:100].hex()}{'...' if len(data) > 100 else ''} ({len(data)} bytes)"
 
 
-def _logs(ours: list[Log], theirs: list[Log]) -> Difference:
+def _addresses(found: set[int]) -> str:
+    return ", ".join(f"{address:#x}" for address in sorted(found)) or "none"
+
+
+def _logs(ours: list[Log], theirs: list[Log], names: Names) -> Difference:
+    one, other = names
     if len(ours) != len(theirs):
-        return Difference("logs", f"TAC {len(ours)} logs; EVM {len(theirs)}")
+        return Difference("logs", f"{one} {len(ours)} logs; {other} {len(theirs)}")
     index = next(i for i, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1])
-    return Difference("logs", f"log {index}: TAC {_log(ours[index])}; EVM {_log(theirs[index])}")
+    return Difference("logs", f"log {index}: {one} {_log(ours[index])}; {other} {_log(theirs[index])}")
 
 
 def _log(log: Log) -> str:
@@ -48,38 +91,37 @@ def _log(log: Log) -> str:
     return f"{log.address:#x} [{topics}] {_short(log.data)}"
 
 
-def _state(world: World, outcome: Outcome) -> list[Difference]:
-    """Every slot and account that revm touched or our world has; a slot that revm did not touch must be as before."""
+def _slots(
+    ours: Outcome, theirs: Outcome, before: World | None, gone: set[int], names: Names
+) -> list[Difference]:
     found = []
-    if set(world.destroyed) != outcome.gone:
-        found.append(Difference("destroyed", f"TAC {sorted(world.destroyed)}; EVM {sorted(outcome.gone)}"))
-    ours = world.changes()
-    for address, slot in sorted(set(ours) | set(outcome.storage)):
-        if address in outcome.gone:
-            continue
-        mine = world.account(address).storage.get(slot, 0)
-        theirs = outcome.storage.get((address, slot))
-        if mine != theirs:
-            found.append(_differ("storage", f"{address:#x}[{slot:#x}]", mine, theirs))
-    for key in sorted(set(world.transient) | set(outcome.transient)):
-        mine, theirs = world.transient.get(key, 0), outcome.transient.get(key, 0)
-        if mine != theirs:
-            found.append(_differ("transient", f"{key[0]:#x}[{key[1]:#x}]", mine, theirs))
-    return found + _accounts(world, outcome)
-
-
-def _accounts(world: World, outcome: Outcome) -> list[Difference]:
-    found = []
-    for address, (balance, nonce) in sorted(outcome.accounts.items()):
-        mine = world.account(address)
-        if address in outcome.gone:
-            continue
-        if mine.balance != balance:
-            found.append(_differ("balances", f"{address:#x}", mine.balance, balance))
-        if mine.nonce != nonce:
-            found.append(_differ("nonces", f"{address:#x}", mine.nonce, nonce))
+    for key in sorted(set(ours.storage) | set(theirs.storage)):
+        address, slot = key
+        was = before.account(address).storage.get(slot, 0) if before else None
+        mine, yours = ours.storage.get(key, was), theirs.storage.get(key, was)
+        if mine != yours and address not in gone:
+            found.append(_differ("storage", f"{address:#x}[{slot:#x}]", mine, yours, names))
+    for key in sorted(set(ours.transient) | set(theirs.transient)):
+        mine, yours = ours.transient.get(key, 0), theirs.transient.get(key, 0)
+        if mine != yours:
+            found.append(_differ("transient", f"{key[0]:#x}[{key[1]:#x}]", mine, yours, names))
     return found
 
 
-def _differ(what: str, where: str, mine: int, theirs: int | None) -> Difference:
-    return Difference(what, f"{where}: TAC {mine:#x}; EVM {'untouched' if theirs is None else hex(theirs)}")
+def _accounts(
+    ours: Outcome, theirs: Outcome, before: World | None, gone: set[int], names: Names
+) -> list[Difference]:
+    found = []
+    for address in sorted((set(ours.accounts) | set(theirs.accounts)) - gone):
+        account = before.account(address) if before else None
+        was = (account.balance, account.nonce) if account else (None, None)
+        mine, yours = ours.accounts.get(address, was), theirs.accounts.get(address, was)
+        for what, a, b in zip(("balances", "nonces"), mine, yours, strict=True):
+            if a != b:
+                found.append(_differ(what, f"{address:#x}", a, b, names))
+    return found
+
+
+def _differ(what: str, where: str, mine: int | None, yours: int | None, names: Names) -> Difference:
+    one, other = ("untouched" if word is None else hex(word) for word in (mine, yours))
+    return Difference(what, f"{where}: {names[0]} {one}; {names[1]} {other}")

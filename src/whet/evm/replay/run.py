@@ -41,11 +41,16 @@ SHRINK_TRIES = 60
 
 @dataclass(slots=True)
 class Disagreement:
-    """cause: what kind ("storage", "unresolved", ...); text: the values; case: the smallest call found that shows it."""
+    """cause: what kind ("storage", "unresolved", ...); text: the values; case: the smallest call found that shows it.
+
+    state: the accounts that it starts from; history: the calls that led there from the first state.
+    """
 
     cause: str
     text: str
     case: Case
+    state: State
+    history: tuple[Case, ...]
 
 
 @dataclass(slots=True)
@@ -96,12 +101,15 @@ class Replay:
         self.rng = Random(seed)
         target = Account(10**20, 1, b"", {}, contract, int.from_bytes(keccak256(code), "big"))
         more = {address: Account(nonce=1, code=text) for address, text in (others or {}).items()}
-        self.states = [{**more, **people_and_mocks(), TARGET: target}]
+        self.states: list[State] = [{**more, **people_and_mocks(), TARGET: target}]
+        self.histories: list[tuple[Case, ...]] = [()]
+        """Of each state: the calls that led to it."""
         self.mined = constants(contract)
         self.gas_readers = frozenset(reads_gas(contract))
         self.visited: set[tuple[str, str]] = set()
         self._programs: dict[bytes | int, object] = {}
-        self._agreed: list[tuple[Case, State, set[tuple[int, str, str]], Outcome]] = []
+        self.agreed: list[tuple[Case, State, set[tuple[int, str, str]], Outcome]] = []
+        """Calls without a difference: where each started, what of the TAC it executed, what revm did."""
 
     def run(self, methods: list[Method], calls: int, rounds: int = 2) -> Report:
         """`calls` calls of each method, up to twice as many where most revert.
@@ -114,7 +122,7 @@ class Replay:
             for report, search in zip(reports, searches, strict=True):
                 search.states = len(self.states)
                 for _ in range(calls // rounds):
-                    self._one(report, search)
+                    self.one(report, search)
         for report, search in zip(reports, searches, strict=True):
             self._top_up(report, search, calls)
         return Report(reports, self.visited, reachable(self.contract))
@@ -125,9 +133,10 @@ class Replay:
         for _ in range(calls if report.method.selector is not None else 0):
             if 2 * report.succeeded >= report.compared and report.passed >= ENOUGH_CALLS:
                 return
-            self._one(report, search)
+            self.one(report, search)
 
-    def _one(self, report: MethodReport, search: Search) -> None:
+    def one(self, report: MethodReport, search: Search) -> None:
+        """The next call of the search, counted in the report."""
         case = search.next()
         report.calls += 1
         tried, differences, reason = self.attempt(case)
@@ -167,7 +176,7 @@ class Replay:
     def attempt(self, case: Case, keep: bool = True) -> tuple[Tried | None, list[Difference], str]:
         """One call on both sides: what the interpreter did, the differences, or why there is no verdict."""
         world = self.world(case)
-        tx, block = _transaction(case)
+        tx, block = transaction(case)
         before = self.world(case)
         try:
             result = run(None, world, tx, block, self.steps)
@@ -176,26 +185,26 @@ class Replay:
         except (Unresolved, Malformed, MissingCode, WhetError) as error:
             return None, [Difference(_cause(error), str(error))], ""
         outcome = run_reference(before, {TARGET: self.code}, tx, block)
-        result.reads = _unread(outcome, result, before) | result.reads
+        result.reads = unread(outcome, result, before) | result.reads
         differences = compare(result, world, outcome)
         self.visited |= {(function, name) for where, function, name in result.visited if where == TARGET}
         if differences and (reason := self._undecided(result, outcome)):
             return Tried(case, result), [], reason
         if keep and not differences:
-            self._agreed.append((case, self.states[case.state], result.visited, outcome))
+            self.agreed.append((case, self.states[case.state], result.visited, outcome))
             if result.status == "success" and result.storage:
-                self._keep(world)
+                self._keep(case, world)
         return Tried(case, result), differences, ""
 
     def notices(self, wrong: Contract, place: tuple[str, str]) -> bool:
         """Whether the calls that agreed so far show that `wrong`, changed in that (function, block), is not the same."""
-        for case, state, visited, outcome in self._agreed:
+        for case, state, visited, outcome in self.agreed:
             if (TARGET, *place) not in visited:
                 continue
             world = self.world(case, state)
             world.accounts[TARGET].contract, world.programs = wrong, dict(self._programs)
             try:
-                result = run(None, world, *_transaction(case), 4 * self.steps)
+                result = run(None, world, *transaction(case), 4 * self.steps)
             except WhetError:
                 return True
             if compare(result, world, outcome):
@@ -212,11 +221,15 @@ class Replay:
         short = spent or "OutOfGas" in outcome.why or result.lowest_gas < GAS_NEARLY_SPENT
         return "gas" if short else ""
 
-    def _keep(self, world: World) -> None:
+    def _keep(self, case: Case, world: World) -> None:
+        """The state after the case becomes one that later calls start from."""
+        history = (*self.histories[case.state], case)
         if len(self.states) < STATES_KEPT:
             self.states.append(world.accounts)
+            self.histories.append(history)
         elif self.rng.random() < 0.2:
-            self.states[self.rng.randrange(1, STATES_KEPT)] = world.accounts
+            at = self.rng.randrange(1, STATES_KEPT)
+            self.states[at], self.histories[at] = world.accounts, history
 
     def _smallest(self, case: Case, differences: list[Difference]) -> Disagreement:
         """Greedily: from the first state, fewer seeded slots, no wei, zeros for words, as long as it still differs."""
@@ -227,7 +240,8 @@ class Replay:
             _, now, _ = self.attempt(smaller, keep=False)
             if now and now[0].what == cause:
                 best, found = smaller, now
-        return Disagreement(cause, "; ".join(d.text for d in found[:4]), best)
+        text = "; ".join(d.text for d in found[:4])
+        return Disagreement(cause, text, best, self.states[best.state], self.histories[best.state])
 
     def _pinned(self, case: Case) -> Case:
         """The same case from the first state, where that is the same: its target's storage becomes seeded slots."""
@@ -237,13 +251,14 @@ class Replay:
         return pinned if self.attempt(pinned, keep=False)[1] else replace(case, slots=dict(case.slots))
 
 
-def _unread(outcome: Outcome, result: Result, before: World) -> dict[tuple[int, int], int]:
+def unread(outcome: Outcome, result: Result, before: World) -> dict[tuple[int, int], int]:
     """Slots that revm alone looked at, all of them empty: what was put into its state is in its journal anyway."""
     keys = set(outcome.storage) - set(result.reads)  # in no order that is the same twice
     return {(who, slot): 0 for who, slot in sorted(keys) if slot not in before.account(who).storage}
 
 
-def _transaction(case: Case) -> tuple[Transaction, Block]:
+def transaction(case: Case) -> tuple[Transaction, Block]:
+    """The transaction of a case, and the block it stands in."""
     tx = Transaction(case.caller, TARGET, case.data, case.value)
     if case.caller == FORWARDER:
         tx = Transaction(OWNER, FORWARDER, case.data, case.value)
@@ -267,10 +282,10 @@ def _smaller(case: Case) -> list[Callable[[Case], Case]]:
     return tries + [zero(at) for at in range(4, len(case.data), 32)]
 
 
-def reachable(contract: Contract) -> set[tuple[str, str]]:
-    """(function, block) of every block that some way from the entry leads to."""
+def reachable(contract: Contract, function: str = "") -> set[tuple[str, str]]:
+    """(function, block) of every block that some way from the entry, or from that function's, leads to."""
     found: set[tuple[str, str]] = set()
-    todo = [(contract.entry.name, "b0")]
+    todo = [(function or contract.entry.name, "b0")]
     while todo:
         name, block_id = todo.pop()
         if (name, block_id) in found or name not in contract.functions:

@@ -74,13 +74,17 @@ class Search:
         self.states = states
         self.parents: list[Tried] = []
         self.winners: list[Tried] = []
-        self._seen: set[tuple[int, str, str]] = set()
+        self.seen: set[tuple[int, str, str]] = set()
+        """(code address, function, block) of everything that calls of this method executed."""
+        self.stale = 0
+        """Calls since the last that executed something new."""
         self.calls = self.successes = 0
 
     def learn(self, tried: Tried) -> None:
-        new = tried.result.visited - self._seen
-        self._seen |= tried.result.visited
+        new = tried.result.visited - self.seen
+        self.seen |= tried.result.visited
         self.calls += 1
+        self.stale = 0 if new else self.stale + 1
         if tried.result.status == "success":
             self.successes += 1
             self.winners = [*self.winners[-9:], tried]

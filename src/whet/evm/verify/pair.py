@@ -1,0 +1,140 @@
+"""Original and candidate under the same calls: both in revm, from the same state, at the same address.
+
+The three-address code of both runs beside them in the interpreter: the original's says which branches a call takes and
+carries the state on, the candidate's gives the search its constants and comparisons, so that what only the candidate
+asks for is found too. What the interpreter says decides nothing: a verdict compares revm with revm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from whet.errors import WhetError
+from whet.evm.interpret import Block, OutOfSteps, Result, Transaction, run
+from whet.evm.lifting import lift_code
+from whet.evm.replay.compare import Difference, compare, compare_outcomes
+from whet.evm.replay.mocks import TARGET
+from whet.evm.replay.reference import Outcome, run_reference
+from whet.evm.replay.run import Replay, transaction, unread
+from whet.evm.replay.search import Case, Tried
+from whet.evm.replay.vectors import constants
+from whet.evm.tac import Contract
+from whet.evm.verify.branches import split_branches
+from whet.evm.verify.nouns import Budget
+from whet.evm.world import World
+
+CANDIDATE = -1
+"""Stands for the candidate's address in `Result.visited`: both sides live at the same one."""
+NAMES = ("original", "candidate")
+PADDING = b"\xfe" * 7
+"""Behind the code nothing jumps to it; a contract that then does something else reads its own code."""
+
+
+@dataclass(slots=True)
+class Ran:
+    """One side in the interpreter: what it did and the world after it; `result` None where it was cut off."""
+
+    result: Result | None
+    world: World
+
+
+class Pair(Replay):
+    """Two codes under the same calls."""
+
+    def __init__(
+        self, original: bytes, candidate: bytes, budget: Budget, seed: int, libraries: dict[int, bytes]
+    ) -> None:
+        lift = lru_cache(maxsize=64)(lift_code)
+        super().__init__(split_branches(lift_code(original)), original, lift, seed, others=libraries)
+        self.candidate = candidate
+        self.other = split_branches(lift_code(candidate))
+        self.mined = list(dict.fromkeys([*constants(self.other), *self.mined]))
+        self.statements_left, self.gas_left = budget.statements, budget.gas
+        self.misread = 0
+        """Calls in which the interpreter, executing the original, did not do what revm did."""
+
+    @property
+    def spent(self) -> bool:
+        return self.statements_left <= 0 or self.gas_left <= 0
+
+    def outcomes(self, case: Case, before: World) -> tuple[Outcome, Outcome]:
+        """The case in revm, on both sides."""
+        tx, block = transaction(case)
+        ours, theirs = (self._reference(code, before, tx, block) for code in (self.code, self.candidate))
+        return ours, theirs
+
+    def _reference(self, code: bytes, before: World, tx: Transaction, block: Block) -> Outcome:
+        outcome = run_reference(before, {TARGET: code}, tx, block)
+        self.gas_left -= outcome.gas_used
+        return outcome
+
+    def attempt(self, case: Case, keep: bool = True) -> tuple[Tried | None, list[Difference], str]:
+        before = self.world(case)
+        ours, theirs = self.outcomes(case, before)
+        differences = compare_outcomes(ours, theirs, before, NAMES)
+        reads_gas = False
+        tried = None
+        if keep:
+            original, candidate = self._interpret(case, self.contract), self._interpret(case, self.other)
+            tried = self._tried(case, before, ours, original.result, candidate.result)
+            self._learn(case, original, candidate, ours, differences)
+        if differences and (reason := self._excuse(case, before, ours, theirs)):
+            return tried, [], reason
+        return tried, differences, ""
+
+    def _interpret(self, case: Case, contract: Contract) -> Ran:
+        world = self.world(case)
+        world.accounts[TARGET] = replace(world.accounts[TARGET], contract=contract)
+        try:
+            result = run(None, world, *transaction(case), self.steps)
+        except WhetError as error:
+            self.statements_left -= self.steps if isinstance(error, OutOfSteps) else 0
+            return Ran(None, world)
+        self.statements_left -= result.statements
+        return Ran(result, world)
+
+    def _tried(
+        self, case: Case, before: World, ours: Outcome, result: Result | None, shadow: Result | None
+    ) -> Tried | None:
+        """What the search learns of: the original's run, with what only the candidate executed and compared."""
+        base = result or shadow
+        if base is None:
+            return None
+        visited = set(result.visited) if result else set()
+        pairs = list(result.compared) if result else []
+        if shadow:
+            visited |= {(CANDIDATE if at == TARGET else at, name, b) for at, name, b in shadow.visited}
+            pairs = [pair for pair in shadow.compared if pair not in set(pairs)] + pairs
+        reads = unread(ours, base, before) | base.reads
+        return Tried(case, replace(base, visited=visited, compared=pairs, reads=reads, status=ours.status))
+
+    def _learn(
+        self, case: Case, original: Ran, candidate: Ran, ours: Outcome, differences: list[Difference]
+    ) -> None:
+        """Where both sides agree, the call is kept for the mutants, and the state after it for later calls."""
+        right = original.result is not None and not compare(original.result, original.world, ours)
+        self.misread += not right
+        if differences:
+            return
+        if candidate.result and not compare(candidate.result, candidate.world, ours):
+            self.agreed.append((case, self.states[case.state], candidate.result.visited, ours))
+        if right and original.result and ours.status == "success" and original.result.storage:
+            self._keep(case, original.world)
+
+    def _excuse(self, case: Case, before: World, ours: Outcome, theirs: Outcome) -> str:
+        """Why the difference may be one of gas, or of the code's own bytes, which are not compared; "" if not."""
+        tx, block = transaction(case)
+        less = replace(tx, gas=tx.gas // 2)
+
+        def changes(code: bytes, tx: Transaction, was: Outcome) -> bool:
+            now = self._reference(code, before, tx, block)
+            return bool(compare_outcomes(now, was, before, NAMES))
+
+        if changes(self.code, less, ours):
+            return "depends on gas"
+        if changes(self.candidate, less, theirs):
+            return "the candidate depends on gas"
+        if changes(self.code + PADDING, tx, ours):
+            return "reads its own code"
+        return ""
