@@ -15,6 +15,7 @@ from whet.evm.lifting import lift_code
 from whet.evm.meaning.base import END, FunctionMeaning, Meaning, StateVariable
 from whet.evm.terms import (
     Assign,
+    Call,
     Emit,
     Expression,
     Form,
@@ -167,7 +168,7 @@ def _emitted(
         return
     args = [_word(made, claim, values, arg, data) for arg in claim.form.args]
     count = len(log.topics) - 1
-    assert claim.form.event == f"event_{log.topics[0] >> 224:08x}", claim
+    assert (claim.form.topic, claim.form.indexed) == (log.topics[0], count), claim
     assert tuple(args[:count]) == log.topics[1:], claim
     assert _packed(args[count:]) == log.data, claim
     held["emit"] += 1
@@ -193,8 +194,10 @@ def _reverted(made: Probed, claim: Claim, values: dict[int, int], form: Revert, 
         text = form.args[0].value.encode()
         padded = text.ljust(-(-len(text) // 32) * 32, b"\0")
         return bytes.fromhex("08c379a0") + _packed([32, len(text)]) + padded
-    selector = "4e487b71" if form.error == "Panic" else form.error.removeprefix("error_")
-    return bytes.fromhex(selector) + _packed([_word(made, claim, values, a, data) for a in form.args])
+    assert form.selector is not None
+    return form.selector.to_bytes(4, "big") + _packed(
+        [_word(made, claim, values, a, data) for a in form.args]
+    )
 
 
 def _done(made: Probed, number: int, values: dict[int, int], data: bytes, held: Counter[str]) -> None:
@@ -252,10 +255,9 @@ def _valued(made: Probed, claim: Claim, values: dict[int, int], form: Value, dat
 
 
 def _hash_of_call(made: Probed, claim: Claim, values: dict[int, int], term: Expression, data: bytes) -> int:
-    assert isinstance(term, Invoke)
+    assert isinstance(term, Call)
     words = _packed([_word(made, claim, values, arg, data) for arg in term.args])
-    name = term.callee.name if isinstance(term.callee, Member) else ""
-    selector = bytes.fromhex(name[2:]) if name.startswith("f_") else b""
+    selector = b"" if term.selector is None else term.selector.to_bytes(4, "big")
     return int.from_bytes(keccak256(selector + words), "big")
 
 

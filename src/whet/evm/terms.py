@@ -13,7 +13,17 @@ from typing import Any, TypeAlias, TypeVar, Union
 from whet.evm.tac import Operand
 
 Expression: TypeAlias = Union[
-    Operand, "Operation", "Typed", "Name", "Text", "Index", "Slice", "Member", "Invoke", "Group"
+    Operand,
+    "Operation",
+    "Typed",
+    "Name",
+    "Text",
+    "Index",
+    "Slice",
+    "Member",
+    "Invoke",
+    "Call",
+    "Group",
 ]
 """As in three-address code an int is a word and a str a variable of the function; everything else is one of these."""
 
@@ -88,6 +98,33 @@ class Invoke:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A call of another contract.
+
+    kind: the instruction: "CALL", "STATICCALL", "DELEGATECALL" or "CALLCODE". target: the address, one word.
+    selector: the four bytes before the arguments; None for calldata that is the arguments' words alone.
+    name: of the function, "" for unknown. types: of each argument, "" for unknown.
+    value: in wei. gas: None for all that is left.
+    checked: stands for the whole of Solidity's call of a function: no code at the target, a revert (its data is passed
+    on) and returned data that do not decode as `returns` end the call; its value is what was decoded. Without it the
+    value is the instruction's own word (1 for success), `returns` is () and `output` says where in memory (offset,
+    length) the first bytes of what comes back are written; () for nowhere.
+    """
+
+    kind: str
+    target: Expression
+    name: str = ""
+    selector: int | None = None
+    types: tuple[str, ...] = ()
+    args: tuple[Expression, ...] = ()
+    returns: tuple[str, ...] = ()
+    value: Expression = 0
+    gas: Expression | None = None
+    checked: bool = False
+    output: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """`(a, b)`."""
 
@@ -131,18 +168,26 @@ class Do:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """`emit event(args)`."""
+    """`emit event(args)`. topic: its first, the hash of its signature; indexed: how many of the arguments are topics,
+    the first ones; types: of each argument, "" for unknown."""
 
     event: str
     args: tuple[Expression, ...] = ()
+    topic: int = 0
+    indexed: int = 0
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Revert:
-    """`revert error(args)`; without a name `revert(args)`, as for strings and for nothing. For the end of a block."""
+    """`revert error(args)`; without a name `revert(args)`, as for strings and for nothing. For the end of a block.
+
+    selector: the four bytes before the arguments, None where there is no data; types: of each argument, "" unknown."""
 
     error: str = ""
     args: tuple[Expression, ...] = ()
+    selector: int | None = None
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +226,13 @@ def children(term: Expression | Form) -> Iterator[Expression]:
 
 _NOT_EXPRESSIONS = frozenset(
     {"op", "type", "name", "results", "pure", "operator", "event", "error", "halts", "cases"}
+    | {"kind", "selector", "types", "returns", "checked", "topic", "indexed"}
 )
 
 
 def _inside(value: object) -> Iterator[Expression]:
+    if value is None:
+        return
     if isinstance(value, tuple):
         for item in value:
             yield from _inside(item[1] if isinstance(item, tuple) else item)
@@ -222,6 +270,8 @@ def replaced(term: T, values: Mapping[str, Expression]) -> T:
 
 def _replaced_field(value: object, values: Mapping[str, Expression]) -> object:
     """The same object where nothing is replaced."""
+    if value is None:
+        return None
     if not isinstance(value, tuple):
         return replaced(value, values)  # type: ignore[type-var]
     items = tuple(

@@ -11,11 +11,12 @@ from whet.evm.meaning.base import FunctionMeaning, Meaning, StateVariable, Varia
 from whet.evm.meaning.behaviour import entered_with_value, mutability, returns, skipped_checks
 from whet.evm.meaning.decoding import Head
 from whet.evm.meaning.evidence import Uses
-from whet.evm.meaning.forms import Forms, Known
+from whet.evm.meaning.forms import Forms
 from whet.evm.meaning.getters import got, name_variables
 from whet.evm.meaning.helpers import helper_names
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.naming import Namer
+from whet.evm.meaning.saying import Known
 from whet.evm.meaning.standards import standards
 from whet.evm.meaning.storage import layouts, variables
 from whet.evm.meaning.strings import string_getter

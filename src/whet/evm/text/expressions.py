@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from whet.evm.tac import WORD
 from whet.evm.terms import (
+    Call,
     Expression,
     Group,
     Index,
@@ -75,6 +76,12 @@ _WORDS = {
 _READS = {"MLOAD": "mem", "SLOAD": "stor", "TLOAD": "transient", "CALLDATALOAD": "calldata"}
 _MEMBERS = {"BALANCE": "balance", "EXTCODESIZE": "code.length", "EXTCODEHASH": "codehash"}
 
+_PRECOMPILES = (
+    *("ecrecover", "sha256", "ripemd160", "identity", "modexp", "ecadd", "ecmul", "ecpairing", "blake2f"),
+    "point_evaluation",
+)
+"""Contracts at the addresses 1, 2, ..."""
+
 
 class Writer:
     """Writes expressions. `names` gives the text of a variable."""
@@ -106,7 +113,7 @@ class Writer:
             return (literal, ATOM if literal[0] != "-" else _UNARY) if literal else self._term(term.value)
         return self._access(term), ATOM
 
-    def _access(self, term: Name | Text | Index | Slice | Member | Invoke | Group) -> str:
+    def _access(self, term: Name | Text | Index | Slice | Member | Invoke | Call | Group) -> str:
         if isinstance(term, Name):
             return term.name
         if isinstance(term, Text):
@@ -119,9 +126,30 @@ class Writer:
             return f"{self.text(term.base, ATOM)}.{term.name}"
         if isinstance(term, Group):
             return f"({self.several(term.items)})"
-        options = ", ".join(f"{name}: {self.text(value)}" for name, value in term.options)
-        braces = f"{{{options}}}" if options else ""
-        return f"{self.text(term.callee, ATOM)}{braces}({self.several(term.args)})"
+        if isinstance(term, Call):
+            return self._call(term)
+        return f"{self.text(term.callee, ATOM)}{self._options(term.options)}({self.several(term.args)})"
+
+    def _options(self, options: tuple[tuple[str, Expression], ...]) -> str:
+        said = ", ".join(f"{name}: {self.text(value)}" for name, value in options)
+        return f"{{{said}}}" if said else ""
+
+    def _call(self, call: Call) -> str:
+        """`token.transfer(to, amount)`; where the result is the instruction's own word, `token.call.transfer(...)`."""
+        options: tuple[tuple[str, Expression], ...] = (("value", call.value),) if call.value != 0 else ()
+        options += (("gas", call.gas),) if call.gas is not None else ()
+        target = self.text(Typed(call.target, "address"), ATOM)
+        steps = [call.kind.lower()] if not call.checked or call.kind in ("DELEGATECALL", "CALLCODE") else []
+        if call.selector is not None or call.name:
+            steps.append(call.name or f"f_{call.selector:08x}")
+        callee = ".".join((target, *steps))
+        if call.selector is None and isinstance(call.target, int) and 0 < call.target <= len(_PRECOMPILES):
+            callee = _PRECOMPILES[call.target - 1]
+        text = f"{callee}{self._options(options)}({self.several(call.args)})"
+        if not call.output:
+            return text
+        start, length = call.output
+        return f"{text} to mem[{self.text(start)}:{self.text(Operation('ADD', (start, length)))}]"
 
     def _operation(self, op: str, args: tuple[Expression, ...]) -> tuple[str, int]:
         if op in ("ISZERO", "!"):
