@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from whet.evm import lift as lift
     from whet.evm.bytecode import Code as Code
     from whet.evm.bytecode import read_code as read_code
+    from whet.evm.decompile.show import show_decompiled as show_decompiled
     from whet.evm.show import show_lifted as show_lifted
     from whet.evm.tac import Contract as Contract
     from whet.measure import DocumentScores as DocumentScores
@@ -159,6 +160,7 @@ __all__ = [
     "reporter_for",
     "run_all",
     "score",
+    "show_decompiled",
     "show_lifted",
     "show_preview",
 ]
@@ -168,6 +170,7 @@ _HOMES = {
     "whet.doctor.run": "Diagnosis",
     "whet.evm": "lift",
     "whet.evm.bytecode": "Code read_code",
+    "whet.evm.decompile.show": "show_decompiled",
     "whet.evm.show": "show_lifted",
     "whet.evm.tac": "Contract",
     "whet.measure": "DocumentScores Estimate difference estimate floors score",

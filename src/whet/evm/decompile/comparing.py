@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from whet.evm.decompile.nouns import INCONCLUSIVE, Judged
-from whet.evm.solidity.nouns import SolidityFunction, Source
-from whet.evm.verify import Budget, Verdict, verify
-from whet.evm.verify.nouns import verdict_to_json
+from whet.evm.solidity.nouns import Source
+from whet.evm.verify import Budget, Verdict, to_json, verify
 
 _OUTSIDE = {"fallback": "(fallback)", "receive": "(receive)"}
 
@@ -13,16 +14,17 @@ _OUTSIDE = {"fallback": "(fallback)", "receive": "(receive)"}
 def compare(original: bytes, candidate: bytes, source: Source, budget: Budget | None = None) -> dict[str, Judged]:
     """{name in the TAC: what came out} of every function that can be called."""
     found = verify(original, candidate, source.abi, budget=budget)
+    details = dict(zip(map(id, found.verdicts), to_json(found)["functions"], strict=True))
     judged = {}
     for function in source.functions:
         if function.selector is None and function.kind not in _OUTSIDE:
             continue
         verdict = found.of(function.selector, _OUTSIDE.get(function.kind, ""))
-        judged[function.of] = _judged(verdict)
+        judged[function.of] = _judged(verdict, details)
     return judged
 
 
-def _judged(verdict: Verdict | None) -> Judged:
+def _judged(verdict: Verdict | None, details: dict[int, dict[str, Any]]) -> Judged:
     if verdict is None:
         return Judged(INCONCLUSIVE, reason="it was not compared")
     shown = verdict.counterexample
@@ -31,7 +33,7 @@ def _judged(verdict: Verdict | None) -> Judged:
         evidence(verdict),
         verdict.reason,
         shown.text if shown else "",
-        verdict_to_json(verdict),
+        details[id(verdict)],
     )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -67,7 +66,7 @@ class Endpoint:
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refused(error, until) from None
-        except (TimeoutError, socket.timeout):
+        except TimeoutError:
             raise self._slow() from None
         except urllib.error.URLError as error:
             if isinstance(error.reason, TimeoutError):

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from whet.evm.solidity.nouns import Source, SolidityFunction
+from whet.evm.solidity.nouns import SolidityFunction, Source
 
 SAME = "same"
 """Compiled, and the calls that were compared show no difference: enough of them, and telling ones (docs/verify.md)."""

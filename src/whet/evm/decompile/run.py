@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import Any
 
 from whet.evm import lift
 from whet.evm.bytecode import Code
