@@ -160,9 +160,7 @@ Codes = Annotated[
         help="Hex digits, files, folders of files, - for standard input, or with --rpc addresses.",
     ),
 ]
-Part = Annotated[
-    str, typer.Option("--show", help="Instead of the Solidity: storage, events, errors or tac.")
-]
+Part = Annotated[str, typer.Option("--show", help="Instead of the Solidity: storage, events, errors or tac.")]
 Page = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Also a page with everything side by side.")
 ]
@@ -179,7 +177,9 @@ Follow = Annotated[
 Verifying = Annotated[
     bool, typer.Option("--verify/--no-verify", help="Compare what was compiled with the code, call by call.")
 ]
-Compiling = Annotated[bool, typer.Option("--compile/--no-compile", help="Without, nothing is verified either.")]
+Compiling = Annotated[
+    bool, typer.Option("--compile/--no-compile", help="Without, nothing is verified either.")
+]
 Calls = Annotated[
     int, typer.Option("--calls", min=0, help="Most calls of a function when comparing (0: whet's own).")
 ]

@@ -33,8 +33,20 @@ def emit(contract: Contract, meaning: Meaning, *, levels: Mapping[str, int]) -> 
         level = levels.get(one.name, 0)
         first = len(lines) + 1
         lines += [f"    function {name}() public {{", f"        level({level});", "    }"]
+        types = ",".join(variable.type for variable in meaning.of(one.name).parameters or ())
         made = SolidityFunction(
-            name, one.name, one.kind, one.selector, f"{name}()", (), "view", level, 3, level, first, first + 2
+            name,
+            one.name,
+            one.kind,
+            one.selector,
+            f"{name}({types})",
+            (),
+            "view",
+            level,
+            3,
+            level,
+            first,
+            first + 2,
         )
         functions.append(made)
     text = "\n".join([*lines, "}"]) + "\n"
@@ -50,7 +62,9 @@ def example() -> Decompiled:
     result = decompile(code_of(), Options(compiling=False), emit=emit)
     result.name, result.compiled = "Token", True
     said = [
-        Judged(SAME, "400 calls, 390 past decoding, 210 succeeded; 12 of 12 branches; 11 of 11 mutants noticed"),
+        Judged(
+            SAME, "400 calls, 390 past decoding, 210 succeeded; 12 of 12 branches; 11 of 11 mutants noticed"
+        ),
         Judged(
             DIFFERENT,
             "37 calls, 37 past decoding, 20 succeeded",
@@ -59,7 +73,11 @@ def example() -> Decompiled:
             "original:  success, returns true\ncandidate: success, returns true\n"
             "differs: storage[0x3] is 0x6 in the original, 0x5 in the candidate",
         ),
-        Judged(INCONCLUSIVE, "400 calls, 12 past decoding, 0 succeeded", "63 % of the branches; at least 80 % are needed"),
+        Judged(
+            INCONCLUSIVE,
+            "400 calls, 12 past decoding, 0 succeeded",
+            "63 % of the branches; at least 80 % are needed",
+        ),
     ]
     for at, function in enumerate(result.functions):
         function.judged = said[at] if at < 3 else said[0]

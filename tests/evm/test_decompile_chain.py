@@ -183,7 +183,9 @@ def test_blocks() -> None:
             block_name(wrong)
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x", "file:///etc/passwd", "localhost:8545", "http://", "http://h:x/"])
+@pytest.mark.parametrize(
+    "url", ["ftp://host/x", "file:///etc/passwd", "localhost:8545", "http://", "http://h:x/"]
+)
 def test_only_http(url: str) -> None:
     with pytest.raises(RpcError, match="no URL of a node"):
         Endpoint(url)
@@ -223,14 +225,14 @@ def test_an_answer_that_drips_is_given_up(node: Node, monkeypatch: pytest.Monkey
 
 
 def test_a_node_that_is_not_there() -> None:
-    with pytest.raises(RpcError, match="http://127.0.0.1:9: cannot be reached"):
+    with pytest.raises(RpcError, match=r"http://127\.0\.0\.1:9: cannot be reached"):
         Endpoint(f"http://127.0.0.1:9/{SECRET}").ask("eth_blockNumber")
 
 
 @pytest.mark.parametrize("result", [None, 7, "code", "0xzz", {"a": 1}])
 def test_results_that_are_no_code(result: Any, node: Node) -> None:
     node.answers = {"eth_getCode": lambda _: {"result": result}}
-    with pytest.raises(WhetError, match="no hex|has no result"):
+    with pytest.raises(WhetError, match=r"no hex|has no result"):
         load(task(PROXY, node))
 
 
@@ -238,7 +240,9 @@ def test_names_of_inputs(tmp_path: Any) -> None:
     (tmp_path / "in").mkdir()
     for name in ("a.hex", "A.json", "b.txt", "c.md"):
         (tmp_path / "in" / name).write_text("00")
-    assert [name for name, _ in named([str(tmp_path), PROXY, "6001", "6002", str(tmp_path / "in/a.hex")])][:5] == [
+    assert [name for name, _ in named([str(tmp_path), PROXY, "6001", "6002", str(tmp_path / "in/a.hex")])][
+        :5
+    ] == [
         "in_A",
         "in_a-2",
         "in_b",

@@ -8,7 +8,15 @@ import whet
 from tests.evm.decompiling import TOKEN, emit
 from whet.evm.decompile import compiling
 from whet.evm.decompile.compiling import FILE, Compiled, compile_source
-from whet.evm.decompile.nouns import DIFFERENT, INCONCLUSIVE, NOT_COMPILED, NOT_VERIFIED, SAME, Judged, Seconds
+from whet.evm.decompile.nouns import (
+    DIFFERENT,
+    INCONCLUSIVE,
+    NOT_COMPILED,
+    NOT_VERIFIED,
+    SAME,
+    Judged,
+    Seconds,
+)
 from whet.evm.decompile.settle import Settled, Verify, callees, settle
 from whet.evm.meaning.base import Meaning
 from whet.evm.solidity.nouns import LAST_LEVEL, Source
@@ -39,7 +47,9 @@ def differing(name: str, below: int) -> Verify:
     return verify
 
 
-def settled(verify: Verify | None, compile_=lambda _: Compiled(CODE), contract: Contract = CONTRACT) -> Settled:  # type: ignore[no-untyped-def]
+def settled(
+    verify: Verify | None, compile_=lambda _: Compiled(CODE), contract: Contract = CONTRACT
+) -> Settled:  # type: ignore[no-untyped-def]
     return settle(contract, Meaning(), TOKEN.runtime, emit, verify, Seconds(), compile_=compile_)
 
 
@@ -140,7 +150,9 @@ def test_a_compiler_that_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("digits", ["", "60__$" + "0" * 34 + "$__00"])
-def test_an_abstract_or_unlinked_contract_is_not_compiled(digits: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_abstract_or_unlinked_contract_is_not_compiled(
+    digits: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = {"contracts": {FILE: {"Decompiled": {"evm": {"deployedBytecode": {"object": digits}}}}}}
     monkeypatch.setattr(compiling, "compile_standard", lambda version, request: made)
     found = compile_source(emit(CONTRACT, Meaning(), levels={}))

@@ -56,7 +56,9 @@ def summary(result: Decompiled) -> str:
     told = f"{len(result.functions)} functions{': ' + counts if counts else ''}"
     told += f"; {100 * result.assembly_share:.1f} % of the statements are assembly"
     if result.retries:
-        told += f"; {len({r.function for r in result.retries})} written more literally ({result.rounds} rounds)"
+        told += (
+            f"; {len({r.function for r in result.retries})} written more literally ({result.rounds} rounds)"
+        )
     return told
 
 
@@ -65,10 +67,14 @@ def comment(function: Function) -> list[str]:
     judged, text = function.judged, function.text
     said = f"{judged.label.upper() if judged.label != SAME else SAME}"
     said += "".join(f"; {part}" for part in (judged.evidence, judged.reason) if part)
-    share = f"{text.assembly} of {text.statements} statements are assembly" if text.assembly else "no assembly"
+    share = (
+        f"{text.assembly} of {text.statements} statements are assembly" if text.assembly else "no assembly"
+    )
     lines = [said, f"{share}; {LEVELS[text.level]}; {text.of}"]
     if text.in_fallback:
-        lines.append(f"selector 0x{text.selector or 0:08x}, called by the fallback since its name is not known")
+        lines.append(
+            f"selector 0x{text.selector or 0:08x}, called by the fallback since its name is not known"
+        )
     lines += [f"note: {note}" for note in text.notes]
     return lines + [f"  {line}" for line in judged.counterexample.splitlines()]
 

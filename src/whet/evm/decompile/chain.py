@@ -21,9 +21,7 @@ _ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 _NEARLY = re.compile(r"0[xX][0-9a-zA-Z]{34,46}")
 _MOST_STEPS = 4
 
-_POINTING = {
-    slot: said for slot, said in SLOTS.items() if "admin" not in said and "diamond" not in said
-}
+_POINTING = {slot: said for slot, said in SLOTS.items() if "admin" not in said and "diamond" not in said}
 """The slots that hold the address of the implementation or of its beacon."""
 
 
@@ -81,7 +79,9 @@ def block_name(block: str) -> str:
     except ValueError:
         number = -1
     if number < 0:
-        raise CodeError(f"no block: {block[:40]!r}", where="--block", fix="a number, latest, safe or finalized")
+        raise CodeError(
+            f"no block: {block[:40]!r}", where="--block", fix="a number, latest, safe or finalized"
+        )
     return hex(number)
 
 

@@ -11,7 +11,9 @@ from whet.evm.verify import Budget, Verdict, to_json, verify
 _OUTSIDE = {"fallback": "(fallback)", "receive": "(receive)"}
 
 
-def compare(original: bytes, candidate: bytes, source: Source, budget: Budget | None = None) -> dict[str, Judged]:
+def compare(
+    original: bytes, candidate: bytes, source: Source, budget: Budget | None = None
+) -> dict[str, Judged]:
     """{name in the TAC: what came out} of every function that can be called."""
     found = verify(original, candidate, source.abi, budget=budget)
     details = dict(zip(map(id, found.verdicts), to_json(found)["functions"], strict=True))

@@ -92,7 +92,8 @@ class Endpoint:
     def _refused(self, error: urllib.error.HTTPError, until: float) -> RpcError:
         if 300 <= error.code < 400:
             return self._failed(
-                f"answers with a redirect (HTTP {error.code}), which is not followed", "give the URL it leads to"
+                f"answers with a redirect (HTTP {error.code}), which is not followed",
+                "give the URL it leads to",
             )
         fix = "is the key in the URL right?" if error.code in (401, 403) else ""
         try:
@@ -145,6 +146,11 @@ def _shown(parts: SplitResult) -> str:
 def _secrets(parts: SplitResult) -> list[str]:
     """Everything of the URL that may be a key, the longest first."""
     path = [part for part in parts.path.split("/") if len(part) > 5]
-    found = [parts.username or "", parts.password or "", parts.path if len(parts.path) > 5 else "", parts.query]
+    found = [
+        parts.username or "",
+        parts.password or "",
+        parts.path if len(parts.path) > 5 else "",
+        parts.query,
+    ]
     found += [*path, *(value.rpartition("=")[2] for value in parts.query.split("&"))]
     return sorted({one for one in found if one}, key=lambda one: (-len(one), one))

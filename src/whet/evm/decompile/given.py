@@ -66,7 +66,9 @@ def load(task: Task) -> tuple[Code, list[str]]:
     if is_address(task.given):
         address = checked_address(task.given)
         if endpoint is None:
-            raise CodeError("an address; its code is not here", where=task.given, fix="name a node: --rpc URL")
+            raise CodeError(
+                "an address; its code is not here", where=task.given, fix="name a node: --rpc URL"
+            )
         code = code_at(endpoint, address, block)
         told.append(f"address: {with_checksum(address)}, block {task.block}")
     else:

@@ -62,9 +62,7 @@ def attempt(task: Task) -> Done:
         return Done(task, error=told[:500], exit_code=1)
 
 
-def several(
-    tasks: Iterable[Task], jobs: int, work: Callable[[Task], Done] = attempt
-) -> Iterator[Done]:
+def several(tasks: Iterable[Task], jobs: int, work: Callable[[Task], Done] = attempt) -> Iterator[Done]:
     """Each task's outcome as it is done, in no fixed order."""
     todo = iter(tasks)
     while True:
@@ -109,7 +107,9 @@ def _alone(task: Task, work: Callable[[Task], Done]) -> Iterator[Done]:
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL))
+    return ProcessPoolExecutor(
+        jobs, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)
+    )
 
 
 def _end(pool: ProcessPoolExecutor) -> None:
@@ -119,4 +119,3 @@ def _end(pool: ProcessPoolExecutor) -> None:
         process.terminate()
     for process in mine:
         process.join()
-

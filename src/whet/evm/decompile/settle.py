@@ -88,9 +88,7 @@ def settle(
     return settled
 
 
-def _judged(
-    code: bytes, compiled: Compiled, source: Source, verify: Verify | None
-) -> dict[str, Judged]:
+def _judged(code: bytes, compiled: Compiled, source: Source, verify: Verify | None) -> dict[str, Judged]:
     if not compiled.runtime:
         other = f"the contract does not compile: {compiled.why}"
         return {
@@ -115,9 +113,7 @@ def _again(
     if not compiled.runtime:
         wrong = {name: f"does not compile: {why}" for name, why in compiled.refused.items()}
         moved = _up(wrong, by_name)
-        return moved or _up(
-            dict.fromkeys(by_name, f"the contract does not compile: {compiled.why}"), by_name
-        )
+        return moved or _up(dict.fromkeys(by_name, f"the contract does not compile: {compiled.why}"), by_name)
     moved = []
     for name, found in judged.items():
         if found.label == DIFFERENT:
@@ -153,9 +149,7 @@ def callees(contract: Contract) -> dict[str, set[str]]:
     return found
 
 
-def with_private(
-    source: Source, judged: dict[str, Judged], called: dict[str, set[str]]
-) -> dict[str, Judged]:
+def with_private(source: Source, judged: dict[str, Judged], called: dict[str, set[str]]) -> dict[str, Judged]:
     """`judged` with the functions that nobody can call from outside: as good as the worst of those that lead there."""
     whole = dict(judged)
     for function in source.functions:
@@ -176,9 +170,7 @@ def _of_callers(callers: list[str], judged: dict[str, Judged]) -> Judged:
     if labels == {SAME}:
         return Judged(SAME, evidence=f"through {told}")
     bad = [name for name in callers if judged[name].label != SAME]
-    return Judged(
-        INCONCLUSIVE, reason=f"reached through {', '.join(bad[:8])}: {judged[bad[0]].label}"
-    )
+    return Judged(INCONCLUSIVE, reason=f"reached through {', '.join(bad[:8])}: {judged[bad[0]].label}")
 
 
 class _clock:

@@ -159,7 +159,9 @@ def _said(done: Done) -> list[str]:
     lines = [*done.told, *result.facts, *(f"note: {note}" for note in result.notes), summary(result)]
     lines += [f"does not compile: {error}" for error in result.errors[:5]]
     spent = result.seconds
-    figures = ", ".join(f"{name} {getattr(spent, name):.2f} s" for name in ("lift", "emit", "compile", "verify"))
+    figures = ", ".join(
+        f"{name} {getattr(spent, name):.2f} s" for name in ("lift", "emit", "compile", "verify")
+    )
     return [*lines, figures + (" (when it was done; this is from the cache)" if done.from_cache else "")]
 
 

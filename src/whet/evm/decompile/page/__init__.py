@@ -63,7 +63,11 @@ def _tiles(result: Decompiled) -> list[tuple[str, str, str]]:
         ("Different", str(result.labels[DIFFERENT]), "a call shows it"),
         ("Compiles", compiled, f"solc {result.source.compiler}"),
         ("Assembly", f"{100 * result.assembly_share:.1f} %", "of the statements"),
-        ("Bytecode", f"{len(result.code):,} B", f"written in {result.rounds} round{'s'[: result.rounds > 1]}"),
+        (
+            "Bytecode",
+            f"{len(result.code):,} B",
+            f"written in {result.rounds} round{'s'[: result.rounds > 1]}",
+        ),
         (
             "Seconds",
             f"{spent.lift + spent.emit:.1f}",

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import islice
 
 from whet.evm.solidity.nouns import SolidityFunction
 
 _MOST = 4
 _QUIET = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
 _HEADER = re.compile(r"\b(?:function(?:\s+([A-Za-z_$][\w$]*))?|(fallback|receive))\s*\(")
-_VARIABLE = re.compile(r"^[^\n;{}()=]*(?:\([^\n;{}]*\))?[^\n;{}()=]*\bpublic\b[^;{}=()]*?\b([A-Za-z_$][\w$]*)\s*[;=]", re.MULTILINE)
+_NAME = re.compile(r"([A-Za-z_$][\w$]*)\s*$")
+_FARTHEST = 200_000
+"""Characters from a bracket to the one that closes it."""
+_MOST_FUNCTIONS = 20_000
 
 
 def originals(source: str, function: SolidityFunction) -> list[str]:
@@ -30,10 +34,10 @@ def originals(source: str, function: SolidityFunction) -> list[str]:
 
 @lru_cache(maxsize=4)
 def _all(source: str) -> tuple[dict[str, list[tuple[int, str]]], dict[str, list[str]]]:
-    """{name: (parameters, text)} of functions with a body, {name: declarations} of public variables."""
+    """{name: (parameters, text)} of functions with a body, and `_variables`."""
     bare = _QUIET.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), source)
     functions: dict[str, list[tuple[int, str]]] = {}
-    for header in _HEADER.finditer(bare):
+    for header in islice(_HEADER.finditer(bare), _MOST_FUNCTIONS):
         closed = _closing(bare, header.end() - 1, "()")
         start = min((at for at in (bare.find(mark, closed) for mark in "{;") if at >= 0), default=-1)
         if start < 0 or bare[start] == ";":
@@ -42,21 +46,30 @@ def _all(source: str) -> tuple[dict[str, list[tuple[int, str]]], dict[str, list[
         name = header[1] or header[2] or "fallback"
         count = _count(bare[header.end() : closed])
         functions.setdefault(name, []).append((count, _lines(source, header.start(), end + 1)))
-    variables: dict[str, list[str]] = {}
-    for found in _VARIABLE.finditer(bare):
-        end = bare.find(";", found.start())
-        variables.setdefault(found[1], []).append(source[found.start() : end + 1].strip())
-    return functions, variables
+    return functions, _variables(source, bare)
+
+
+def _variables(source: str, bare: str) -> dict[str, list[str]]:
+    """{name: declarations} of public variables: what stands between two of `;{}` and says public."""
+    found: dict[str, list[str]] = {}
+    start = 0
+    for mark in re.finditer("[;{}]", bare):
+        declared = bare[start : mark.start()].partition("=")[0]
+        name = _NAME.search(declared.rstrip()[-200:])
+        if mark[0] == ";" and name and re.search(r"\bpublic\b", declared) and "function" not in declared:
+            found.setdefault(name[1], []).append(source[start : mark.end()].strip())
+        start = mark.end()
+    return found
 
 
 def _closing(text: str, start: int, pair: str) -> int:
-    """Where the bracket at `start` is closed; the end of the text if it is not."""
-    depth = 0
-    for found in re.compile(f"[{re.escape(pair)}]").finditer(text, start):
+    """Where the bracket at `start` is closed; where it was given up if it is not."""
+    depth, last = 0, min(len(text), start + _FARTHEST)
+    for found in re.compile(f"[{re.escape(pair)}]").finditer(text, start, last):
         depth += 1 if found[0] == pair[0] else -1
         if not depth:
             return found.start()
-    return len(text)
+    return last
 
 
 def _count(parameters: str) -> int:
