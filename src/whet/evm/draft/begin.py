@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whet.evm import tac
-from whet.evm.draft.effects import HALTS, PURE, effect_of
+from whet.evm.draft.effects import HALTS, PURE, STORED, effect_of
 from whet.evm.draft.inline import live
 from whet.evm.draft.nouns import Draft, DraftBlock, DraftEnd, Line, assigned
 from whet.evm.meaning.base import END, FunctionMeaning, Place
@@ -55,6 +55,8 @@ def _line(block: str, number: int, statement: tac.Statement, meaning: FunctionMe
     effect = effect_of(statement.op)
     if isinstance(form, Value) and (form.pure or form.halts):
         effect = HALTS if form.halts else PURE
+    elif isinstance(form, Value) and form.pure is False and effect.pure:
+        effect = STORED  # a field of storage, shown where a mask cuts it out of a word that was read before
     return Line(form, assigned(form, statement.results), effect)
 
 

@@ -33,6 +33,7 @@ class Effect:
 
 PURE = Effect()
 HALTS = Effect(frozenset({"halt"}))
+STORED = Effect(frozenset({"storage"}))
 EVERYTHING = Effect(_ALL, _ALL)
 
 _READS = {

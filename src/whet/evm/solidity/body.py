@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import combinations, islice
 
 from whet.evm.draft import Readable
-from whet.evm.draft.nouns import DraftEnd, Line as DraftLine
+from whet.evm.draft.nouns import DraftEnd
+from whet.evm.draft.nouns import Line as DraftLine
+from whet.evm.keccak import keccak256
+from whet.evm.solidity.abi import in_memory
 from whet.evm.solidity.expressions import Context, Lowering, Piece, Unsayable
 from whet.evm.solidity.lines import Line, Nest, Node, every
 from whet.evm.solidity.types import ATOM, WORD_TYPE
@@ -38,6 +42,7 @@ from whet.evm.terms import (
     Do,
     Emit,
     Expression,
+    Form,
     Invoke,
     Name,
     Operation,
@@ -48,7 +53,8 @@ from whet.evm.terms import (
 )
 from whet.evm.text.expressions import simple_condition
 
-PANICS = {1: "assert(false)"}
+MOST_WAYS = 256
+"""Choices of indexed parameters that are looked at."""
 
 
 @dataclass(slots=True)
@@ -71,6 +77,8 @@ class Frame:
     codes: Mapping[int, bytes] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     events: dict[str, str] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
+    """Names of functions and variables, which events and errors must not have."""
 
 
 class Body(Lowering):
@@ -90,6 +98,18 @@ class Body(Lowering):
         self._sequence(self.tree.body)
         self._drop_last_return(self.out)
         return self.out
+
+    def whole_body(self, form: Form) -> list[Node]:
+        """A function whose meaning is one form."""
+        if not isinstance(form, Return):
+            raise Unsayable(type(form).__name__)
+        self.statements += 1
+        self._return(form.values)
+        return self.out
+
+    def nothing(self, why: str) -> list[Node]:
+        """For what cannot be said at all: calls of it halt."""
+        return [Line(f"// {why}"), Line("invalid()", assembly=True)]
 
     def _drop_last_return(self, nodes: list[Node]) -> None:
         if nodes and isinstance(nodes[-1], Line) and nodes[-1].text == "return;":
@@ -153,7 +173,9 @@ class Body(Lowering):
 
     def _required(self, condition: Piece, then: list[Node]) -> Line | None:
         """`require(!condition, "text")` for `if (condition) revert("text")`."""
-        if len(then) != 1 or not isinstance(then[0], Line) or not then[0].text.startswith("revert("):
+        if len(then) != 1 or not isinstance(then[0], Line) or then[0].assembly:
+            return None
+        if not then[0].text.startswith("revert("):
             return None
         said = then[0].text.removeprefix("revert(").removesuffix(");")
         holds = self._opposite(condition)
@@ -161,11 +183,7 @@ class Body(Lowering):
         return Line(text, (), condition.mentions, raw=condition.raw, checked=condition.checked)
 
     def _opposite(self, piece: Piece) -> Piece:
-        name = "\0"
-        self.context.types[name] = "bool"
-        made = self._not_piece(piece)
-        del self.context.types[name]
-        return made
+        return self._negated(piece)
 
     def _head(self, condition: Condition) -> Piece:
         self.statements += 1
@@ -200,7 +218,9 @@ class Body(Lowering):
             self._put_last(body, steps, first, condition, target)
             return
         if condition is not None and first:
-            stop = Nest([(f"if ({self._opposite(condition).text})", [Line("break;")])], "", condition.mentions)
+            stop = Nest(
+                [(f"if ({self._opposite(condition).text})", [Line("break;")])], "", condition.mentions
+            )
             body = [*first, stop, *body, *steps]
             head, mentions = "while (true)", frozenset[str]()
         else:
@@ -413,16 +433,16 @@ class Body(Lowering):
             return
         held = tuple(self.temporary(kind) for kind in gives)
         left = held[0] if len(held) == 1 else f"({', '.join(held)})"
-        self.out.append(Line(f"{left} = {piece.text};", held, piece.mentions, False, piece.raw, piece.checked))
+        self.out.append(
+            Line(f"{left} = {piece.text};", held, piece.mentions, False, piece.raw, piece.checked)
+        )
         for name, temporary, have, want in zip(names, held, gives, kinds, strict=True):
             self.put(name, self.convert(Piece(temporary, ATOM, have, frozenset({temporary})), want))
 
     def _do(self, expression: Expression) -> None:
         if self._is_call(expression):
             piece = self.whole(lambda: self._sol(expression, ""))
-            self.out.append(
-                Line(f"{piece.text};", (), piece.mentions, raw=piece.raw, checked=piece.checked)
-            )
+            self.out.append(Line(f"{piece.text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))
             return
         if isinstance(expression, Operation):
             if expression.op == "CODECOPY":
@@ -477,7 +497,57 @@ class Body(Lowering):
         self.out.append(Line(f"{piece.text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))
 
     def _emit(self, form: Emit) -> None:
-        raise Unsayable("emit")
+        natural = [self._sol(arg, "").type for arg in form.args] if form.event else []
+        positions = self._indexed(form, natural)
+        if positions is None:
+            self._emit_anonymous(form)
+            return
+        topics, data = list(form.args[: form.indexed]), list(form.args[form.indexed :])
+        args = tuple((topics if place in positions else data).pop(0) for place in range(len(form.args)))
+        declared = ", ".join(
+            f"{kind}{' indexed' if place in positions else ''}" for place, kind in enumerate(form.types)
+        )
+        text = f"event {form.event}({declared});"
+        if self.frame.events.setdefault(f"{form.event}({','.join(form.types)})", text) != text:
+            self._emit_anonymous(form)
+            return
+        kinds = tuple(in_memory(kind) for kind in form.types)
+        piece = self.whole(lambda: self.several(args, kinds))
+        self._say(f"emit {form.event}({piece.text});", piece)
+
+    def _indexed(self, form: Emit, natural: list[str]) -> tuple[int, ...] | None:
+        """Which parameters are topics: the first ones, unless the arguments' own types fit others better. None where no
+        event of that name can be declared."""
+        signature = f"{form.event}({','.join(form.types)})"
+        topic = int.from_bytes(keccak256(signature.encode()), "big")
+        if not all(form.types) or topic != form.topic or form.event in self.frame.taken:
+            return None
+
+        def misfits(positions: tuple[int, ...]) -> int:
+            first, rest = natural[: form.indexed], natural[form.indexed :]
+            order = [(first if place in positions else rest).pop(0) for place in range(len(natural))]
+            pairs = zip(order, form.types, strict=True)
+            return sum(kind not in ("uint256", "int256", "bytes32") and kind != have for have, kind in pairs)
+
+        every_way = combinations(range(len(form.types)), form.indexed)
+        return min(islice(every_way, MOST_WAYS), key=misfits)
+
+    def _emit_anonymous(self, form: Emit) -> None:
+        """An event whose first topic stands in the text: nothing but the hash is known of its name."""
+        name = f"Event_{form.topic >> 224:08x}"
+        kinds = ["bytes32 indexed"] + ["uint256 indexed"] * form.indexed
+        rest = [kind or WORD_TYPE for kind in form.types[form.indexed :]]
+        text = f"event {name}({', '.join(kinds + rest)}) anonymous;"
+        while self.frame.events.setdefault(name, text) != text:
+            name += "_"
+            text = f"event {name}({', '.join(kinds + rest)}) anonymous;"
+        wanted = (WORD_TYPE,) * form.indexed + tuple(in_memory(kind) for kind in rest)
+        piece = self.whole(lambda: self.several(form.args, wanted))
+        comma = ", " if piece.text else ""
+        self._say(f"emit {name}(bytes32({form.topic:#066x}){comma}{piece.text});", piece)
+
+    def _say(self, text: str, piece: Piece) -> None:
+        self.out.append(Line(text, (), piece.mentions, raw=piece.raw, checked=piece.checked))
 
     # Ends.
 
@@ -517,9 +587,7 @@ class Body(Lowering):
         kinds = self.frame.returns
         piece = self.whole(lambda: self.several(values, kinds))
         text = piece.text if len(values) == 1 else f"({piece.text})"
-        self.out.append(
-            Line(f"return {text};", (), piece.mentions, raw=piece.raw, checked=piece.checked)
-        )
+        self.out.append(Line(f"return {text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))
 
     def _return(self, values: tuple[Expression, ...]) -> None:
         if self.frame.private or self.frame.returns is None or len(values) != len(self.frame.returns):
@@ -537,17 +605,33 @@ class Body(Lowering):
         )
         self.assembly(f"{how}(add({name}, 0x20), mload({name}))", (), frozenset({name}))
 
+    def _panic(self, code: Expression) -> None:
+        if code == 1:
+            self.out.append(Line("assert(false);"))
+            return
+        self.context.needed.add("panic")
+        piece = self.whole(lambda: self.sol(code, WORD_TYPE))
+        self._say(f"panic({hex(code) if isinstance(code, int) else piece.text});", piece)
+
     def _revert(self, form: Revert) -> None:
         if not form.error:
             if form.args and not isinstance(form.args[0], Text):
                 raise Unsayable("a text known only when running")
             self.out.append(Line(f"revert({self.sol(form.args[0]).text if form.args else ''});"))
             return
-        if form.error == "Panic" and isinstance(form.args[0], int):
-            self.context.needed.add("panic")
-            self.out.append(Line(PANICS.get(form.args[0], f"panic({form.args[0]:#x})") + ";"))
+        if form.error == "Panic" and len(form.args) == 1:
+            self._panic(form.args[0])
             return
-        raise Unsayable("a custom error")
+        signature = f"{form.error}({','.join(form.types)})"
+        fits = int.from_bytes(keccak256(signature.encode())[:4], "big") == form.selector
+        if all(form.types) and fits and form.error not in self.frame.taken | {"Error", "Panic"}:
+            self.frame.errors.setdefault(signature, f"error {form.error}({', '.join(form.types)});")
+            kinds = tuple(in_memory(kind) for kind in form.types)
+            piece = self.whole(lambda: self.several(form.args, kinds))
+            self._say(f"revert {form.error}({piece.text});", piece)
+            return
+        piece = self.whole(lambda: self.encoded(form.selector, "", form.types, form.args))
+        self._give_encoded("revert", piece.text, piece)
 
 
 _GIVES = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "STATICCALL", "CREATE", "CREATE2", "MLOAD", "SLOAD",

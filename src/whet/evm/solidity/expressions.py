@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from whet.evm.keccak import keccak256
 from whet.evm.solidity.lines import Line, Nest, Node
 from whet.evm.solidity.types import (
     ATOM,
@@ -25,6 +26,7 @@ from whet.evm.solidity.types import (
 )
 from whet.evm.tac import WORD
 from whet.evm.terms import (
+    Call,
     Expression,
     Index,
     Invoke,
@@ -71,7 +73,7 @@ _INFIX = {
 }
 _BITS = frozenset({"AND", "OR", "XOR"})
 _COMPARE = {"LT": "<", "GT": ">", "SLT": "<", "SGT": ">", "EQ": "=="}
-_OPPOSITE = {"<": ">=", ">": "<=", "==": "!="}
+_OPPOSITE = {"<": ">=", ">": "<=", "==": "!=", ">=": "<", "<=": ">", "!=": "=="}
 _TURNED = {"<": ">", ">": "<", "==": "=="}
 _ALIKE = frozenset({"ADD", "MUL", "AND", "OR", "XOR"})
 _WORDS = {
@@ -111,6 +113,9 @@ class Context:
     spelled: dict[str, str]
     literal: bool = False
     code_size: int = 0
+    payable: bool = True
+    """Whether msg.value may be asked for by name."""
+    members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     needed: set[str] = field(default_factory=set)
     """Helpers of the text that this function calls."""
     temporaries: int = 0
@@ -263,6 +268,8 @@ class Lowering:
             return self._member(term)
         if isinstance(term, Invoke):
             return self._invoke(term, want)
+        if isinstance(term, Call):
+            return self._bare_call(term)
         raise Unsayable(type(term).__name__)
 
     def _named(self, term: Name) -> Piece:
@@ -283,6 +290,8 @@ class Lowering:
         base = self._sol(term.base, "")
         if term.name == "length" and base.type.endswith(("[]", " calldata")):
             return self._both(f"{base.text}.length", ATOM, WORD_TYPE, base)
+        if term.name in (inner := self.context.members.get(base.type, {})):
+            return self._both(f"{base.text}.{term.name}", ATOM, inner[term.name], base)
         raise Unsayable(f"{term.name} of {base.type}")
 
     def _both(self, text: str, tightness: int, kind: str, *parts: Piece) -> Piece:
@@ -304,8 +313,9 @@ class Lowering:
         if op in ("ISZERO", "!"):
             return self._not(args[0])
         if op in _WORDS:
-            if op == "CALLVALUE":
+            if op == "CALLVALUE" and not self.context.payable:
                 self.context.needed.add("value")
+                return Piece("callValue()", ATOM, WORD_TYPE)
             return Piece(*(_WORDS[op][0], ATOM, _WORDS[op][1]))
         if op == "SHR" and args == (224, Operation("CALLDATALOAD", (0,))):
             return Piece("uint256(uint32(msg.sig))", ATOM, WORD_TYPE)
@@ -332,6 +342,8 @@ class Lowering:
             return self._both(f"~{value.around(UNARY)}", UNARY, WORD_TYPE, value)
         if op in ("DIV", "MOD", "SDIV", "SMOD") and isinstance(args[1], int) and 0 < args[1] < WORD:
             return self._divide(op, args)
+        if op in ("DIV", "MOD", "SDIV", "SMOD"):
+            return self._divide_or_nothing(op, args)
         if op in ("ADDMOD", "MULMOD") and isinstance(args[2], int) and args[2]:
             parts = [self.sol(arg, WORD_TYPE) for arg in args]
             return self._both(f"{op.lower()}({', '.join(p.text for p in parts)})", ATOM, WORD_TYPE, *parts)
@@ -351,7 +363,10 @@ class Lowering:
         return Piece(name, ATOM, WORD_TYPE, frozenset({name}))
 
     def _not(self, value: Expression) -> Piece:
-        piece = self._sol(value, "bool")
+        return self._negated(self._sol(value, "bool"))
+
+    def _negated(self, piece: Piece) -> Piece:
+        """True where the piece is 0."""
         if piece.type == "bool":
             for sign, opposite in _OPPOSITE.items():
                 left, found, right = piece.text.partition(f" {sign} ")
@@ -364,6 +379,9 @@ class Lowering:
     def _compare(self, op: str, args: tuple[Expression, ...]) -> Piece:
         left, right = (self._sol(arg, "") for arg in args)
         sign = _COMPARE[op]
+        for one, other in ((left, right), (right, left)):
+            if op == "EQ" and one.type == "bool" and other.value in (0, 1):
+                return one if other.value else self._negated(one)
         if left.value is not None and right.value is None:
             left, right, sign = right, left, _TURNED[sign]
         kind = _common(left, right) if op == "EQ" else ""
@@ -396,7 +414,7 @@ class Lowering:
         mixed = 90 if op in _BITS else tightness
         needs = (mixed + (op == "EXP"), mixed + (op not in _ALIKE or mixed == 90))
         if op in _BITS:
-            needs = tuple(0 if _same(op, p) else n for p, n in zip((left, right), needs, strict=True))
+            needs = (0 if _same(op, left) else needs[0], 0 if _same(op, right) else needs[1])
         text = f"{left.around(needs[0])} {sign} {right.around(needs[1])}"
         made = self._both(text, tightness, WORD_TYPE, left, right)
         if op not in _ARITHMETIC:
@@ -456,6 +474,17 @@ class Lowering:
             left = Piece(f"{kind}({left.text})", ATOM, kind)
         sign = "/" if op.endswith("DIV") else "%"
         return self._both(f"{left.around(80)} {sign} {right.around(81)}", 80, kind, left, right)
+
+    def _divide_or_nothing(self, op: str, args: tuple[Expression, ...]) -> Piece:
+        """The EVM's division by 0 gives 0; Solidity's reverts."""
+        kind = "int256" if op[0] == "S" else WORD_TYPE
+        left, right = self.sol(args[0], kind), self.sol(args[1], kind)
+        if right.text not in self.context.types:
+            right = self._held(right)
+        sign = "/" if op.endswith("DIV") else "%"
+        text = f"{right.text} == 0 ? {'int256(0)' if kind == 'int256' else '0'} : {left.around(80)} {sign} {right.text}"
+        made = self._both(text, CHOICE, kind, left, right)
+        return self._wrapping(made) if kind == "int256" else made
 
     # What is looked at only sometimes.
 
@@ -544,6 +573,62 @@ class Lowering:
             return self._both(f"keccak256(abi.encode({encoded}))", ATOM, "bytes32", *args)
         raise Unsayable(f"a call of {callee}")
 
+    def _bare_call(self, term: Call) -> Piece:
+        """The instruction alone, by its low-level function: true for success."""
+        if term.checked or term.kind == "CALLCODE":
+            raise Unsayable(f"{'the whole of ' if term.checked else ''}{term.kind}")
+        target = self.sol(term.target, "address")
+        data = self.encoded(term.selector, term.name, term.types, term.args)
+        options: list[tuple[str, Piece]] = []
+        if term.value != 0:
+            options.append(("value", self.sol(term.value, WORD_TYPE)))
+        if term.gas is not None:
+            options.append(("gas", self.sol(term.gas, WORD_TYPE)))
+        braces = ", ".join(f"{name}: {piece.text}" for name, piece in options)
+        braces = f"{{{braces}}}" if braces else ""
+        call = f"{target.around(ATOM)}.{term.kind.lower()}{braces}({data.text})"
+        made = self._both(call, ATOM, "bool", target, data, *(piece for _, piece in options))
+        name = self.temporary("bool")
+        free = self.temporary()
+        if term.output:
+            self.assembly(f"{free} := mload(0x40)", (free,), frozenset())
+        self.out.append(
+            Line(f"({name}, ) = {call};", (name,), made.mentions, raw=made.raw, checked=made.checked)
+        )
+        if term.output:
+            where, length = (self.yul(part) for part in term.output)
+            size = self.temporary()
+            self.assembly(f"{size} := returndatasize()", (size,), frozenset())
+            self.assembly(f"if gt({size}, {length[0]}) {{ {size} := {length[0]} }}", (), length[1] | {size})
+            self.assembly(f"returndatacopy({where[0]}, 0, {size})", (), where[1] | {size})
+            self.assembly(f"mstore(0x40, {free})", (), frozenset({free}))  # as if nothing had been encoded
+        return Piece(name, ATOM, "bool", frozenset({name}))
+
+    def encoded(
+        self, selector: int | None, name: str, types: tuple[str, ...], args: tuple[Expression, ...]
+    ) -> Piece:
+        """The bytes of calldata or of an error."""
+        known = [kind or WORD_TYPE for kind in types]
+        pieces = [self._argument(arg, kind) for arg, kind in zip(args, known, strict=True)]
+        texts = [piece.text for piece in pieces]
+        if selector is None:
+            return self._both(
+                f"abi.encode({', '.join(texts)})" if texts else '""', ATOM, "bytes memory", *pieces
+            )
+        signature = f"{name}({','.join(types)})"
+        if name and all(types) and int.from_bytes(keccak256(signature.encode())[:4], "big") == selector:
+            head = f'abi.encodeWithSignature("{signature}"'
+        else:
+            head = f"abi.encodeWithSelector(bytes4({selector:#010x})"
+        return self._both(f"{', '.join([head, *texts])})", ATOM, "bytes memory", *pieces)
+
+    def _argument(self, arg: Expression, kind: str) -> Piece:
+        """An argument whose type the text must show, also of a bare number."""
+        piece = self.sol(arg, kind if is_value(kind) else f"{kind} memory")
+        if literal_text(piece):
+            piece = self._with(piece, f"{kind}({piece.text})", ATOM, kind)
+        return piece
+
     def _checked(self, name: str, inner: Expression) -> Piece:
         """`checked_uint8(a + b)`: arithmetic of that type, which cleans its operands and reverts."""
         if not isinstance(inner, Operation):
@@ -613,7 +698,9 @@ def _is_whole(text: str) -> bool:
     depth = 0
     for place, character in enumerate(text):
         depth += (character in "([") - (character in ")]")
-        if depth == 0 and text.startswith((" < ", " > ", " == ", " != ", " && ", " || ", " ? "), place):
+        if depth == 0 and text.startswith(
+            (" < ", " > ", " == ", " != ", " <= ", " >= ", " && ", " || ", " ? "), place
+        ):
             return False
         if depth < 0:
             return False

@@ -97,10 +97,13 @@ def _unchecked(nodes: list[Node]) -> list[Node]:
             run.clear()
 
     for node in nodes:
-        if isinstance(node, Line):
-            (run if node.raw else out).append(node) if node.raw or not run else (flush(), out.append(node))
+        if isinstance(node, Line) and node.raw:
+            run.append(node)
             continue
         flush()
+        if isinstance(node, Line):
+            out.append(node)
+            continue
         if not node.is_assembly:
             node.parts = [(head, _unchecked(body)) for head, body in node.parts]
         out.append(node)
@@ -163,6 +166,9 @@ class Declarer:
         """Makes the line the declaration, if it sets that variable alone without reading it."""
         if line.sets != (name,) or name in line.mentions:
             return False
+        if line.text.startswith(f"({name}, ) = "):
+            line.text = f"({self.types[name]} {line.text[1:]}"
+            return True
         if line.text.startswith((f"{name} = ", f"{name} := ")):
             line.text = f"let {line.text}" if in_assembly else f"{self.types[name]} {line.text}"
             return True

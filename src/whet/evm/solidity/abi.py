@@ -1,0 +1,243 @@
+"""Headers: how each function is declared, and its entry in the ABI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from whet.evm.draft import Readable
+from whet.evm.keccak import keccak256
+from whet.evm.meaning.base import FunctionMeaning
+from whet.evm.solidity.nouns import READABLE, SolidityFunction
+from whet.evm.solidity.types import WORD_TYPE, is_value
+from whet.evm.tac import Function
+from whet.evm.terms import Expression, Form, Member, Name, children
+
+COPIED = "copied"
+"""In calldata, but read from a copy in memory."""
+
+KEYWORDS = frozenset(
+    """abstract address after alias anonymous apply as assembly auto bool break byte bytes calldata case catch constant
+    constructor continue contract copyof default define delete do else emit enum event external fallback false final
+    fixed for function if immutable implements import in indexed inline int interface internal is let library macro
+    mapping match memory modifier mutable new null of override partial payable pragma private promise public pure receive
+    reference relocatable return returns sealed sizeof static storage string struct super supports switch this throw
+    true try type typedef typeof ufixed uint unchecked unicode using var view virtual while wei gwei ether seconds
+    minutes hours days weeks years abi block msg tx assert require revert blockhash addmod mulmod keccak256 gasleft
+    hex""".split()
+)
+"""Names that a function cannot have, or that this text needs for something else."""
+
+
+@dataclass(slots=True)
+class Header:
+    """names, types: of parameters. returns: of the ABI, or of a private function; None where it is not known."""
+
+    name: str
+    kind: str
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    abi_types: tuple[str, ...]
+    returns: tuple[str, ...] | None
+    mutability: str
+    selector: int | None = None
+    in_fallback: bool = False
+    structs: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def signature(self) -> str:
+        return f"{self.name}({','.join(self.abi_types)})" if self.kind in ("public", "private") else self.name
+
+    def text(self, mutability: str, locations: dict[str, str]) -> str:
+        """The line that begins the function, without its brace."""
+        params = ", ".join(
+            " ".join(
+                part for part in (kind, locations.get(name, "").replace(COPIED, "calldata"), name) if part
+            )
+            for kind, name in zip(self.types, self.names, strict=True)
+        )
+        if self.kind in ("fallback", "receive"):
+            return f"{self.kind}() external{' payable' if mutability == 'payable' else ''}"
+        visibility = "private" if self.kind == "private" or self.in_fallback else "external"
+        words = [f"function {self.name}({params})", visibility]
+        words += [mutability] if mutability != "nonpayable" else []
+        if self.returns:
+            words.append(f"returns ({', '.join(in_memory(kind) for kind in self.returns)})")
+        return " ".join(words)
+
+    def dispatch(self) -> list[str]:
+        """Lines of the fallback that call a function whose name is not known."""
+        lines = [f"if (msg.data.length >= 4 && msg.sig == {self.selector or 0:#010x}) {{"]
+        if self.mutability != "payable":
+            lines.append("    require(msg.value == 0);")
+        if self.types:
+            declared = ", ".join(
+                f"{in_memory(kind)} {name}" for kind, name in zip(self.types, self.names, strict=True)
+            )
+            lines.append(f"    ({declared}) = abi.decode(msg.data[4:], ({', '.join(self.types)}));")
+        call = f"{self.name}({', '.join(self.names)})"
+        if not self.returns:
+            return [*lines, f"    {call};", "    return;", "}"]
+        lines += [
+            f"    bytes memory result = {self.encoded(call)};",
+            '    assembly ("memory-safe") {',
+            "        return(add(result, 0x20), mload(result))",
+            "    }",
+            "}",
+        ]
+        return lines
+
+    def encoded(self, call: str) -> str:
+        """`abi.encode` of what a call of this function gives."""
+        if self.returns is None or len(self.returns) == 1:
+            return f"abi.encode({call})"
+        return f"encode_{self.name}({call})"
+
+    def encoder(self) -> list[str]:
+        """The function that encodes several results, since Solidity passes them on only as arguments."""
+        if self.returns is None or len(self.returns) < 2:
+            return []
+        params = ", ".join(f"{in_memory(kind)} r{i}" for i, kind in enumerate(self.returns))
+        names = ", ".join(f"r{i}" for i in range(len(self.returns)))
+        return [
+            f"function encode_{self.name}({params}) private pure returns (bytes memory) {{",
+            f"    return abi.encode({names});",
+            "}",
+        ]
+
+    def locations(self, body: Readable, level: int, panics: bool) -> dict[str, str]:
+        """{parameter: "calldata", "memory" or COPIED} of those that are references.
+
+        panics: the original's decoder panics where memory does not suffice, as Solidity 0.8 decodes into memory; older
+        ones revert, as Solidity 0.8 does for calldata."""
+        wanted = {n for n, kind in zip(self.names, self.types, strict=True) if not is_value(kind)}
+        if self.kind == "private":
+            return {}
+        if self.in_fallback:
+            return dict.fromkeys(wanted, "memory")
+        sliced, whole = set[str](), set[str]()
+        for term in _terms(body) if level == READABLE else ():
+            for name, is_slice in _uses(term):
+                (sliced if is_slice else whole).add(name)
+        found: dict[str, str] = {}
+        for name in sorted(wanted):
+            used = name in whole - sliced
+            found[name] = (
+                "calldata" if name in sliced else "memory" if panics else COPIED if used else "calldata"
+            )
+        return found
+
+
+def in_memory(kind: str) -> str:
+    """The type of a parameter or result: references in memory."""
+    return kind if is_value(kind) else f"{kind} memory"
+
+
+def _terms(body: Readable) -> Iterator[Expression | Form]:
+    for block in body.draft.blocks.values():
+        for line in block.lines:
+            yield line.form
+        yield from [block.end.form] if block.end.form is not None else block.end.args
+
+
+def _uses(term: Expression | Form) -> Iterator[tuple[str, bool]]:
+    if isinstance(term, Member) and isinstance(term.base, Name) and term.name in ("offset", "length"):
+        yield term.base.name, True
+        return
+    if isinstance(term, Name):
+        yield term.name, False
+    for child in children(term):
+        yield from _uses(child)
+
+
+def header_of(function: Function, known: FunctionMeaning) -> Header:
+    """How a function is declared."""
+    if function.kind == "private":
+        return _private(function, known)
+    mutability = known.mutability or "nonpayable"
+    if function.kind in ("fallback", "receive"):
+        mutability = "payable" if function.kind == "receive" else mutability
+        return Header(function.kind, function.kind, (), (), (), None, mutability)
+    abi_types = tuple(p.type or WORD_TYPE for p in known.parameters or ())
+    header = Header(
+        "", "public", tuple(p.name for p in known.parameters or ()), (), abi_types, known.returns, mutability
+    )
+    header.selector = function.selector
+    header.types = tuple(_declared(kind, header.structs) for kind in abi_types)
+    if known.returns is not None:
+        header.returns = tuple(_declared(kind, header.structs) for kind in known.returns)
+    signature = f"{known.name}({','.join(abi_types)})"
+    fits = int.from_bytes(keccak256(signature.encode())[:4], "big") == function.selector
+    if known.name and fits and known.name not in KEYWORDS:
+        header.name = known.name
+    else:
+        header.name, header.in_fallback = f"func_{function.selector or 0:08x}", True
+    return header
+
+
+def _private(function: Function, known: FunctionMeaning) -> Header:
+    name = function.name
+    params = tuple(f"x{number}" for number in range(len(function.params)))
+    types = tuple(_value_type(known, param) for param in function.params)
+    count = function.returns or 0
+    returns = known.returns if known.returns is not None and len(known.returns) == count else None
+    returns = tuple(kind if is_value(kind) else WORD_TYPE for kind in returns or (WORD_TYPE,) * count)
+    return Header(name, "private", params, types, types, returns, known.mutability or "nonpayable")
+
+
+def _value_type(known: FunctionMeaning, variable: str) -> str:
+    found = known.variables.get(variable)
+    return found.type if found is not None and is_value(found.type) else WORD_TYPE
+
+
+def _declared(kind: str, structs: list[str]) -> str:
+    """A type of the ABI as it is declared: a tuple becomes a struct."""
+    if "(" not in kind:
+        return kind
+    inner, _, rest = kind.rpartition(")")
+    members = [_declared(part, structs) for part in split_types(inner[1:])]
+    name = "Tuple_" + re.sub(r"\W+", "_", inner).strip("_")
+    text = f"struct {name} {{ {' '.join(f'{m} f{i};' for i, m in enumerate(members))} }}"
+    if text not in structs:
+        structs.append(text)
+    return f"{name}{rest}"
+
+
+def split_types(types: str) -> list[str]:
+    """ "address,(uint256,bool)" at its outer commas."""
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(types):
+        depth += (character == "(") - (character == ")")
+        if character == "," and not depth:
+            parts.append(types[start:position])
+            start = position + 1
+    return [*parts, types[start:]] if types else []
+
+
+def abi_entry(header: Header, fact: SolidityFunction) -> dict[str, Any]:
+    """The function's entry in the ABI."""
+    if header.kind in ("fallback", "receive"):
+        return {"type": header.kind, "stateMutability": fact.mutability}
+    returns = header.returns or ()
+    return {
+        "type": "function",
+        "name": header.name,
+        "inputs": [_argument(kind, name) for kind, name in zip(header.abi_types, header.names, strict=True)],
+        "outputs": [_argument(kind, "") for kind in returns],
+        "stateMutability": fact.mutability,
+        "selector": f"0x{header.selector or 0:08x}",
+    }
+
+
+def _argument(kind: str, name: str) -> dict[str, Any]:
+    if not kind.startswith("("):
+        return {"name": name, "type": kind}
+    inner, _, rest = kind.rpartition(")")
+    return {
+        "name": name,
+        "type": f"tuple{rest}",
+        "components": [_argument(part, f"f{i}") for i, part in enumerate(split_types(inner[1:]))],
+    }

@@ -1,0 +1,127 @@
+"""What a function may do to the chain, by Solidity's own rules; and which forms mean the same in Solidity.
+
+Source: Solidity's view and pure checks, https://docs.soliditylang.org/en/latest/contracts.html#state-mutability
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from whet.evm.meaning.base import FunctionMeaning, Place
+from whet.evm.tac import Contract, Function
+from whet.evm.terms import Expression, Form, Invoke, Name, Value, children
+
+_CHANGES = frozenset(
+    {"SSTORE", "TSTORE", "CREATE", "CREATE2", "CALL", "CALLCODE", "DELEGATECALL", "SELFDESTRUCT"}
+    | {f"LOG{count}" for count in range(5)}
+)
+_READS = frozenset(
+    {"ADDRESS", "SELFBALANCE", "BALANCE", "ORIGIN", "GASPRICE", "CALLVALUE", "CHAINID", "BASEFEE"}
+    | {"BLOBHASH", "BLOBBASEFEE", "GAS", "CALLER", "EXTCODESIZE", "EXTCODECOPY", "EXTCODEHASH", "BLOCKHASH"}
+    | {"COINBASE", "TIMESTAMP", "NUMBER", "PREVRANDAO", "GASLIMIT", "STATICCALL", "SLOAD", "TLOAD"}
+)
+ORDER = ("pure", "view", "nonpayable", "payable")
+
+
+def mutabilities(contract: Contract) -> dict[str, str]:
+    """{function: "pure", "view" or "nonpayable"}, calls of private functions followed."""
+    own = {f.name: _own(f) for f in contract.functions.values()}
+    changing = reaching(contract, {name for name, level in own.items() if level == 2})
+    reading = reaching(contract, {name for name, level in own.items() if level == 1})
+    return {name: ORDER[2 if name in changing else int(name in reading)] for name in own}
+
+
+def reaching(contract: Contract, functions: set[str]) -> set[str]:
+    """The functions, and all that call them, however far away."""
+    callers: dict[str, set[str]] = {}
+    for function in contract.functions.values():
+        for statement in function.statements():
+            if statement.op == "CALLPRIVATE":
+                callers.setdefault(statement.function, set()).add(function.name)
+    found, work = set(functions), list(functions)
+    while work:
+        new = callers.get(work.pop(), set()) - found
+        found |= new
+        work += new
+    return found
+
+
+def panics(function: Function, code: int) -> bool:
+    """Whether it writes the code of a Panic where Solidity's reverts have it."""
+    return any(s.op == "MSTORE" and s.args == (4, code) for s in function.statements())
+
+
+def _own(function: Function) -> int:
+    ops = {s.op for s in function.statements()} | {b.end.op for b in function.blocks.values()}
+    return 2 if ops & _CHANGES else 1 if ops & _READS else 0
+
+
+def exact_forms(
+    contract: Contract, function: Function, known: FunctionMeaning, lost: list[str]
+) -> FunctionMeaning:
+    """The meaning without the forms that Solidity would not do exactly.
+
+    Checked arithmetic that does not give up with Solidity's Panic (a library's, with its own text) stays the call that it
+    is; a variable that no declaration could place stays a slot.
+    """
+    unsure = {
+        place for place, form in known.forms.items() if not _is_exact(contract, function, place, form, lost)
+    }
+    if not unsure:
+        return known
+    forms = {place: form for place, form in known.forms.items() if place not in unsure}
+    return replace(known, forms=forms, body=None if known.body and _speaks(known.body, lost) else known.body)
+
+
+def _is_exact(contract: Contract, function: Function, place: Place, form: Form, lost: list[str]) -> bool:
+    if _speaks(form, lost):
+        return False
+    block, index = place
+    if index < 0 or not isinstance(form, Value):
+        return True
+    statement = function.blocks[block].statements[index]
+    if statement.op != "CALLPRIVATE" or not _is_checked(form.expression):
+        return True
+    return gives_panic(contract, statement.function)
+
+
+def _is_checked(term: Expression) -> bool:
+    return (
+        isinstance(term, Invoke)
+        and isinstance(term.callee, Name)
+        and term.callee.name.partition("_")[0] == "checked"
+    )
+
+
+def _speaks(term: Expression | Form, names: list[str]) -> bool:
+    return bool(names) and any(name in names for name in _names(term))
+
+
+def _names(term: Expression | Form) -> Iterator[str]:
+    if isinstance(term, Name):
+        yield term.name
+    for child in children(term):
+        yield from _names(child)
+
+
+def gives_panic(contract: Contract, name: str, depth: int = 0) -> bool:
+    """Whether a function that gives up does so with Panic(0x11) or, for divisions, Panic(0x12)."""
+    if depth > 4:
+        return False
+    found = False
+    for block in contract.functions[name].blocks.values():
+        calls = [s.function for s in block.statements if s.op == "CALLPRIVATE"]
+        for called in calls:
+            if contract.functions[called].returns is None:
+                if not gives_panic(contract, called, depth + 1):
+                    return False
+                found = True
+        if block.end.op == "REVERT":
+            stores = {s.args[0]: s.args[1] for s in block.statements if s.op == "MSTORE"}
+            if stores.get(0) != 0x4E487B71 << 224 or stores.get(4) not in (0x11, 0x12):
+                return False
+            found = True
+        elif block.end.op == "INVALID" and not calls:
+            return False
+    return found

@@ -1,0 +1,85 @@
+"""Which writes to memory must stay though a form says what they are for: Solidity writes memory of its own.
+
+A form that Solidity writes (an event, a hash) makes its bytes itself, in memory that is free. Writes that were for the
+form alone can go, with the pointer they were made at. They stay where anything else still uses that pointer, and so
+does the step that moves the free pointer behind them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from whet.evm.draft.begin import begin
+from whet.evm.draft.inline import live
+from whet.evm.meaning.base import FunctionMeaning, Place
+from whet.evm.opcodes import PURE
+from whet.evm.tac import Function, Operand, Statement
+
+FREE_POINTER = 0x40
+SCRATCH = 0x40
+"""Bytes from 0 that hold nothing between two of Solidity's statements."""
+
+
+def keeping_memory(function: Function, known: FunctionMeaning) -> FunctionMeaning:
+    """The meaning with fewer writes absorbed."""
+    if not known.absorbed:
+        return known
+    made = {r: s for s in function.statements() for r in s.results}
+    roots = {place: _roots(_at(function, place), made) for place in known.absorbed}
+    absorbed = set(known.absorbed)
+    while True:
+        trial = replace(known, absorbed=absorbed)
+        used = live(begin(function, trial))
+        scratch = _reads_scratch(function, trial)
+        back = {p for p in absorbed if roots[p] & used or (scratch and "" in roots[p])}
+        if not back:
+            return trial
+        absorbed -= back
+
+
+def _at(function: Function, place: Place) -> Statement:
+    return function.blocks[place[0]].statements[place[1]]
+
+
+def _roots(statement: Statement, made: dict[str, Statement]) -> set[str]:
+    """The variables that an address was computed from, as far as it was only computed; "" for scratch space."""
+    if statement.op == "CALLPRIVATE":
+        return _sources(statement.args, made) | set(statement.results)
+    if statement.op == "MSTORE" and statement.args[0] == FREE_POINTER:
+        return _sources(statement.args[1:], made)
+    address = statement.args[0] if statement.args else 0
+    if isinstance(address, int):
+        return {""} if address < SCRATCH else set()
+    return _sources((address,), made)
+
+
+def _sources(operands: tuple[Operand, ...], made: dict[str, Statement]) -> set[str]:
+    found: set[str] = set()
+    seen: set[str] = set()
+    work = [operand for operand in operands if isinstance(operand, str)]
+    while work:
+        name = work.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        statement = made.get(name)
+        if statement is not None and statement.op in PURE:
+            work += [arg for arg in statement.args if isinstance(arg, str)]
+        elif statement is None or statement.op == "MLOAD":
+            found.add(name)
+    return found
+
+
+def _reads_scratch(function: Function, known: FunctionMeaning) -> bool:
+    """Whether a plain instruction reads memory at a constant below SCRATCH."""
+    for block in function.blocks.values():
+        for index, s in enumerate(block.statements):
+            if s.op in ("KECCAK256", "MLOAD") or s.op.startswith("LOG"):
+                plain = (block.id, index) not in known.forms and (block.id, index) not in known.absorbed
+                if plain and isinstance(s.args[0], int) and s.args[0] < SCRATCH:
+                    return True
+        if block.end.op in ("RETURN", "REVERT") and (block.id, -1) not in known.forms:
+            start, length = block.end.args
+            if isinstance(start, int) and start < SCRATCH and length != 0:
+                return True
+    return False
