@@ -1,13 +1,14 @@
 """Wrong variants of a contract's TAC, one change each: a harness that does not notice them proves nothing.
 
-Kinds: a constant off by one, the ways of a branch swapped, an operator exchanged, arguments swapped, a store, log or
-check dropped, another storage slot. Some mutants mean the same as the original (a constant that is masked away, a
-branch that never goes the other way); nobody sorts these out, so a share of mutants noticed is a lower bound.
+Kinds: a constant off by one (another slot, event, offset), the ways of a branch swapped, a check dropped, an operator
+exchanged, arguments swapped, a store, log or call dropped. Some mutants mean the same as the original (a constant that is
+masked away, a branch that never goes the other way); nobody sorts these out here, so a share of mutants noticed is a
+lower bound (`whet.evm.verify.mutation` does).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
 from whet.evm.tac import WORD, Block, Contract, Operand, Statement
@@ -42,45 +43,61 @@ SWAPPED = frozenset(
 )
 
 
-def mutant(contract: Contract, place: tuple[str, str], rng: Random) -> tuple[Contract, str]:
-    """The contract with one change in that (function, block), and what was changed.
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was changed: the statement at index `at` of its block (None: its end), which may be gone. False where nothing
+    in the block could be changed."""
 
-    The text is "" where nothing in the block could be changed.
-    """
+    text: str = ""
+    at: int | None = None
+    dropped: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def mutant(contract: Contract, place: tuple[str, str], rng: Random) -> tuple[Contract, Change]:
+    """The contract with one change in that (function, block), and what was changed."""
     name, block_id = place
     function = contract.functions[name]
     old = function.blocks[block_id]
     block = replace(old, statements=[replace(s) for s in old.statements], end=replace(old.end))
-    text = _end(block) if rng.random() < 0.15 else _statement(block, rng)
+    change = Change(_end(block, rng)) if rng.random() < 0.15 else _statement(block, rng)
     changed = replace(function, blocks=function.blocks | {block_id: block})
-    return replace(contract, functions=contract.functions | {name: changed}), text
+    return replace(contract, functions=contract.functions | {name: changed}), change
 
 
-def _end(block: Block) -> str:
+def _end(block: Block, rng: Random) -> str:
     end = block.end
-    if end.op == "BRANCH":
+    if end.op == "BRANCH" and rng.random() < 0.5:
         end.targets = end.targets[::-1]
         return "ways swapped"
+    if end.op == "BRANCH":
+        end.op, end.args, end.targets = "JUMP", (), (rng.choice(end.targets),)
+        return f"check dropped: always {end.targets[0]}"
     if end.op == "REVERT":
         end.op = "RETURN"
         return "REVERT became RETURN"
     return ""
 
 
-def _statement(block: Block, rng: Random) -> str:
+def _statement(block: Block, rng: Random) -> Change:
     if not block.statements:
-        return ""
+        return Change()
     at = rng.randrange(len(block.statements))
     statement = block.statements[at]
     ways = [_off_by_one, _exchanged, _swapped]
     rng.shuffle(ways)
     if not statement.results and rng.random() < 0.5:
         del block.statements[at]
-        return f"{statement.op} dropped"
+        return Change(f"{statement.op} dropped", at, dropped=True)
     for way in ways:
         if text := way(statement, rng):
-            return text
-    return ""
+            return Change(text, at)
+    return Change()
 
 
 def _off_by_one(statement: Statement, rng: Random) -> str:

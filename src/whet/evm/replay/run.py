@@ -107,7 +107,8 @@ class Replay:
         self.mined = constants(contract)
         self.gas_readers = frozenset(reads_gas(contract))
         self.visited: set[tuple[str, str]] = set()
-        self._programs: dict[bytes | int, object] = {}
+        self.programs: dict[bytes | int, object] = {}
+        """Decoded code (see `World.programs`), for all calls."""
         self.agreed: list[tuple[Case, State, set[tuple[int, str, str]], Outcome]] = []
         """Calls without a difference: where each started, what of the TAC it executed, what revm did."""
 
@@ -170,7 +171,7 @@ class Replay:
             if address in accounts:
                 accounts[address].storage[slot] = value
         world = World(accounts, self.lift, precompile)
-        world.programs = self._programs
+        world.programs = self.programs
         return world
 
     def attempt(self, case: Case, keep: bool = True) -> tuple[Tried | None, list[Difference], str]:
@@ -202,7 +203,7 @@ class Replay:
             if (TARGET, *place) not in visited:
                 continue
             world = self.world(case, state)
-            world.accounts[TARGET].contract, world.programs = wrong, dict(self._programs)
+            world.accounts[TARGET].contract, world.programs = wrong, dict(self.programs)
             try:
                 result = run(None, world, *transaction(case), 4 * self.steps)
             except WhetError:

@@ -33,7 +33,8 @@ CONSTANTS_KEPT = 400
 class Method:
     """A function that can be called: its name, selector, the ABI types of its arguments, whether it takes ether.
 
-    `types` None: not known; arguments are words at random. selector None: calldata that no function claims.
+    `types` None: not known; arguments are words at random. selector None: calldata that no function claims, with types
+    () always empty.
     """
 
     name: str
@@ -47,10 +48,10 @@ def methods_of(abi: list[dict[str, Any]]) -> list[Method]:
     found = [Method("(fallback)", None, None, any(e.get("stateMutability") == "payable" for e in abi))]
     for entry in abi:
         if entry.get("type", "function") == "function":
-            types = tuple(type_of(item) for item in entry.get("inputs", ()))
+            types = [type_of(item) for item in entry.get("inputs", ())]
             signature = f"{entry['name']}({','.join(types)})"
             payable = entry.get("stateMutability") == "payable" or bool(entry.get("payable"))
-            found.append(Method(signature, selector_of(signature), types, payable))
+            found.append(Method(signature, selector_of(signature), _words(types), payable))
     return found
 
 
@@ -58,24 +59,27 @@ _PLAIN = re.compile(r"(u?int\d*|bytes\d*|address|bool|string|function)(\[\d*\])*
 
 
 def methods_of_signatures(signatures: dict[str, str], abi: list[dict[str, Any]]) -> list[Method]:
-    """The methods of {"0x12345678": "name(types)"}; whether they take ether is looked up in the ABI.
-
-    Libraries have types that no ABI encodes (structs in storage, enums, contracts): those are words (uint256).
-    """
+    """The methods of {"0x12345678": "name(types)"}; whether they take ether is looked up in the ABI."""
     known = {method.selector: method for method in methods_of(abi)}
     found = [known[None]]
     for text, signature in sorted(signatures.items()):
         selector = int(text, 16)
         inner = signature[signature.index("(") + 1 : -1]
-        types = tuple(kind if _encodable(kind) else "uint256" for kind in split_types(inner))
+        types = _words(split_types(inner))
         payable = known[selector].payable if selector in known else False
         found.append(Method(signature, selector, types, payable))
     return found
 
 
-def _encodable(kind: str) -> bool:
+def _words(types: list[str]) -> tuple[str, ...]:
+    """Libraries have types that no ABI encodes (structs in storage, enums, contracts): those are words."""
+    return tuple(kind if encodable(kind) else "uint256" for kind in types)
+
+
+def encodable(kind: str) -> bool:
+    """Whether it is an ABI type."""
     if kind.startswith("("):
-        return all(_encodable(part) for part in split_types(kind[1 : kind.rindex(")")]))
+        return all(encodable(part) for part in split_types(kind[1 : kind.rindex(")")]))
     return bool(_PLAIN.fullmatch(kind))
 
 
@@ -175,6 +179,8 @@ class Pool:
 
     def calldata(self, method: Method) -> bytes:
         """A call of the method: well-formed where its types are known."""
+        if method.selector is None and method.types == ():
+            return b""
         if method.selector is None:
             return self.rng.choice(
                 (b"", b"", self.rng.randbytes(3), self.rng.randbytes(4), self.rng.randbytes(68))

@@ -46,9 +46,10 @@ class Pair(Replay):
         self, original: bytes, candidate: bytes, budget: Budget, seed: int, libraries: dict[int, bytes]
     ) -> None:
         lift = lru_cache(maxsize=64)(lift_code)
-        super().__init__(split_branches(lift_code(original)), original, lift, seed, others=libraries)
+        self.lifted = lift_code(original), lift_code(candidate)
+        super().__init__(split_branches(self.lifted[0]), original, lift, seed, others=libraries)
         self.candidate = candidate
-        self.other = split_branches(lift_code(candidate))
+        self.other = split_branches(self.lifted[1])
         self.mined = list(dict.fromkeys([*constants(self.other), *self.mined]))
         self.statements_left, self.gas_left = budget.statements, budget.gas
         self.misread = 0
@@ -73,7 +74,6 @@ class Pair(Replay):
         before = self.world(case)
         ours, theirs = self.outcomes(case, before)
         differences = compare_outcomes(ours, theirs, before, NAMES)
-        reads_gas = False
         tried = None
         if keep:
             original, candidate = self._interpret(case, self.contract), self._interpret(case, self.other)

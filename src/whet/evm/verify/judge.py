@@ -1,0 +1,196 @@
+"""The verdicts: how long a function is called, and when it may be called the same.
+
+*Same* needs all of: no difference; at least `ENOUGH_CALLS` calls past the decoding of their arguments, of which those
+that revert count at most as often as those that succeed; at least `COVERAGE` of the branches that a call can take
+executed; at least `KILLED` of the candidate's mutants that are not equivalent noticed. A difference is *different*.
+Anything less is *inconclusive*, and the reasons say what was missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from whet.evm.replay.mocks import TARGET
+from whet.evm.replay.run import ENOUGH_CALLS, MethodReport, reachable
+from whet.evm.replay.search import Search
+from whet.evm.replay.vectors import Method
+from whet.evm.tac import Contract
+from whet.evm.verify.branches import Place, branches, root
+from whet.evm.verify.methods import methods
+from whet.evm.verify.mutation import Kept, judge_mutants
+from whet.evm.verify.nouns import (
+    DIFFERENT,
+    INCONCLUSIVE,
+    SAME,
+    Budget,
+    Evidence,
+    Verdict,
+    Verification,
+)
+from whet.evm.verify.pair import Pair
+from whet.evm.verify.telling import counterexample
+
+COVERAGE = 0.8
+KILLED = 0.9
+ROUNDS = 2
+"""Of the first calls: those of the second start from states that other functions left."""
+STALE, STALE_BELOW = 60, 150
+"""Calls without anything new after which a function is left, where the coverage is enough and where it is not."""
+MOST_FUNCTIONS = 1_000
+
+
+@dataclass(slots=True)
+class Trial:
+    """One function under way. root: the function of the original that it begins in; needed: branches; kept: its calls
+    on which both sides agreed."""
+
+    report: MethodReport
+    search: Search
+    root: str | None
+    needed: set[Place]
+    kept: list[Kept] = field(default_factory=list)
+    cut: bool = False
+
+    @property
+    def taken(self) -> set[Place]:
+        return self.needed & {(name, block) for at, name, block in self.search.seen if at == TARGET}
+
+    @property
+    def coverage(self) -> float:
+        return len(self.taken) / len(self.needed) if self.needed else 1.0
+
+
+def judge(
+    original: bytes,
+    candidate: bytes,
+    abi: list[dict[str, Any]],
+    functions: Sequence[int] | None,
+    libraries: dict[int, bytes],
+    budget: Budget,
+    seed: int,
+    told: Callable[[str], None],
+) -> Verification:
+    """See `whet.evm.verify.verify`."""
+    pair = Pair(original, candidate, budget, seed, libraries)
+    everything = methods(abi, *pair.lifted)
+    chosen = [m for m in everything if functions is None or m.selector in functions][:MOST_FUNCTIONS]
+    trials = [_trial(pair, method) for method in chosen]
+    for _ in range(ROUNDS):
+        for trial in trials:
+            _call(pair, trial, budget.least // ROUNDS)
+    verdicts = []
+    for trial in trials:
+        _more(pair, trial, budget)
+        verdicts.append(_verdict(pair, trial, everything, budget))
+        told(f"{verdicts[-1].function}: {verdicts[-1].verdict} {verdicts[-1].reason}".strip())
+    return Verification(verdicts, seed, _notes(pair, len(chosen)))
+
+
+def _trial(pair: Pair, method: Method) -> Trial:
+    begin = root(pair.contract, method.selector, method.name)
+    search = Search(method, pair.rng, pair.mined, 1)
+    return Trial(MethodReport(method), search, begin, branches(pair.contract, begin))
+
+
+def _call(pair: Pair, trial: Trial, calls: int) -> None:
+    """So many calls, fewer where one differs or the budget ends."""
+    trial.search.states = len(pair.states)
+    for _ in range(calls):
+        if trial.report.differing or pair.spent:
+            break
+        mark = len(pair.agreed)
+        pair.one(trial.report, trial.search)
+        trial.kept += pair.agreed[mark:]
+    trial.cut |= pair.spent
+
+
+def _more(pair: Pair, trial: Trial, budget: Budget) -> None:
+    """Further calls, as long as they may bring something that is missing."""
+    while trial.report.calls < budget.calls and not trial.report.differing and not pair.spent:
+        coverage, stale = trial.coverage, trial.search.stale
+        enough = _counted(pair.contract, trial) >= ENOUGH_CALLS
+        if enough and (coverage == 1 or stale >= (STALE if coverage >= COVERAGE else STALE_BELOW)):
+            return
+        _call(pair, trial, 1)
+
+
+def _can_succeed(contract: Contract, begin: str | None) -> bool:
+    """Whether some way leads to an end that is no revert."""
+    if begin is None:
+        return False
+    ends = {contract.functions[name].blocks[block].end.op for name, block in reachable(contract, begin)}
+    return bool(ends & {"RETURN", "STOP", "SELFDESTRUCT"})
+
+
+def _counted(contract: Contract, trial: Trial) -> int:
+    """Calls that a verdict may count: at least half of them succeed, where the function can."""
+    report = trial.report
+    if not _can_succeed(contract, trial.root) and not report.succeeded:
+        return report.passed
+    return min(report.passed, 2 * report.succeeded)
+
+
+def _verdict(pair: Pair, trial: Trial, everything: list[Method], budget: Budget) -> Verdict:
+    report, method = trial.report, trial.report.method
+    evidence = Evidence(
+        calls=report.calls,
+        past_decoding=report.passed,
+        succeeded=report.succeeded,
+        counted=_counted(pair.contract, trial),
+        branches=len(trial.needed),
+        executed=len(trial.taken),
+        set_aside=report.inconclusive,
+    )
+    found = Verdict(method.name, method.selector, SAME, [], evidence)
+    if report.differing:
+        found.verdict = DIFFERENT
+        found.counterexample = counterexample(pair, report.disagreements[0], method, everything)
+        found.reasons = [_difference(pair, method, found.counterexample.what)]
+        return found
+    if not trial.cut:
+        begin = root(pair.other, method.selector, method.name)
+        judge_mutants(pair, begin, trial.kept, budget.mutants, evidence)
+    found.reasons = _reasons(pair, trial, evidence)
+    found.verdict = INCONCLUSIVE if found.reasons else SAME
+    return found
+
+
+def _difference(pair: Pair, method: Method, what: str) -> str:
+    if method.selector is not None and method.selector not in pair.other.public:
+        return f"the candidate has no such function; {what} differs"
+    if method.selector is not None and method.selector not in pair.contract.public:
+        return f"the original has no such function; {what} differs"
+    return f"{what} differs"
+
+
+def _reasons(pair: Pair, trial: Trial, evidence: Evidence) -> list[str]:
+    """Everything that is missing for *same*."""
+    reasons = [f"{count} calls set aside: {why}" for why, count in sorted(evidence.set_aside.items())]
+    if trial.cut or pair.spent:
+        reasons.append("over the budget of work for this contract")
+    if trial.root is None and trial.report.method.selector is not None and evidence.succeeded:
+        reasons.append("its code was not found in the original, so its branches are not known")
+    if trial.root and not evidence.succeeded and _can_succeed(pair.contract, trial.root):
+        reasons.append("no call succeeded")
+    elif evidence.counted < ENOUGH_CALLS:
+        reasons.append(f"{evidence.counted} calls past decoding count, {ENOUGH_CALLS} are needed")
+    if evidence.coverage < COVERAGE:
+        reasons.append(
+            f"coverage {evidence.coverage:.0%}: {evidence.executed} of {evidence.branches} branches executed"
+        )
+    if evidence.kill_rate < KILLED:
+        judged = evidence.mutants - evidence.equivalent
+        reasons.append(f"mutants: {evidence.killed} of {judged} noticed")
+    return reasons
+
+
+def _notes(pair: Pair, chosen: int) -> list[str]:
+    notes = [f"original: {note}" for note in pair.contract.notes]
+    notes += [f"candidate: {note}" for note in pair.other.notes]
+    if pair.misread:
+        notes.append(f"in {pair.misread} calls the three-address code could not be followed as the EVM went")
+    if chosen == MOST_FUNCTIONS:
+        notes.append(f"only the first {MOST_FUNCTIONS} functions were looked at")
+    return notes

@@ -1,0 +1,147 @@
+"""Do the calls tell a wrong candidate from the right one? Mutants of its three-address code, replayed in the interpreter.
+
+Each mutant has one change (`whet.evm.replay.mutants`) in a block that some call executed. It is
+
+killed       if one of the calls of the verification shows a difference;
+equivalent   if the change gave another value in at least `CHANGED_CALLS` calls, among them one that succeeded (where any
+             did), and nothing observable came of it: the value is masked away, or nobody reads it;
+a survivor   otherwise, and where it did not change any value: the calls are too weak, or it means the same in all of
+             them; it counts against the candidate, as it cannot be told which.
+
+A store, log, call or end that was changed counts as changed wherever it is executed. Left out: changes where no call
+came (counted as unreached), two changes at once. Cost: at most one run of the interpreter for each call and mutant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from whet.errors import WhetError
+from whet.evm.interpret import Result, run
+from whet.evm.keccak import keccak256
+from whet.evm.opcodes import PURE
+from whet.evm.replay.compare import compare
+from whet.evm.replay.mocks import TARGET
+from whet.evm.replay.mutants import Change, mutant
+from whet.evm.replay.reference import Outcome
+from whet.evm.replay.run import State, reachable, transaction
+from whet.evm.replay.search import Case
+from whet.evm.tac import Contract, Operand, Statement
+from whet.evm.verify.branches import Place
+from whet.evm.verify.nouns import Evidence
+from whet.evm.verify.pair import Pair
+from whet.evm.world import World
+
+CHANGED_CALLS = 3
+CALLS_SHOWN = 60
+"""Calls that a mutant is shown, those of its own function first."""
+TRIES = 4
+"""For each mutant: blocks looked at until one is found in which something can be changed."""
+MORE = 2
+"""Times the statements of a call that a mutant of it may execute."""
+MARK = int.from_bytes(keccak256(b"a changed value"), "big")
+
+Kept = tuple[Case, State, set[tuple[int, str, str]], Outcome]
+
+
+def judge_mutants(pair: Pair, root: str | None, kept: list[Kept], count: int, evidence: Evidence) -> None:
+    """Make `count` mutants of the candidate's function `root` and what it calls; what became of them is added to the
+    evidence. kept: the calls of this function on which both sides agreed."""
+    if root is None or not kept:
+        return
+    rng = Random(int.from_bytes(keccak256(root.encode())[:4], "big"))
+    visited = {(name, block) for *_, seen, _ in kept for at, name, block in seen if at == TARGET}
+    inside = sorted(place for place in reachable(pair.other, root) if ">" not in place[1])
+    made: set[tuple[Place, str]] = set()
+    for _ in range(TRIES * count if inside else 0):
+        if evidence.mutants >= count or pair.spent:
+            return
+        place = rng.choice(inside)
+        wrong, change = mutant(pair.other, place, rng)
+        if not change or (place, change.text) in made:
+            continue
+        made.add((place, change.text))
+        if place not in visited or not _both_ways(pair.other, place, change, visited):
+            evidence.unreached += 1
+            continue
+        _judge(pair, wrong, place, change, kept, evidence)
+
+
+def _both_ways(contract: Contract, place: Place, change: Change, visited: set[Place]) -> bool:
+    """A change of a branch is reached where both of its ways are: a check that never fails is not missed."""
+    end = contract.functions[place[0]].blocks[place[1]].end
+    return change.at is not None or all((place[0], target) in visited for target in end.targets)
+
+
+def _judge(
+    pair: Pair, wrong: Contract, place: Place, change: Change, kept: list[Kept], evidence: Evidence
+) -> None:
+    evidence.mutants += 1
+    marked = _marked(pair.other, wrong, place, change)
+    programs = dict(pair.programs)
+    changed = changed_in_success = succeeded = 0
+    calls = [one for one in kept if (TARGET, *place) in one[2]]
+    for case, state, _, outcome in calls[:: -(-len(calls) // CALLS_SHOWN)]:
+        world = pair.world(case, state)
+        result = _replayed(pair, marked or wrong, case, world, programs)
+        if result is None or compare(result, world, outcome):
+            evidence.killed += 1
+            return
+        succeeded += outcome.status == "success"
+        if marked is None or any(MARK in words for words in result.compared):
+            changed += 1
+            changed_in_success += outcome.status == "success"
+    if changed >= CHANGED_CALLS and (changed_in_success or not succeeded):
+        evidence.equivalent += 1
+    else:
+        evidence.survivors.append(f"{' '.join(place)}: {change}")
+
+
+def _replayed(
+    pair: Pair, wrong: Contract, case: Case, world: World, programs: dict[bytes | int, Any]
+) -> Result | None:
+    """None where the mutant does not come to an end, which it is noticed by."""
+    world.accounts[TARGET] = replace(world.accounts[TARGET], contract=wrong)
+    world.programs = programs
+    try:
+        result = run(None, world, *transaction(case), MORE * pair.steps)
+    except WhetError:
+        pair.statements_left -= MORE * pair.steps
+        return None
+    pair.statements_left -= result.statements
+    return result
+
+
+def _marked(right: Contract, wrong: Contract, place: Place, change: Change) -> Contract | None:
+    """The mutant, computing the right value too and comparing MARK with 0 where the two are not equal; None where a
+    change cannot be without effect on what is computed (a store, an end) or the right value is not at hand."""
+    if change.at is None or change.dropped:
+        return None
+    name, block_id = place
+    statement = right.functions[name].blocks[block_id].statements[change.at]
+    if statement.op not in PURE | {"SLOAD", "TLOAD", "MLOAD"}:
+        return None
+    function = wrong.functions[name]
+    block = function.blocks[block_id]
+    statements = list(block.statements)
+    statements[change.at + 1 : change.at + 1] = _watch(statement, statements[change.at])
+    block = replace(block, statements=statements)
+    return replace(
+        wrong,
+        functions=wrong.functions | {name: replace(function, blocks=function.blocks | {block_id: block})},
+    )
+
+
+def _watch(right: Statement, wrong: Statement) -> list[Statement]:
+    (found,) = wrong.results
+    names = [f"{found}!{i}" for i in range(5)]
+    steps: list[tuple[str, tuple[Operand, ...]]] = [
+        (right.op, right.args),
+        ("XOR", (found, names[0])),
+        ("ISZERO", (names[1],)),
+        ("MUL", (names[2], MARK)),
+        ("SUB", (names[3], MARK)),
+    ]
+    return [Statement(op, args, (name,), right.pc) for (op, args), name in zip(steps, names, strict=True)]
