@@ -16,6 +16,7 @@ _MOST = 4
 _QUIET = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
 _HEADER = re.compile(r"\b(?:function(?:\s+([A-Za-z_$][\w$]*))?|(fallback|receive))\s*\(")
 _NAME = re.compile(r"([A-Za-z_$][\w$]*)\s*$")
+_ASSIGNED = re.compile(r"(?<![=!<>])=(?![=>])")
 _FARTHEST = 200_000
 """Characters from a bracket to the one that closes it."""
 _MOST_FUNCTIONS = 20_000
@@ -54,10 +55,11 @@ def _variables(source: str, bare: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     start = 0
     for mark in re.finditer("[;{}]", bare):
-        declared = bare[start : mark.start()].partition("=")[0]
+        declared = _ASSIGNED.split(bare[start : mark.start()], maxsplit=1)[0]
         name = _NAME.search(declared.rstrip()[-200:])
         if mark[0] == ";" and name and re.search(r"\bpublic\b", declared) and "function" not in declared:
-            found.setdefault(name[1], []).append(source[start : mark.end()].strip())
+            begins = mark.start() - len(bare[start : mark.start()].lstrip())
+            found.setdefault(name[1], []).append(source[begins : mark.end()])
         start = mark.end()
     return found
 
