@@ -101,6 +101,8 @@ def _statement(block: Block, rng: Random) -> Change:
 
 
 def _off_by_one(statement: Statement, rng: Random) -> str:
+    """A mask becomes half as wide: one bit more or less is rarely seen. The limits of types in comparisons (2^64 - 1)
+    are left: what lies just behind them fails anyway."""
     numbers = [i for i, arg in enumerate(statement.args) if isinstance(arg, int)]
     if not numbers:
         return ""
@@ -108,9 +110,19 @@ def _off_by_one(statement: Statement, rng: Random) -> str:
     args: list[Operand] = list(statement.args)
     old = args[at]
     assert isinstance(old, int)
+    if statement.op in ("LT", "GT") and old >> 32 and (_is_mask(old) or _is_mask(old - 1)):
+        return ""
     args[at] = (old + rng.choice((1, -1))) & WORD
+    if statement.op == "AND" and (_is_mask(old) or _is_mask(~old & WORD)):
+        low = old if _is_mask(old) else ~old & WORD
+        half = low >> low.bit_length() // 2
+        args[at] = half if _is_mask(old) else ~half & WORD
     statement.args = tuple(args)
     return f"{statement.op}: {old:#x} became {args[at]:#x}"
+
+
+def _is_mask(word: int) -> bool:
+    return word & (word + 1) == 0 and word > 1
 
 
 def _exchanged(statement: Statement, rng: Random) -> str:

@@ -26,6 +26,7 @@ _ACCOUNT = re.compile(
     r"(0x[0-9a-f]{40}): Account \{ info: AccountInfo \{ balance: (\d+), nonce: (\d+), "
     r".*?storage: \{(.*?)\}, status: AccountStatus\(([^)]*)\)"
 )
+_CODE = re.compile(r"0x[0-9a-f]{65,}")
 _SLOT = re.compile(r"(\d+): StorageSlot \{ previous_or_original_value: \d+, present_value: (\d+) \}")
 _TRANSIENT = re.compile(r"\((0x[0-9a-f]{40}), (\d+)\): (\d+)")
 _OUTPUT = re.compile(r"Revert \{ gas_used: \d+, output: 0x([0-9a-f]*) \}")
@@ -113,6 +114,7 @@ def _outcome(evm: EVM, status: str, data: bytes, why: str) -> Outcome:
     journal, result = evm.journal_str, evm.result
     assert result
     state, rest = journal.split(", transient_storage: {", 1)
+    state = _CODE.sub("", state)  # long, and slow to search through
     storage: dict[tuple[int, int], int] = {}
     accounts: dict[int, tuple[int, int]] = {}
     gone: set[int] = set()

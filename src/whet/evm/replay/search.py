@@ -35,6 +35,8 @@ T = TypeVar("T")
 TIMES = (1, 1_700_000_000, 1_700_000_001, 1_731_536_000, (1 << 32) + 7, (1 << 40) - 1)
 LATEST = 1 << 40
 """Seconds; no block of ours is later."""
+BROKEN_WORDS = 12
+"""Of calldata, from the first: those that are broken one by one."""
 WEI = (1, 10**9, 10**18, 3 * 10**18)
 
 
@@ -66,6 +68,15 @@ class Tried:
     result: Result
 
 
+def broken(data: bytes) -> list[bytes]:
+    """The calldata a byte short, and with bits that few types have (the highest, the lowest) in one word each."""
+    found = [data[:-1]]
+    for at in range(4, min(len(data) - 31, 4 + 32 * BROKEN_WORDS), 32):
+        word = int.from_bytes(data[at : at + 32], "big") | 1 << 255 | 1
+        found.append(data[:at] + word.to_bytes(32, "big") + data[at + 32 :])
+    return found[::-1]
+
+
 class Search:
     """Proposes cases for one method. Told of each by `learn`."""
 
@@ -79,6 +90,8 @@ class Search:
         self.stale = 0
         """Calls since the last that executed something new."""
         self.calls = self.successes = 0
+        self._probes: list[bytes] | None = None
+        """Calldata broken in each place once, still to be tried; None until there is a call to break."""
 
     def learn(self, tried: Tried) -> None:
         new = tried.result.visited - self.seen
@@ -94,6 +107,11 @@ class Search:
     def next(self) -> Case:
         if not self.parents or self.calls < 4:
             return self.fresh()
+        if self._probes is None and self.winners:
+            self._probes = broken(self.winners[0].case.data) if self.method.types else []
+        if self._probes and self.rng.random() < 0.3:
+            case = self._copy(self.winners[0].case)
+            return replace(case, data=self._probes.pop(), plain=False, odd=True)
         if self.winners and self.successes * 10 < self.calls * 6:
             return self._vary(self.rng.choice(self.winners))
         kind = self.rng.random()
@@ -118,7 +136,10 @@ class Search:
 
     def _vary(self, parent: Tried) -> Case:
         case, kind = self._copy(parent.case), self.rng.randrange(12)
-        if kind < 3:
+        if kind == 0 and len(case.data) >= 36:
+            at = 4 + 32 * self.rng.randrange((len(case.data) - 4) // 32)
+            case.data, case.plain = case.data[:at] + bytes(32) + case.data[at + 32 :], False
+        elif kind < 3:
             case.data, case.plain = self.pool.calldata(self.method), True
         elif kind < 7 and parent.result.reads:
             for key in self._late(list(parent.result.reads)):
@@ -167,8 +188,15 @@ class Search:
         return self.rng.sample(items, self.rng.randint(1, min(4, len(items))))
 
     def _seed(self, case: Case) -> int:
-        """A plausible content of a slot: number, flag, address, address packed with flags, a word of the call."""
-        kind = self.rng.randrange(7)
+        """A plausible content of a slot: number, flag, string, address, that packed with flags, a word of the call."""
+        kind = self.rng.randrange(8)
+        if kind == 7:  # a string's: short (bytes, twice its length) or long (twice its length, and one)
+            size = self.rng.choice((1, 5, 31, 32, 33, 70))
+            return (
+                (int.from_bytes(b"z" * size + bytes(32 - size), "big") | 2 * size)
+                if size < 32
+                else 2 * size + 1
+            )
         address = self.rng.choice((case.caller, OWNER, *MOCKS, TARGET, ALICE))
         if kind == 0:
             return self.rng.choice((0, 1, 1, 2, 3, 10))
@@ -194,7 +222,7 @@ class Search:
         b = (b + self.rng.choice((0, 0, 0, 1, -1))) & MOST
         ways = [
             way
-            for way in (self._in_data, self._in_slots, self._around)
+            for way in (self._in_data, self._in_slots, self._around, self._in_answers)
             if way(self._copy(case), parent, a, b)
         ]
         if not ways:
@@ -228,6 +256,13 @@ class Search:
             key, value = self.rng.choice(options)
             case.slots[key] = value & MOST
         return bool(options)
+
+    def _in_answers(self, case: Case, parent: Tried, a: int, b: int) -> bool:
+        """A mock that was called answers `b`: it may have been its answer that was compared."""
+        asked = sorted({at for at, _, _ in parent.result.visited} & set(MOCKS))
+        for mock in asked:
+            case.slots[mock, MODE], case.slots[mock, WORD] = 1 + list(ANSWERS).index("word"), b
+        return bool(asked)
 
     def _around(self, case: Case, parent: Tried, a: int, b: int) -> bool:
         """Caller, wei, time, number."""

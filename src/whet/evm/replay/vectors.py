@@ -26,6 +26,8 @@ except ImportError as error:
 
 ADDRESSES = (OWNER, ALICE, BOB, *MOCKS, TARGET, 0, 2)
 BOUNDARIES = (0, 1, 2, 3, 10, 100, 10**18, 1 << 128, (1 << 255) - 1, 1 << 255, WORD)
+DIRT = (1, 2, 1 << 8, 1 << 32, 1 << 64, (1 << 64) - 1, 1 << 96, 1 << 128, 1 << 160, WORD)
+"""Bits that are turned in a word that was well-formed."""
 CONSTANTS_KEPT = 400
 
 
@@ -191,15 +193,18 @@ class Pool:
         return head + eth_abi.encode(method.types, [self.value(kind) for kind in method.types])
 
     def malformed(self, data: bytes) -> bytes:
-        """The calldata cut, lengthened, or with one word replaced."""
-        kind = self.rng.randrange(3)
+        """The calldata cut, lengthened, or with one word replaced or dirty."""
+        kind = self.rng.randrange(4)
         if kind == 0:
             return data[: self.rng.randrange(len(data) + 1)]
         if kind == 1:
             return data + self.rng.randbytes(self.rng.randrange(40))
         words = max((len(data) - 4) // 32, 1)
         at = 4 + 32 * self.rng.randrange(words)
-        return data[:at] + self.word().to_bytes(32, "big") + data[at + 32 :]
+        word = self.word()
+        if kind == 3:
+            word = int.from_bytes(data[at : at + 32], "big") ^ self.rng.choice(DIRT)
+        return data[:at] + word.to_bytes(32, "big") + data[at + 32 :]
 
 
 def split_types(text: str) -> list[str]:

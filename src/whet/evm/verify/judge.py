@@ -18,8 +18,9 @@ from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import Place, branches, root
+from whet.evm.verify.impossible import possible
 from whet.evm.verify.methods import methods
-from whet.evm.verify.mutation import Kept, judge_mutants
+from whet.evm.verify.mutation import Kept, Mutants
 from whet.evm.verify.nouns import (
     DIFFERENT,
     INCONCLUSIVE,
@@ -38,24 +39,31 @@ ROUNDS = 2
 """Of the first calls: those of the second start from states that other functions left."""
 STALE, STALE_BELOW = 60, 150
 """Calls without anything new after which a function is left, where the coverage is enough and where it is not."""
+AGAIN, MORE_CALLS = 3, 50
+"""Rounds of further calls for the sake of mutants that are alive, and the calls of each."""
 MOST_FUNCTIONS = 1_000
 
 
 @dataclass(slots=True)
 class Trial:
-    """One function under way. root: the function of the original that it begins in; needed: branches; kept: its calls
-    on which both sides agreed."""
+    """One function under way. root: the function of the original that it begins in; needed: branches that a call can
+    take; impossible: the others; kept: its calls on which both sides agreed."""
 
     report: MethodReport
     search: Search
     root: str | None
     needed: set[Place]
+    impossible: set[Place]
     kept: list[Kept] = field(default_factory=list)
     cut: bool = False
 
     @property
+    def seen(self) -> set[Place]:
+        return {(name, block) for at, name, block in self.search.seen if at == TARGET}
+
+    @property
     def taken(self) -> set[Place]:
-        return self.needed & {(name, block) for at, name, block in self.search.seen if at == TARGET}
+        return self.needed & self.seen
 
     @property
     def coverage(self) -> float:
@@ -91,7 +99,8 @@ def judge(
 def _trial(pair: Pair, method: Method) -> Trial:
     begin = root(pair.contract, method.selector, method.name)
     search = Search(method, pair.rng, pair.mined, 1)
-    return Trial(MethodReport(method), search, begin, branches(pair.contract, begin))
+    everything, needed = branches(pair.contract, begin), possible(pair.contract, begin)
+    return Trial(MethodReport(method), search, begin, needed, everything - needed)
 
 
 def _call(pair: Pair, trial: Trial, calls: int) -> None:
@@ -134,6 +143,7 @@ def _counted(contract: Contract, trial: Trial) -> int:
 
 def _verdict(pair: Pair, trial: Trial, everything: list[Method], budget: Budget) -> Verdict:
     report, method = trial.report, trial.report.method
+    shown = _mutants(pair, trial, budget)
     evidence = Evidence(
         calls=report.calls,
         past_decoding=report.passed,
@@ -141,20 +151,34 @@ def _verdict(pair: Pair, trial: Trial, everything: list[Method], budget: Budget)
         counted=_counted(pair.contract, trial),
         branches=len(trial.needed),
         executed=len(trial.taken),
+        unreachable=len(trial.impossible),
         set_aside=report.inconclusive,
     )
+    shown.tell(evidence)
     found = Verdict(method.name, method.selector, SAME, [], evidence)
     if report.differing:
         found.verdict = DIFFERENT
         found.counterexample = counterexample(pair, report.disagreements[0], method, everything)
         found.reasons = [_difference(pair, method, found.counterexample.what)]
         return found
-    if not trial.cut:
-        begin = root(pair.other, method.selector, method.name)
-        judge_mutants(pair, begin, trial.kept, budget.mutants, evidence)
     found.reasons = _reasons(pair, trial, evidence)
     found.verdict = INCONCLUSIVE if found.reasons else SAME
+    if trial.impossible & trial.seen:
+        found.notes.append("a branch was executed that was thought to be impossible")
     return found
+
+
+def _mutants(pair: Pair, trial: Trial, budget: Budget) -> Mutants:
+    """Made, and shown further calls where too many are alive."""
+    method = trial.report.method
+    begin = None if trial.report.differing else root(pair.other, method.selector, method.name)
+    mutants = Mutants(pair, begin, trial.kept, budget.mutants)
+    for _ in range(AGAIN):
+        if mutants.rate >= KILLED or trial.report.differing or trial.report.calls >= budget.calls:
+            break
+        _call(pair, trial, MORE_CALLS)
+        mutants.show()
+    return mutants
 
 
 def _difference(pair: Pair, method: Method, what: str) -> str:

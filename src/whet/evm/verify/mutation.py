@@ -14,7 +14,7 @@ came (counted as unreached), two changes at once. Cost: at most one run of the i
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -46,57 +46,97 @@ MARK = int.from_bytes(keccak256(b"a changed value"), "big")
 Kept = tuple[Case, State, set[tuple[int, str, str]], Outcome]
 
 
-def judge_mutants(pair: Pair, root: str | None, kept: list[Kept], count: int, evidence: Evidence) -> None:
-    """Make `count` mutants of the candidate's function `root` and what it calls; what became of them is added to the
-    evidence. kept: the calls of this function on which both sides agreed."""
-    if root is None or not kept:
-        return
-    rng = Random(int.from_bytes(keccak256(root.encode())[:4], "big"))
-    visited = {(name, block) for *_, seen, _ in kept for at, name, block in seen if at == TARGET}
-    inside = sorted(place for place in reachable(pair.other, root) if ">" not in place[1])
-    made: set[tuple[Place, str]] = set()
-    for _ in range(TRIES * count if inside else 0):
-        if evidence.mutants >= count or pair.spent:
-            return
-        place = rng.choice(inside)
-        wrong, change = mutant(pair.other, place, rng)
-        if not change or (place, change.text) in made:
-            continue
-        made.add((place, change.text))
-        if place not in visited or not _both_ways(pair.other, place, change, visited):
-            evidence.unreached += 1
-            continue
-        _judge(pair, wrong, place, change, kept, evidence)
+@dataclass(slots=True)
+class Mutant:
+    """A wrong candidate that no call has shown to be wrong so far. shown: how many calls of its function it was shown;
+    changed, changed_in_success, succeeded: of the calls that executed the changed place."""
+
+    contract: Contract
+    place: Place
+    text: str
+    watched: bool
+    shown: int = 0
+    succeeded: int = 0
+    changed: int = 0
+    changed_in_success: int = 0
+
+    @property
+    def equivalent(self) -> bool:
+        return self.changed >= CHANGED_CALLS and bool(self.changed_in_success or not self.succeeded)
+
+
+class Mutants:
+    """The mutants of one function of the candidate, `root`, and of what it calls."""
+
+    def __init__(self, pair: Pair, root: str | None, kept: list[Kept], count: int) -> None:
+        """Make up to `count` in what the calls `kept`, on which both sides agreed, executed."""
+        self.pair, self.kept = pair, kept
+        self.made = self.killed = self.unreached = 0
+        self.alive: list[Mutant] = []
+        if root and kept:
+            self._make(root, count)
+        self.show()
+
+    def _make(self, root: str, count: int) -> None:
+        rng = Random(int.from_bytes(keccak256(root.encode())[:4], "big"))
+        visited = {(name, block) for *_, seen, _ in self.kept for at, name, block in seen if at == TARGET}
+        inside = sorted(place for place in reachable(self.pair.other, root) if ">" not in place[1])
+        known: set[tuple[Place, str]] = set()
+        for _ in range(TRIES * count):
+            if self.made >= count:
+                return
+            place = rng.choice(inside)
+            wrong, change = mutant(self.pair.other, place, rng)
+            if not change or (place, change.text) in known:
+                continue
+            known.add((place, change.text))
+            if place not in visited or not _both_ways(self.pair.other, place, change, visited):
+                self.unreached += 1
+                continue
+            self.made += 1
+            watching = _watching(self.pair.other, wrong, place, change)
+            self.alive.append(Mutant(watching or wrong, place, change.text, watching is not None))
+
+    def show(self) -> None:
+        """Those that are alive are shown the calls that they have not seen."""
+        if not self.pair.spent:
+            self.alive = [one for one in self.alive if not self._kill(one)]
+        self.killed = self.made - len(self.alive)
+
+    def _kill(self, one: Mutant) -> bool:
+        programs = dict(self.pair.programs)
+        calls = [kept for kept in self.kept[one.shown :] if (TARGET, *one.place) in kept[2]]
+        one.shown = len(self.kept)
+        for case, state, _, outcome in calls[:: -(-len(calls) // CALLS_SHOWN) or 1]:
+            world = self.pair.world(case, state)
+            result = _replayed(self.pair, one.contract, case, world, programs)
+            if result is None or compare(result, world, outcome):
+                return True
+            success = outcome.status == "success"
+            changed = not one.watched or any(MARK in words for words in result.compared)
+            one.succeeded += success
+            one.changed += changed
+            one.changed_in_success += success and changed
+        return False
+
+    @property
+    def rate(self) -> float:
+        """Killed, of those that are not equivalent."""
+        equivalent = sum(one.equivalent for one in self.alive)
+        return self.killed / (self.made - equivalent) if self.made > equivalent else 1.0
+
+    def tell(self, evidence: Evidence) -> None:
+        evidence.mutants, evidence.killed, evidence.unreached = self.made, self.killed, self.unreached
+        evidence.equivalent = sum(one.equivalent for one in self.alive)
+        evidence.survivors = [
+            f"{' '.join(one.place)}: {one.text}" for one in self.alive if not one.equivalent
+        ]
 
 
 def _both_ways(contract: Contract, place: Place, change: Change, visited: set[Place]) -> bool:
     """A change of a branch is reached where both of its ways are: a check that never fails is not missed."""
     end = contract.functions[place[0]].blocks[place[1]].end
     return change.at is not None or all((place[0], target) in visited for target in end.targets)
-
-
-def _judge(
-    pair: Pair, wrong: Contract, place: Place, change: Change, kept: list[Kept], evidence: Evidence
-) -> None:
-    evidence.mutants += 1
-    marked = _marked(pair.other, wrong, place, change)
-    programs = dict(pair.programs)
-    changed = changed_in_success = succeeded = 0
-    calls = [one for one in kept if (TARGET, *place) in one[2]]
-    for case, state, _, outcome in calls[:: -(-len(calls) // CALLS_SHOWN)]:
-        world = pair.world(case, state)
-        result = _replayed(pair, marked or wrong, case, world, programs)
-        if result is None or compare(result, world, outcome):
-            evidence.killed += 1
-            return
-        succeeded += outcome.status == "success"
-        if marked is None or any(MARK in words for words in result.compared):
-            changed += 1
-            changed_in_success += outcome.status == "success"
-    if changed >= CHANGED_CALLS and (changed_in_success or not succeeded):
-        evidence.equivalent += 1
-    else:
-        evidence.survivors.append(f"{' '.join(place)}: {change}")
 
 
 def _replayed(
@@ -114,7 +154,7 @@ def _replayed(
     return result
 
 
-def _marked(right: Contract, wrong: Contract, place: Place, change: Change) -> Contract | None:
+def _watching(right: Contract, wrong: Contract, place: Place, change: Change) -> Contract | None:
     """The mutant, computing the right value too and comparing MARK with 0 where the two are not equal; None where a
     change cannot be without effect on what is computed (a store, an end) or the right value is not at hand."""
     if change.at is None or change.dropped:

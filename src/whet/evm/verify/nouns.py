@@ -28,7 +28,7 @@ class Budget:
     least: int = 40
     statements: int = 40_000_000
     gas: int = 40_000_000_000
-    mutants: int = 12
+    mutants: int = 16
 
 
 @dataclass(slots=True)

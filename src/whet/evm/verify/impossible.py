@@ -1,0 +1,250 @@
+"""Branches that no input takes: three-address code walked with intervals for its variables, private calls by what they
+are given.
+
+A private function that is shared between callers has branches that only some of them can take, and compilers check again
+what was checked before; such branches are no fault of the calls that do not take them. Pure values that are computed
+twice are known to be equal, conditions on the way hold (`whet.evm.verify.intervals`). Left out: relations between two
+unknown words, what storage and memory hold. Cost: `STEPS` statements at most; behind that every branch counts as possible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from whet.evm.opcodes import PURE
+from whet.evm.replay.run import reachable
+from whet.evm.tac import Block, Contract, Function, Operand, Statement
+from whet.evm.verify.branches import FORKS, Place, branches
+from whet.evm.verify.intervals import ANY, Interval, compared, hull, meet, result_of, without
+
+STEPS = 60_000
+"""Statements, of one public function with all it calls."""
+DEPTH = 30
+"""Private calls within one another."""
+VISITS = 3
+"""Of a block in one walk, after which what still changes is any word."""
+COMMUTATIVE = frozenset({"ADD", "MUL", "AND", "OR", "XOR", "EQ"})
+
+Env = dict[str, Interval]
+
+
+class OutOfWork(Exception):
+    """The budget is spent."""
+
+
+def possible(contract: Contract, function: str | None) -> set[Place]:
+    """Of `branches(contract, function)` those that the walk does not show to be impossible."""
+    everything = branches(contract, function)
+    if function is None:
+        return everything
+    walker = _Walker(contract)
+    start = contract.functions[function]
+    try:
+        walker.call(start, tuple(ANY for _ in start.params), 0)
+    except OutOfWork:
+        return everything
+    return everything & walker.visited
+
+
+@dataclass(slots=True)
+class _Shape:
+    """What is the same in all walks of a function. same: {variable: the first one of equal value}; made: by what."""
+
+    same: dict[str, str] = field(default_factory=dict)
+    made: dict[str, Statement] = field(default_factory=dict)
+
+
+def _shape(function: Function) -> _Shape:
+    shape = _Shape()
+    known: dict[tuple[str, tuple[Operand, ...]], str] = {}
+    for _ in range(2):  # the second time, arguments that stand further down are known
+        known.clear()
+        for statement in function.statements():
+            if len(statement.results) != 1 or statement.op == "CALLPRIVATE":
+                continue
+            shape.made[statement.results[0]] = statement
+            if statement.op in PURE:
+                args = tuple(shape.same.get(a, a) if isinstance(a, str) else a for a in statement.args)
+                if statement.op in COMMUTATIVE:
+                    args = tuple(sorted(args, key=str))
+                shape.same[statement.results[0]] = known.setdefault(
+                    (statement.op, args), statement.results[0]
+                )
+    return shape
+
+
+class _Walker:
+    """A walk of one function with all it calls."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self.visited: set[Place] = set()
+        self.steps = STEPS
+        self.shapes: dict[str, _Shape] = {}
+        self.known: dict[tuple[str, tuple[Interval, ...]], list[Interval] | None] = {}
+        self.under_way: set[str] = set()
+
+    def call(self, function: Function, args: tuple[Interval, ...], depth: int) -> list[Interval] | None:
+        """What it gives back; None where it never does."""
+        key = (function.name, args)
+        if key in self.known:
+            return self.known[key]
+        if function.name in self.under_way or depth > DEPTH:
+            self.visited |= reachable(self.contract, function.name)
+            return [ANY] * (function.returns or 0)
+        self.under_way.add(function.name)
+        shape = self.shapes.setdefault(function.name, _shape(function))
+        self.known[key] = _Walk(self, function, shape, depth).run(args)
+        self.under_way.remove(function.name)
+        return self.known[key]
+
+
+class _Walk:
+    """One function, given intervals for its parameters."""
+
+    def __init__(self, walker: _Walker, function: Function, shape: _Shape, depth: int) -> None:
+        self.walker, self.function, self.shape, self.depth = walker, function, shape, depth
+        self.before: dict[str, Env] = {}
+        self.visits: dict[str, int] = {}
+        self.returned: list[Interval] | None = None
+
+    def run(self, args: tuple[Interval, ...]) -> list[Interval] | None:
+        self.before["b0"] = dict(zip(self.function.params, args, strict=False))
+        order = {id_: i for i, id_ in enumerate(self.function.blocks)}
+        todo = {"b0"}
+        while todo:
+            id_ = min(todo, key=order.__getitem__)
+            todo.remove(id_)
+            todo |= self._block(self.function.blocks[id_])
+        return self.returned
+
+    def _block(self, block: Block) -> set[str]:
+        """Blocks that have to be looked at, again or for the first time."""
+        walker = self.walker
+        walker.visited.add((self.function.name, block.id))
+        walker.steps -= 1 + len(block.statements)
+        if walker.steps < 0:
+            raise OutOfWork
+        env = dict(self.before[block.id])
+        for statement in block.statements:
+            if not self._statement(statement, env):
+                return set()
+        return {target for target in self._leave(block, env) if target}
+
+    def _statement(self, statement: Statement, env: Env) -> bool:
+        """False where control does not come back."""
+        args = tuple(self.value(arg, env) for arg in statement.args)
+        if statement.op == "CALLPRIVATE":
+            callee = self.walker.contract.functions[statement.function]
+            given = self.walker.call(callee, args, self.depth + 1)
+            if given is None:
+                return False
+            env |= dict(zip(statement.results, given, strict=False))
+        elif statement.results:
+            name = self._name(statement.results[0])
+            found = result_of(statement.op, list(args))
+            env[name] = meet(env.get(name, ANY), found) or found
+        return True
+
+    def _name(self, variable: str) -> str:
+        return self.shape.same.get(variable, variable)
+
+    def value(self, operand: Operand, env: Env) -> Interval:
+        if isinstance(operand, int):
+            return operand, operand
+        return env.get(self._name(operand), ANY)
+
+    def _leave(self, block: Block, env: Env) -> list[str]:
+        end = block.end
+        if end.op == "RETURNPRIVATE":
+            given = [self.value(arg, env) for arg in end.args]
+            old = self.returned
+            self.returned = given if old is None else [hull(a, b) for a, b in zip(old, given, strict=True)]
+        if end.op == "BRANCH":
+            ways = zip(end.targets, (True, False), strict=True)
+            return [self._enter(block, to, self._given(end.args[0], holds, dict(env))) for to, holds in ways]
+        if end.op in FORKS:
+            low, high = self.value(end.args[0], env)
+            pairs = zip(end.cases, end.targets, strict=True)
+            return [self._enter(block, to, dict(env)) for case, to in pairs if low <= case <= high]
+        if end.op == "ENTER":
+            callee = self.walker.contract.functions[end.function]
+            self.walker.call(callee, tuple(self.value(arg, env) for arg in end.args), self.depth + 1)
+        return [self._enter(block, target, dict(env)) for target in end.targets]
+
+    def _enter(self, source: Block, target: str, env: Env | None) -> str:
+        """Over to that block; "" where this way is impossible or brings nothing new."""
+        if env is None:
+            return ""
+        phis = self.function.blocks[target].phis
+        env |= {phi.result: self.value(phi.incoming[source.id], env) for phi in phis}
+        old = self.before.get(target)
+        if old is None:
+            self.before[target] = env
+            return target
+        joined = {name: hull(old[name], env[name]) for name in old if name in env}
+        if joined == old:
+            return ""
+        self.visits[target] = self.visits.get(target, 0) + 1
+        if self.visits[target] > VISITS:
+            joined = {name: found for name, found in joined.items() if found == old.get(name)}
+        self.before[target] = joined
+        return target
+
+    # What holds on one way out of a condition.
+
+    def _given(self, operand: Operand, holds: bool, env: Env) -> Env | None:
+        """The environment where the operand is not 0 (or is 0); None where it cannot be."""
+        todo: list[tuple[Operand, bool]] = [(operand, holds)]
+        while todo:
+            operand, holds = todo.pop()
+            found = self.value(operand, env)
+            now = without(found, 0) if holds else meet(found, (0, 0))
+            if now is None:
+                return None
+            if isinstance(operand, int):
+                continue
+            env[self._name(operand)] = now
+            made = self.shape.made.get(operand)
+            if made is None:
+                continue
+            more = self._implied(made, holds, env)
+            if more is None:
+                return None
+            todo += more
+        return env
+
+    def _implied(self, made: Statement, holds: bool, env: Env) -> list[tuple[Operand, bool]] | None:
+        """Further operands that are (not) 0, as the statement's result is; operands of comparisons are narrowed at once.
+        None where that is impossible."""
+        op, args = made.op, made.args
+        if op == "ISZERO":
+            return [(args[0], not holds)]
+        if op == "AND":
+            return self._masked(args, holds, env)
+        if op in ("OR", "ADD") and not holds:
+            return [(arg, False) for arg in args] if op == "OR" else []
+        if op in ("SUB", "XOR"):
+            op, holds = "EQ", not holds
+        if op in ("GT", "SGT"):
+            op, args = {"GT": "LT", "SGT": "SLT"}[op], args[::-1]
+        a, b = (self.value(arg, env) for arg in args[:2]) if len(args) >= 2 else (ANY, ANY)
+        if op == "SLT" and max(a[1], b[1]) < 1 << 255:
+            op = "LT"
+        if op not in ("EQ", "LT"):
+            return []
+        for arg, found in zip(args, compared(op, holds, a, b), strict=True):
+            if found is None:
+                return None
+            if isinstance(arg, str):
+                env[self._name(arg)] = found
+        return []
+
+    def _masked(self, args: tuple[Operand, ...], holds: bool, env: Env) -> list[tuple[Operand, bool]]:
+        """Both parts of an AND that is not 0 are not 0; one that is 0 is so itself where the other masks nothing off."""
+        if holds:
+            return [(arg, True) for arg in args]
+        for arg, mask in (args, args[::-1]):
+            if isinstance(mask, int) and mask & (mask + 1) == 0 and self.value(arg, env)[1] <= mask:
+                return [(arg, False)]
+        return []
