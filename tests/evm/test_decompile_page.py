@@ -19,6 +19,7 @@ from whet.evm.decompile.nouns import Decompiled
 from whet.evm.decompile.page import render
 from whet.evm.decompile.page.layout import drawn
 from whet.evm.decompile.page.original import originals
+from whet.evm.keccak import selector
 from whet.evm.solidity.nouns import SolidityFunction
 
 SOURCE = (HERE / "sources/Token.sol").read_text("utf-8")

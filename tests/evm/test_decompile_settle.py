@@ -158,3 +158,21 @@ def test_an_abstract_or_unlinked_contract_is_not_compiled(
     found = compile_source(emit(CONTRACT, Meaning(), levels={}))
     assert not found.runtime
     assert "no code for Decompiled" in found.why
+
+
+def test_an_emitter_that_fails_is_asked_for_less_and_that_is_said() -> None:
+    def failing(contract: Contract, meaning: Meaning, *, levels: dict[str, int]) -> Source:
+        assert levels.get(PUBLIC[0], 0) > 1, "no such type"
+        return emit(contract, meaning, levels=levels)
+
+    found = settle(
+        CONTRACT, Meaning(), TOKEN.runtime, failing, same, Seconds(), compile_=lambda _: Compiled(CODE)
+    )
+    assert {f.level for f in found.source.functions} == {2}
+    assert "a mistake of whet: AssertionError: no such type" in found.retries[0].why
+
+    def broken(contract: Contract, meaning: Meaning, *, levels: dict[str, int]) -> Source:
+        raise RuntimeError("always")
+
+    with pytest.raises(RuntimeError, match="always"):
+        settle(CONTRACT, Meaning(), TOKEN.runtime, broken, same, Seconds())

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from whet.errors import WhetError
@@ -42,12 +42,12 @@ def one(task: Task) -> Done:
     code, told = load(task)
     name = key(code, task.options)
     result = remembered(name) if task.cached else None
-    if result is not None:
-        return Done(task, result, told, from_cache=True)
-    result = decompile(code, task.options)
-    if not result.no_compiler:
-        keep(name, result)
-    return Done(task, result, told)
+    cached = result is not None
+    if result is None:
+        result = decompile(code, task.options)
+        if not result.no_compiler:
+            keep(name, result)
+    return Done(task, replace(result, name=result.name or task.name), told, from_cache=cached)
 
 
 def attempt(task: Task) -> Done:

@@ -70,7 +70,7 @@ def settle(
     called = callees(contract)
     for number in range(1, ROUNDS + 1):
         with _clock(seconds, "emit"):
-            source = emit(contract, meaning, levels=dict(levels))
+            source = _written(contract, meaning, emit, levels, retries)
         if not compiling:
             return Settled(source, _everywhere(source, Judged(NOT_VERIFIED)), None)
         with _clock(seconds, "compile"):
@@ -86,6 +86,23 @@ def settle(
             levels |= {retry.function: retry.level for retry in again}
     settled.notes.append(f"not written again after {ROUNDS} rounds: {', '.join(r.function for r in again)}")
     return settled
+
+
+def _written(
+    contract: Contract, meaning: Meaning, emit: Emit, levels: dict[str, int], retries: list[Retry]
+) -> Source:
+    """What the emitter writes; where it fails, which is a mistake of whet, all functions go up a level, and that is said."""
+    while True:
+        try:
+            return emit(contract, meaning, levels=dict(levels))
+        except Exception as error:
+            names = [name for name, f in contract.functions.items() if f.kind != "entry"]
+            higher = {name: min(levels.get(name, 0) + 1, LAST_LEVEL) for name in names}
+            if all(levels.get(name) == level for name, level in higher.items()):
+                raise
+            why = f"a mistake of whet: {type(error).__name__}: {error}"[:200]
+            retries += [Retry(name, level, why) for name, level in higher.items() if levels.get(name) != level]
+            levels |= higher
 
 
 def _judged(code: bytes, compiled: Compiled, source: Source, verify: Verify | None) -> dict[str, Judged]:

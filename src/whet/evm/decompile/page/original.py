@@ -1,7 +1,7 @@
-"""Functions of the Solidity that a contract was compiled from, found by name and number of parameters.
+"""Functions of the Solidity that a contract was compiled from: by selector, else by name and number of parameters.
 
-By words and brackets, not by a parser: inheritance is not followed, so every function of that name and number is shown,
-up to four. Getters of public variables are found as the variable's declaration.
+By words and brackets, not by a parser: inheritance is not followed, so every function that fits is shown, up to four; types
+that are no words of Solidity (contracts, structs, enums) have no selector here. Getters of public variables are found as the variable's declaration.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from itertools import islice
 
+from whet.evm.keccak import selector
 from whet.evm.solidity.nouns import SolidityFunction
 
 _MOST = 4
@@ -29,13 +30,15 @@ def originals(source: str, function: SolidityFunction) -> list[str]:
         name, types = function.kind, ")"
     count = _count(types.removesuffix(")"))
     functions, variables = _all(source)
+    if function.selector is not None and (known := functions.get(f"{function.selector:08x}")):
+        return [text for _, text in known][:_MOST]
     found = [text for at, text in functions.get(name, ()) if at == count or function.kind == "fallback"]
     return (found or variables.get(name, []))[:_MOST]
 
 
 @lru_cache(maxsize=4)
 def _all(source: str) -> tuple[dict[str, list[tuple[int, str]]], dict[str, list[str]]]:
-    """{name: (parameters, text)} of functions with a body, and `_variables`."""
+    """{name, and eight digits of a selector: (parameters, text)} of functions with a body, and `_variables`."""
     bare = _QUIET.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), source)
     functions: dict[str, list[tuple[int, str]]] = {}
     for header in islice(_HEADER.finditer(bare), _MOST_FUNCTIONS):
@@ -45,8 +48,10 @@ def _all(source: str) -> tuple[dict[str, list[tuple[int, str]]], dict[str, list[
             continue
         end = _closing(bare, start, "{}")
         name = header[1] or header[2] or "fallback"
-        count = _count(bare[header.end() : closed])
-        functions.setdefault(name, []).append((count, _lines(source, header.start(), end + 1)))
+        inside = bare[header.end() : closed]
+        found = (_count(inside), _lines(source, header.start(), end + 1))
+        functions.setdefault(name, []).append(found)
+        functions.setdefault(f"{selector(f'{name}({_types(inside)})'):08x}", []).append(found)
     return functions, _variables(source, bare)
 
 
@@ -72,6 +77,12 @@ def _closing(text: str, start: int, pair: str) -> int:
         if not depth:
             return found.start()
     return last
+
+
+def _types(parameters: str) -> str:
+    """ "address,uint256" of "address to, uint amount"."""
+    words = [(one.split() or [""])[0] for one in parameters.split(",")]
+    return ",".join(re.sub(r"^(u?int)(?=\[|$)", r"\g<1>256", word) for word in words)
 
 
 def _count(parameters: str) -> int:
