@@ -109,6 +109,8 @@ class Call:
     on) and returned data that do not decode as `returns` end the call; its value is what was decoded. Without it the
     value is the instruction's own word (1 for success), `returns` is () and `output` says where in memory (offset,
     length) the first bytes of what comes back are written; () for nowhere.
+    asks_code: of a checked call, whether a target without code is refused before it is called. Solidity does so where
+    there are no results, before 0.8.10 always; with results it matters for precompiled contracts alone.
     """
 
     kind: str
@@ -121,6 +123,7 @@ class Call:
     value: Expression = 0
     gas: Expression | None = None
     checked: bool = False
+    asks_code: bool = False
     output: tuple[Expression, ...] = ()
 
 
@@ -226,7 +229,7 @@ def children(term: Expression | Form) -> Iterator[Expression]:
 
 _NOT_EXPRESSIONS = frozenset(
     {"op", "type", "name", "results", "pure", "operator", "event", "error", "halts", "cases"}
-    | {"kind", "selector", "types", "returns", "checked", "topic", "indexed"}
+    | {"kind", "selector", "types", "returns", "checked", "asks_code", "topic", "indexed"}
 )
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from whet.evm.meaning.abi import arguments, hashed_keys, is_strict
 from whet.evm.meaning.base import FunctionMeaning, Meaning, StateVariable, Variable
 from whet.evm.meaning.behaviour import entered_with_value, mutability, returns, skipped_checks
+from whet.evm.meaning.bounds import bounds
 from whet.evm.meaning.decoding import Head
+from whet.evm.meaning.effects import effects
 from whet.evm.meaning.evidence import Uses
 from whet.evm.meaning.forms import Forms
 from whet.evm.meaning.getters import got, name_variables
@@ -21,6 +23,7 @@ from whet.evm.meaning.standards import standards
 from whet.evm.meaning.storage import layouts, variables
 from whet.evm.meaning.strings import string_getter
 from whet.evm.meaning.symbols import Symbols
+from whet.evm.meaning.types import name_types
 from whet.evm.meaning.walk import STEPS, Shapes, Walk
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function
@@ -47,7 +50,7 @@ def analyse(contract: Contract, signatures: Known | None = None, steps: int = CO
         steps -= min(STEPS, steps) - max(walk.steps, 0) + 1
         walks[function.name] = Uses(walk)
     _storage(meaning, contract, walks)
-    _functions(meaning, contract, walks, known)
+    _functions(meaning, contract, shapes, walks, known)
     return meaning
 
 
@@ -66,12 +69,14 @@ def _storage(meaning: Meaning, contract: Contract, walks: dict[str, Uses]) -> No
     meaning.declarations += [f"// {name}" for name in standards(set(contract.public))]
 
 
-def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], known: Known) -> None:
+def _functions(
+    meaning: Meaning, contract: Contract, shapes: Shapes, walks: dict[str, Uses], known: Known
+) -> None:
     public = {name: uses for name, uses in walks.items() if contract.functions[name].kind == "public"}
     strict = any(is_strict(uses) for uses in public.values())
     hashed = hashed_keys(public.values())
     payable = entered_with_value(contract.entry)
-    helpers = helper_names(contract, Shapes(contract)) if walks else {}
+    helpers = helper_names(contract, shapes, walks)
     types_of = {
         name: _argument_types(contract.functions[name], uses, strict, hashed, known)
         for name, uses in public.items()
@@ -101,7 +106,7 @@ def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], kno
                 made.body, made.returns = Return((Name(slots[strings[name]]),)), ("string",)
             _type_returns(made)
             made.mutability = mutability(uses, name in payable, len(types))
-            made.skipped = skipped_checks(uses, function, made.mutability)
+            made.skipped |= skipped_checks(uses, function, made.mutability)
         elif function.kind != "private":
             made.mutability = "payable" if name in payable else "nonpayable"
         else:
@@ -109,6 +114,15 @@ def _functions(meaning: Meaning, contract: Contract, walks: dict[str, Uses], kno
         if uses.walk.cut:
             made.notes.append("analysed in part: the budget of one function was spent")
         meaning.functions[name] = made
+    _private(meaning, contract, walks, helpers)
+
+
+def _private(meaning: Meaning, contract: Contract, walks: dict[str, Uses], helpers: dict[str, str]) -> None:
+    """Types of all variables; what private functions give back, and whether they change anything."""
+    name_types(contract, meaning, bounds(contract), walks, helpers)
+    for name, said in effects(contract).items():
+        if contract.functions[name].kind == "private":
+            meaning.of(name).mutability = said
 
 
 def _type_returns(made: FunctionMeaning) -> None:
@@ -123,11 +137,12 @@ def _type_returns(made: FunctionMeaning) -> None:
 def _argument_types(
     function: Function, uses: Uses, strict: bool, hashed: frozenset[int], known: Known
 ) -> tuple[str, ...]:
-    """By the code; where a known signature differs only in what code cannot tell, by that."""
+    """By the code; where a known signature takes as many words in the same places, by that: four bytes that agree with a
+    name and its shape are better evidence than the bits that this function happens to look at."""
     found = arguments(uses, strict, hashed)
     for signature in known.functions(function.selector or 0):
         types = _split(signature[signature.index("(") + 1 : -1])
-        if _same_encoding(found, types):
+        if _same_shape(found, types):
             return types
     return found
 
@@ -139,20 +154,10 @@ def _known_name(function: Function, types: tuple[str, ...], known: Known) -> str
     return ""
 
 
-def _same_encoding(found: tuple[str, ...], types: tuple[str, ...]) -> bool:
-    return len(found) == len(types) and all(_plain(a) == _plain(b) for a, b in zip(found, types, strict=True))
-
-
-def _plain(kind: str) -> str:
-    """Types that bytecode does not tell apart have one name."""
-    for one, other in (
-        ("string", "bytes"),
-        ("bytes32", "uint256"),
-        ("int256", "uint256"),
-        ("uuint256", "uint256"),
-    ):
-        kind = kind.replace(one, other)
-    return kind
+def _same_shape(found: tuple[str, ...], types: tuple[str, ...]) -> bool:
+    return [(_words(kind), _is_dynamic(kind)) for kind in found] == [
+        (_words(kind), _is_dynamic(kind)) for kind in types
+    ]
 
 
 def _split(types: str) -> tuple[str, ...]:

@@ -21,10 +21,16 @@ END = -1
 
 @dataclass(slots=True)
 class Variable:
-    """How a variable is shown. name: "" for one that the printer chooses; type: "" for unknown."""
+    """How a variable is shown. name: "" for one that the printer chooses; type: "" for unknown.
+
+    type: proved, where it is of a variable of the function: whatever happens, it holds a clean value of that type.
+    likely: what evidence says where nothing is proved: a type, or what the word points to: "bytes memory",
+    "uint256[] memory", "memory", "storage", "calldata". For readers; no declaration may rest on it.
+    """
 
     name: str = ""
     type: str = ""
+    likely: str = ""
 
 
 @dataclass(slots=True)

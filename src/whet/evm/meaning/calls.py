@@ -42,18 +42,9 @@ class Calls:
         ):
             return None
         name, types, words = self._named(payload.selector, words)
+        output = self._output(effect)
         return Call(
-            effect.op,
-            target,
-            name,
-            payload.selector,
-            types,
-            words,
-            (),
-            value,
-            amount,
-            False,
-            self._output(effect),
+            *(effect.op, target, name, payload.selector, types, words), value=value, gas=amount, output=output
         )
 
     def _named(

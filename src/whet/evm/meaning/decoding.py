@@ -33,7 +33,7 @@ def decoded(
     if not words or not (shape.pure or shape.only_memory):
         return None
     first, last = walk.asked[place]
-    if not all(_is_decoders(condition) for condition, *_ in walk.conditions[first:last]):
+    if not all(is_decoders(condition) for condition, *_ in walk.conditions[first:last]):
         return None
     names = [namer.argument(word) if isinstance(word, Node) else None for word in words]
     if None not in names:
@@ -72,22 +72,22 @@ def _is_in_calldata(symbols: Symbols, start: Word, length: Word, head: int) -> b
     return pointer and symbols.add(length.args[0], 32) == start
 
 
-def _is_decoders(condition: Word) -> bool:
-    """Whether an ABI decoder asks this."""
+def is_decoders(condition: Word, bounds: frozenset[str] = frozenset({"CALLDATASIZE"})) -> bool:
+    """Whether an ABI decoder asks this. bounds: what the end of calldata is made of."""
     while isinstance(condition, Node) and condition.op == "ISZERO":
         condition = condition.args[0]
     if isinstance(condition, int):
         return True
     if condition.op == "OR":
-        return all(_is_decoders(part) for part in condition.args)
+        return all(is_decoders(part, bounds) for part in condition.args)
     made_of = {node.op for node in inside(condition)}
-    if not made_of <= _READ:
+    if not made_of <= _READ | bounds:
         return False
     if condition.op == "SHR":
         return isinstance(condition.args[0], int) and condition.args[0] % 8 == 0
     if condition.op not in _COMPARED:
         return False
-    if "CALLDATASIZE" in made_of or made_of & _MEMORY:
+    if made_of & bounds or made_of & _MEMORY:
         return True
     return _is_clean_check(condition) or any(
         isinstance(arg, int) and arg >= 1 << 32 and mask_bits(arg) for arg in condition.args

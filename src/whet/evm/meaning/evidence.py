@@ -146,6 +146,11 @@ def _is_number(uses: Uses, word: Node) -> bool:
 
 def full_type(uses: Uses, word: Node) -> str:
     """int256, bytes32 or, where nothing speaks for these, uint256: a word without a cleanup."""
+    return number_type(uses, word) or "uint256"
+
+
+def number_type(uses: Uses, word: Node) -> str:
+    """int256, bytes32 or uint256, by what is done with a word; "" where nothing is that tells."""
     users = uses.users.get(word, ())
     if any(user.op in _SIGNED and word in user.args[:2] for user in users):
         return "int256"
@@ -158,7 +163,7 @@ def full_type(uses: Uses, word: Node) -> str:
     for user in users:
         if user.op == "BYTE" or (user.op == "EQ" and any(_looks_hashed(arg) for arg in user.args)):
             return "bytes32"
-    return "uint256"
+    return ""
 
 
 def _is_middle(uses: Uses, user: Node) -> bool:

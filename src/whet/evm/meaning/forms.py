@@ -14,11 +14,12 @@ from whet.evm.meaning.memory import Payload
 from whet.evm.meaning.naming import Namer
 from whet.evm.meaning.paths import Paths
 from whet.evm.meaning.payloads import PANIC, Payloads
+from whet.evm.meaning.results import Results
 from whet.evm.meaning.saying import Known, Sayer
 from whet.evm.meaning.symbols import Node
 from whet.evm.meaning.walk import Effect, Walk
 from whet.evm.tac import Block, Function, Statement
-from whet.evm.terms import Do, Form, Group, Invoke, Name, Revert, Value
+from whet.evm.terms import Call, Do, Form, Group, Invoke, Name, Revert, Value
 
 
 class Forms:
@@ -37,6 +38,7 @@ class Forms:
         self.function, self.walk, self.namer = function, walk, namer
         self.sayer = Sayer(function, namer)
         self.paths = Paths(walk, self.sayer, storage)
+        self.results = Results(function, walk, namer)
         self.calls, self.payloads = Calls(self.sayer, known), Payloads(self.sayer, known)
         self.helpers, self.heads = helpers, heads
         self.meaning = FunctionMeaning()
@@ -48,21 +50,39 @@ class Forms:
                 if form is not None:
                     self.meaning.forms[block.id, index] = form
             self._dead_end(block)
-        for effect in self.walk.effects:
+        said: set[int] = set()
+        for number, effect in enumerate(self.walk.effects):
             if effect.depth == 0 and effect.function == self.function.name:
                 form = self._form(effect)
                 if form is not None:
-                    self.meaning.forms[effect.block, effect.index] = form
-                    if effect.payload is not None:
-                        self._absorb(effect, effect.payload)
+                    self.meaning.forms[effect.block, effect.index] = self._whole(effect, form)
+                    said.add(number)
+        for number in sorted(said):
+            payload = self.walk.effects[number].payload
+            if payload is not None:
+                self._absorb(payload, said)
         return self.meaning
 
-    def _absorb(self, effect: Effect, payload: Payload) -> None:
-        """The statements that only wrote what the form says."""
+    def _whole(self, effect: Effect, form: Form) -> Form:
+        """A call as all that is written around it, where that is Solidity's call of a function."""
+        call = form.expression if isinstance(form, Value) else None
+        whole = self.results.whole(effect, call) if isinstance(call, Call) else None
+        if whole is None:
+            return form
+        self.meaning.skipped |= whole.skipped
+        self.meaning.absorbed |= whole.absorbed
+        self.meaning.forms |= whole.forms
+        return whole.form
+
+    def _absorb(self, payload: Payload, said: set[int]) -> None:
+        """The statements that only wrote what the form says, and that nothing else reads."""
         shapes = self.walk.shapes
         for block, index in payload.by:
             s = self.function.blocks[block].statements[index]
-            if s.op == "MSTORE" or (s.op == "CALLPRIVATE" and shapes.of[s.function].only_memory):
+            encodes = s.op == "CALLPRIVATE" and shapes.of[s.function].only_memory
+            if s.op != "MSTORE" and not (encodes and not shapes.of[s.function].halts):
+                continue
+            if self.walk.readers.get((block, index), set()) <= said:
                 self.meaning.absorbed.add((block, index))
 
     def _simple(self, block: str, index: int, s: Statement) -> Form | None:
@@ -85,7 +105,11 @@ class Forms:
         if not helper or self.walk.contract.functions[s.function].returns is None:
             return None
         call = spoken(helper, s.args)
-        return Value(call, halts=True) if s.results else Do(call)
+        if not s.results:
+            return Do(call)
+        if not isinstance(call, Invoke):
+            return Value(call, pure=True)
+        return Value(call, halts=True) if self.walk.shapes.of[s.function].computes else Value(call)
 
     def _dead_end(self, block: Block) -> None:
         """A call of a panic that ends a block: the end itself says so."""

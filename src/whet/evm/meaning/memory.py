@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from whet.evm.meaning.symbols import Node, Symbols, Terms, Word, linear
+from whet.evm.meaning.symbols import Node, Symbols, Terms, Word, inside, linear
 
 FREE_POINTER = 0x40
 _MOST_WORDS = 512
@@ -54,7 +54,7 @@ class Payload(NamedTuple):
 class Memory:
     """A state of memory; `fork` is cheap."""
 
-    __slots__ = ("_owned", "by", "cells", "regions", "symbols")
+    __slots__ = ("_owned", "by", "cells", "readers", "regions", "symbols")
 
     def __init__(self, symbols: Symbols) -> None:
         self.symbols = symbols
@@ -62,11 +62,14 @@ class Memory:
         self.regions: dict[Terms, tuple[Region, ...]] = {}
         self.by: tuple[str, int] | None = None
         """The statement that is being walked."""
+        self.readers: dict[tuple[str, int], set[int | None]] = {}
+        """{statement that stored something: who read it}, of all states of one walk."""
         self._owned: set[Terms] = set()
 
     def fork(self) -> Memory:
         other = Memory(self.symbols)
         other.cells, other.regions = dict(self.cells), dict(self.regions)
+        other.readers = self.readers
         self._owned.clear()
         return other
 
@@ -188,8 +191,24 @@ class Memory:
                 break
             words.append(found[0] if found else None)
             sure &= bool(found and found[1])
-        by = self._stored_by(offset, 32 * len(words) + 4) if sure else frozenset()
+        by = self._stored_by(offset, length) if sure and isinstance(length, int) else frozenset()
         return Payload(length, selector, tuple(words), self._regions(start), sure, by)
+
+    def note_read(self, offset: Word, length: Word | None, reader: int | None) -> None:
+        """Notes who may read what stands there. length: None for everything that can be reached from the offset."""
+        start, terms = linear(offset)
+        exact = terms in self.cells and length is not None
+        nodes = set() if exact and isinstance(length, int) else set(inside(offset))
+        for at, cells in self.cells.items():
+            if at == terms and length is not None:
+                low, high = start, start + length if isinstance(length, int) else 1 << 256
+            elif at and nodes and all(node in nodes for node, _ in at):
+                low, high = -1, 1 << 256
+            else:
+                continue
+            for place, cell in cells.items():
+                if place + cell.low < high and place + cell.high > low and cell.by is not None:
+                    self.readers.setdefault(cell.by, set()).add(reader)
 
     def _stored_by(self, offset: Word, length: int) -> frozenset[tuple[str, int]]:
         start, terms = linear(offset)

@@ -8,7 +8,7 @@ Budget in statements; calls beyond it give UNKNOWN results and `Walk.cut` says s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from whet.evm.meaning.memory import FREE_POINTER, Memory, Payload, meet
 from whet.evm.meaning.symbols import Node, Word
@@ -53,6 +53,10 @@ class _Shape:
     """Pure but for reverting, which may need memory."""
     only_memory: bool = False
     """Does nothing but compute, write memory and revert."""
+    decodes: bool = False
+    """Does nothing but compute, read memory, move the free pointer and revert."""
+    halts: bool = False
+    """May revert, or end otherwise than by coming back."""
     writes: bool = False
     allocates: bool = False
 
@@ -64,7 +68,8 @@ class Shapes:
         self.of = {name: _shape(function) for name, function in contract.functions.items()}
         self.contract = contract
         for name in contract.functions:
-            self.of[name].pure = self.of[name].computes = self.of[name].only_memory = True
+            shape = self.of[name]
+            shape.pure = shape.computes = shape.only_memory = shape.decodes = True
         changed = True
         while changed:
             changed = False
@@ -72,22 +77,27 @@ class Shapes:
                 changed |= self._update(self.of[name], function)
 
     def _update(self, shape: _Shape, function: Function) -> bool:
-        before = (shape.pure, shape.computes, shape.only_memory, shape.writes, shape.allocates)
+        before = replace(shape)
         for block in function.blocks.values():
             goes_on = block.end.op in ("JUMP", "BRANCH", "RETURNPRIVATE")
             stops = block.end.op in ("REVERT", "INVALID")
             shape.pure &= goes_on
+            shape.halts |= not goes_on
             shape.computes &= goes_on or stops
             shape.only_memory &= goes_on or stops
+            shape.decodes &= goes_on or stops
             for s in block.statements:
                 called = self.of[s.function] if s.op == "CALLPRIVATE" else None
                 shape.pure &= s.op in _PURE or (called is not None and called.pure)
                 shape.computes &= s.op in _PURE or stops or (called is not None and called.computes)
                 simple = s.op in _PURE or s.op in ("MLOAD", "MSTORE", "MSTORE8", "CALLDATACOPY", "MCOPY")
                 shape.only_memory &= simple or (called is not None and called.only_memory)
+                reads = s.op in _PURE or s.op == "MLOAD" or (s.op == "MSTORE" and s.args[0] == FREE_POINTER)
+                shape.decodes &= reads or stops or (called is not None and called.decodes)
+                shape.halts |= called is not None and called.halts
                 shape.writes |= self.writes(s)
                 shape.allocates |= self.allocates(s)
-        return before != (shape.pure, shape.computes, shape.only_memory, shape.writes, shape.allocates)
+        return before != shape
 
     def gives_up(self, function: str, block: str) -> bool:
         """Whether one way out of the block is `revert(0, 0)`, or INVALID as in code older than REVERT."""
@@ -152,6 +162,8 @@ class Walk:
         self.steps, self.cut = steps, False
         self._pure: dict[tuple[object, ...], tuple[Word, ...] | None] = {}
         self._active: set[str] = set()
+        self.readers = memory.readers
+        """{statement of `function` that stores in memory: numbers of the effects that read it, None for other readers}"""
         args = tuple(self.symbols.node("PARAM", name) for name in function.params)
         self.words = self._run(function, args, memory, 0).words
 
@@ -251,8 +263,11 @@ class Walk:
                 targets = frozenset((end.targets[0 if condition else 1],))
         elif end.op == "RETURNPRIVATE":
             frame.returned.append((args, memory))
+            for arg in args if not frame.depth else ():
+                if isinstance(arg, Node):
+                    memory.note_read(arg, None, None)
         elif end.op not in ("JUMP", "SWITCH"):
-            payload = memory.payload(*args) if end.op in ("RETURN", "REVERT") else None
+            payload = self._consumed(memory, *args) if end.op in ("RETURN", "REVERT") else None
             self._note(end.op, args, frame, block.id, -1, payload)
         frame.left[block.id] = (memory, targets)
 
@@ -316,6 +331,8 @@ class Walk:
         result: Word | None = None
         if op == "MLOAD":
             found = memory.load(args[0])
+            if args[0] != FREE_POINTER:
+                memory.note_read(args[0], 32, None)
             return found[0] if found else self._unread(args[0], memory)
         if op == "MSTORE":
             memory.store(args[0], args[1])
@@ -328,21 +345,21 @@ class Walk:
             memory.store(args[0], args[1], low=31)
             return None
         if op == "KECCAK256":
-            payload = memory.payload(*args)
+            payload = self._consumed(memory, *args)
             result = self._hash(payload, memory.load(symbols.add(symbols.add(args[0], args[1]), WORD - 31)))
         elif op in ("SLOAD", "TLOAD"):
             result = symbols.fresh(op, args[0])
         elif op.startswith("LOG"):
-            payload = memory.payload(args[0], args[1])
+            payload = self._consumed(memory, args[0], args[1])
         elif op in _CALLS:
             at = len(args) - 4
-            payload = memory.payload(args[at], args[at + 1])
+            payload = self._consumed(memory, args[at], args[at + 1])
             result = symbols.fresh("SUCCESS", op)
             memory.forget(args[at + 2], args[at + 3])
             if args[at + 3] != 0:
                 memory.copy(args[at + 2], symbols.node("OUTPUT", 0, result), args[at + 3])
         elif op in ("CREATE", "CREATE2"):
-            payload = memory.payload(args[1], args[2])
+            payload = self._consumed(memory, args[1], args[2])
             result = symbols.fresh(op)
         elif op.endswith("COPY"):
             self._copy(op, args, memory)
@@ -350,6 +367,11 @@ class Walk:
             result = symbols.fresh(op, *args)
         self._note(op, args, frame, block.id, index, payload, result)
         return result
+
+    def _consumed(self, memory: Memory, offset: Word, length: Word) -> Payload:
+        """What the effect that is noted next reads."""
+        memory.note_read(offset, length, len(self.effects))
+        return memory.payload(offset, length)
 
     def _unread(self, offset: Word, memory: Memory) -> Word:
         """A word of memory that is not known; the same when it is read again."""
@@ -400,6 +422,7 @@ class Walk:
     def _move(self, args: tuple[Word, ...], memory: Memory) -> None:
         to, source, length = args
         payload = memory.payload(source, length)
+        memory.note_read(source, length, None)
         distance = next((node for at, node in payload.regions if at == 0), None)
         if distance is None:
             distance = self.symbols.fresh("MEMORY", source)

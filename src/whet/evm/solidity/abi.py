@@ -13,20 +13,132 @@ from whet.evm.meaning.base import FunctionMeaning
 from whet.evm.solidity.nouns import READABLE, SolidityFunction
 from whet.evm.solidity.types import WORD_TYPE, is_value
 from whet.evm.tac import Function
-from whet.evm.terms import Expression, Form, Member, Name, children
+from whet.evm.terms import Expression, Form, Member, Name, Operation, children
 
 COPIED = "copied"
 """In calldata, but read from a copy in memory."""
 
 KEYWORDS = frozenset(
-    """abstract address after alias anonymous apply as assembly auto bool break byte bytes calldata case catch constant
-    constructor continue contract copyof default define delete do else emit enum event external fallback false final
-    fixed for function if immutable implements import in indexed inline int interface internal is let library macro
-    mapping match memory modifier mutable new null of override partial payable pragma private promise public pure receive
-    reference relocatable return returns sealed sizeof static storage string struct super supports switch this throw
-    true try type typedef typeof ufixed uint unchecked unicode using var view virtual while wei gwei ether seconds
-    minutes hours days weeks years abi block msg tx assert require revert blockhash addmod mulmod keccak256 gasleft
-    hex""".split()
+    [
+        "abstract",
+        "address",
+        "after",
+        "alias",
+        "anonymous",
+        "apply",
+        "as",
+        "assembly",
+        "auto",
+        "bool",
+        "break",
+        "byte",
+        "bytes",
+        "calldata",
+        "case",
+        "catch",
+        "constant",
+        "constructor",
+        "continue",
+        "contract",
+        "copyof",
+        "default",
+        "define",
+        "delete",
+        "do",
+        "else",
+        "emit",
+        "enum",
+        "event",
+        "external",
+        "fallback",
+        "false",
+        "final",
+        "fixed",
+        "for",
+        "function",
+        "if",
+        "immutable",
+        "implements",
+        "import",
+        "in",
+        "indexed",
+        "inline",
+        "int",
+        "interface",
+        "internal",
+        "is",
+        "let",
+        "library",
+        "macro",
+        "mapping",
+        "match",
+        "memory",
+        "modifier",
+        "mutable",
+        "new",
+        "null",
+        "of",
+        "override",
+        "partial",
+        "payable",
+        "pragma",
+        "private",
+        "promise",
+        "public",
+        "pure",
+        "receive",
+        "reference",
+        "relocatable",
+        "return",
+        "returns",
+        "sealed",
+        "sizeof",
+        "static",
+        "storage",
+        "string",
+        "struct",
+        "super",
+        "supports",
+        "switch",
+        "this",
+        "throw",
+        "true",
+        "try",
+        "type",
+        "typedef",
+        "typeof",
+        "ufixed",
+        "uint",
+        "unchecked",
+        "unicode",
+        "using",
+        "var",
+        "view",
+        "virtual",
+        "while",
+        "wei",
+        "gwei",
+        "ether",
+        "seconds",
+        "minutes",
+        "hours",
+        "days",
+        "weeks",
+        "years",
+        "abi",
+        "block",
+        "msg",
+        "tx",
+        "assert",
+        "require",
+        "revert",
+        "blockhash",
+        "addmod",
+        "mulmod",
+        "keccak256",
+        "gasleft",
+        "hex",
+    ]
 )
 """Names that a function cannot have, or that this text needs for something else."""
 
@@ -67,6 +179,11 @@ class Header:
         if self.returns:
             words.append(f"returns ({', '.join(in_memory(kind) for kind in self.returns)})")
         return " ".join(words)
+
+    def leave_outside(self) -> None:
+        """Where the text's fallback is the whole dispatcher: the original's fallback is one of the functions it calls."""
+        if self.kind in ("fallback", "receive"):
+            self.name, self.kind = f"{self.name}_", "private"
 
     def dispatch(self) -> list[str]:
         """Lines of the fallback that call a function whose name is not known."""
@@ -118,16 +235,18 @@ class Header:
             return {}
         if self.in_fallback:
             return dict.fromkeys(wanted, "memory")
+        if level > READABLE:
+            return dict.fromkeys(wanted, "calldata")
         sliced, whole = set[str](), set[str]()
-        for term in _terms(body) if level == READABLE else ():
+        for term in _terms(body):
             for name, is_slice in _uses(term):
                 (sliced if is_slice else whole).add(name)
+        unread = panics and not any(_reads_calldata(term) for term in _terms(body))
         found: dict[str, str] = {}
         for name in sorted(wanted):
-            used = name in whole - sliced
-            found[name] = (
-                "calldata" if name in sliced else "memory" if panics else COPIED if used else "calldata"
-            )
+            used = name in whole
+            in_place = name in sliced or not (used or unread)
+            found[name] = "calldata" if in_place else "memory" if panics else COPIED
         return found
 
 
@@ -141,6 +260,12 @@ def _terms(body: Readable) -> Iterator[Expression | Form]:
         for line in block.lines:
             yield line.form
         yield from [block.end.form] if block.end.form is not None else block.end.args
+
+
+def _reads_calldata(term: Expression | Form) -> bool:
+    if isinstance(term, Operation) and term.op in ("CALLDATALOAD", "CALLDATACOPY"):
+        return True
+    return any(_reads_calldata(child) for child in children(term))
 
 
 def _uses(term: Expression | Form) -> Iterator[tuple[str, bool]]:
@@ -158,6 +283,8 @@ def header_of(function: Function, known: FunctionMeaning) -> Header:
     if function.kind == "private":
         return _private(function, known)
     mutability = known.mutability or "nonpayable"
+    if function.kind == "entry":
+        return Header("fallback", "fallback", (), (), (), None, "payable")
     if function.kind in ("fallback", "receive"):
         mutability = "payable" if function.kind == "receive" else mutability
         return Header(function.kind, function.kind, (), (), (), None, mutability)
@@ -219,8 +346,8 @@ def split_types(types: str) -> list[str]:
 
 def abi_entry(header: Header, fact: SolidityFunction) -> dict[str, Any]:
     """The function's entry in the ABI."""
-    if header.kind in ("fallback", "receive"):
-        return {"type": header.kind, "stateMutability": fact.mutability}
+    if header.kind != "public":
+        return {"type": fact.kind.replace("entry", "fallback"), "stateMutability": fact.mutability}
     returns = header.returns or ()
     return {
         "type": "function",

@@ -39,6 +39,7 @@ from whet.evm.structure.tree import (
 from whet.evm.structure.tree import Node as TreeNode
 from whet.evm.terms import (
     Assign,
+    Dispatch,
     Do,
     Emit,
     Expression,
@@ -79,6 +80,8 @@ class Frame:
     events: dict[str, str] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
     """Names of functions and variables, which events and errors must not have."""
+    entered: Mapping[str, list[str]] = field(default_factory=dict)
+    """Of the dispatcher: {function: the lines that go over to it}."""
 
 
 class Body(Lowering):
@@ -145,12 +148,12 @@ class Body(Lowering):
             self._jump("continue" if isinstance(node, Continue) else "break", node.label)
 
     def _counted(self, write: object) -> None:
-        before = len(self.out)
+        before, self.hidden_assembly = len(self.out), False
         write()  # type: ignore[operator]
         made = list(every(self.out[before:]))
         if made:
             self.statements += 1
-            self.in_assembly += any(line.assembly for line in made)
+            self.in_assembly += self.hidden_assembly or any(line.assembly for line in made)
 
     def _if(self, node: If) -> None:
         condition = self._head(node.condition)
@@ -370,8 +373,15 @@ class Body(Lowering):
             self._assign(form)
         elif isinstance(form, Emit):
             self._emit(form)
+        elif isinstance(form, Dispatch):
+            self._dispatch(form)
         else:
             raise Unsayable(type(form).__name__)
+
+    def _dispatch(self, form: Dispatch) -> None:
+        """Solidity itself goes over to the functions whose names are known."""
+        for _, name in form.cases:
+            self.out += [Line(text) for text in self.frame.entered.get(name, ()) if text]
 
     def _value(self, expression: Expression, results: tuple[str, ...]) -> None:
         names = tuple(self.spelled(result) for result in results)
@@ -571,7 +581,7 @@ class Body(Lowering):
         elif end.op == "UNRESOLVED":
             raise Unsayable(f"code that was not followed: {end.why}")
         elif end.op == "ENTER":
-            raise Unsayable("another function goes on")
+            self.out += [Line(text) for text in self.frame.entered.get(end.function) or ["revert();"]]
         elif end.op == "REVERT" and end.args[1] == 0 and not self.context.literal:
             self.out.append(Line("revert();"))
         else:

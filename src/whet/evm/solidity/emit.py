@@ -8,7 +8,7 @@ the text compiles and does the same, which `whet.evm.verify` finds out by execut
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from whet.evm.draft import Readable, readable
@@ -16,12 +16,13 @@ from whet.evm.meaning.base import FunctionMeaning, Meaning
 from whet.evm.solidity.abi import COPIED, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body, Frame
 from whet.evm.solidity.effects import exact_forms, mutabilities, panics, reaching
+from whet.evm.solidity.entry import as_fallback, is_plain
 from whet.evm.solidity.expressions import Context, Piece, Unsayable
-from whet.evm.solidity.lines import Declarer, Line, rendered, wrapped
-from whet.evm.solidity.memory import keeping_memory
+from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
+from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
 from whet.evm.solidity.storage import declare
-from whet.evm.solidity.types import ATOM, WORD_TYPE
+from whet.evm.solidity.types import ATOM
 from whet.evm.tac import Contract, Function
 from whet.evm.text.called import reached
 
@@ -33,9 +34,23 @@ SETTINGS: dict[str, Any] = {
     "metadata": {"appendCBOR": False},
 }
 NAME = "Decompiled"
-INDENT = "    "
 
 HELPERS = {
+    "hash": (
+        "function hash(uint256 a) private pure returns (bytes32 result) {\n"
+        '    assembly ("memory-safe") {\n'
+        "        mstore(0, a)\n"
+        "        result := keccak256(0, 0x20)\n"
+        "    }\n}"
+    ),
+    "hashPair": (
+        "function hashPair(uint256 a, uint256 b) private pure returns (bytes32 result) {\n"
+        '    assembly ("memory-safe") {\n'
+        "        mstore(0, a)\n"
+        "        mstore(0x20, b)\n"
+        "        result := keccak256(0, 0x40)\n"
+        "    }\n}"
+    ),
     "value": "function callValue() private view returns (uint256) {\n    return msg.value;\n}",
     "panic": (
         "function panic(uint256 code) private pure {\n"
@@ -52,122 +67,135 @@ def emit(contract: Contract, meaning: Meaning, levels: Mapping[str, int] | None 
     """The Solidity of a contract.
 
     contract: as `whet.evm.meaning.exits.apart` gives it. levels: of functions, by their names in the three-address
-    code; READABLE where none is said.
+    code; READABLE where none is said. A level that cannot say a function is left for the next, with a note.
     """
     return _Emitter(contract, meaning, dict(levels or {})).source()
+
+
+@dataclass(slots=True)
+class _Written:
+    facts: SolidityFunction
+    lines: list[str]
 
 
 class _Emitter:
     def __init__(self, contract: Contract, meaning: Meaning, levels: dict[str, int]) -> None:
         self.contract, self.meaning, self.levels = contract, meaning, levels
-        self.headers = {
-            f.name: header_of(f, meaning.of(f.name)) for f in contract.functions.values() if f.kind != "entry"
-        }
-        self.taken = taken = {h.name for h in self.headers.values()} | {NAME}
-        self.storage = declare(meaning.storage, meaning.declarations, taken)
+        self.plain_entry = is_plain(contract)
+        functions = contract.functions.values()
+        self.functions = {f.name: f for f in functions if f.kind != "entry" or not self.plain_entry}
+        self.headers = {name: header_of(f, meaning.of(name)) for name, f in self.functions.items()}
+        if not self.plain_entry:
+            for name, header in self.headers.items():
+                if self.functions[name].kind != "entry":
+                    header.leave_outside()
+        self.taken = {h.name for h in self.headers.values()} | {NAME}
+        self.storage = declare(meaning.storage, meaning.declarations, self.taken)
         self.mutabilities = mutabilities(contract)
-        self.panicking = reaching(contract, {f.name for f in contract.functions.values() if panics(f, 0x41)})
+        self.panicking = reaching(contract, {f.name for f in functions if panics(f, 0x41)})
         self.needed: set[str] = set()
         self.errors: dict[str, str] = {}
         self.events: dict[str, str] = {}
-        self.interfaces: dict[str, dict[str, str]] = {}
-        self.notes: list[str] = []
+        self.known = Meaning(
+            {name: self._known(f) for name, f in self.functions.items()},
+            meaning.storage,
+            meaning.declarations,
+        )
 
     def source(self) -> Source:
+        """Functions are written until none needs another level."""
+        shown = replace(self.contract, functions=self.functions)
         bodies: dict[str, Readable] = {}
-        effective = Meaning({}, self.meaning.storage, self.meaning.declarations)
-        for function in self.contract.functions.values():
-            effective.functions[function.name] = self._known(function)
-        texts: dict[str, tuple[SolidityFunction, list[str]]] = {}
-        work = [f.name for f in self.contract.functions.values() if f.kind not in ("private", "entry")]
+        written: dict[str, _Written] = {}
         while True:
-            for name in self.contract.functions:
-                if name not in bodies and self.contract.functions[name].kind != "entry":
-                    bodies[name] = readable(self.contract.functions[name], effective.of(name))
-            outer = replace_functions(
-                self.contract, {n: f for n, f in self.contract.functions.items() if f.kind != "entry"}
-            )
-            wanted = reached(outer, effective, {name: body.draft for name, body in bodies.items()})
-            again = False
-            for name in self.contract.functions:
-                if name in wanted and name not in texts and name in bodies:
-                    made = self._function(self.contract.functions[name], bodies[name], effective)
-                    if made is None:
-                        self.levels[name] = self.levels.get(name, READABLE) + 1
-                        effective.functions[name] = self._known(self.contract.functions[name])
-                        del bodies[name]
-                        again = True
-                    else:
-                        texts[name] = made
-            if not again:
-                break
-        del work
-        return self._text({name: texts[name] for name in self.contract.functions if name in texts})
+            for name, function in self.functions.items():
+                if name not in bodies:
+                    bodies[name] = readable(function, self.known.of(name))
+            wanted = reached(shown, self.known, {name: body.draft for name, body in bodies.items()})
+            missing = [name for name in self.functions if name in wanted and name not in written]
+            if not missing:
+                return self._text([written[name] for name in self.functions if name in wanted])
+            for name in missing:
+                made = self._function(self.functions[name], bodies[name])
+                if made is None:
+                    self.levels[name] = self.levels.get(name, READABLE) + 1
+                    self.known.functions[name] = self._known(self.functions[name])
+                    del bodies[name]
+                else:
+                    written[name] = made
 
     def _known(self, function: Function) -> FunctionMeaning:
         """What is used of a function's meaning at its level."""
         known = self.meaning.of(function.name)
         if self.levels.get(function.name, READABLE) == READABLE:
             return keeping_memory(function, exact_forms(self.contract, function, known, self.storage.lost))
-        return FunctionMeaning(
-            known.name, known.parameters, known.returns, known.visibility, known.mutability,
-            known.variables, skipped=known.skipped, notes=known.notes,
-        )  # fmt: skip
+        return replace(known, forms={}, absorbed=set(), body=None)
 
-    def _function(
-        self, function: Function, body: Readable, effective: Meaning
-    ) -> tuple[SolidityFunction, list[str]] | None:
+    # One function.
+
+    def _function(self, function: Function, body: Readable) -> _Written | None:
         """Its facts and its lines; None where this level cannot say it."""
         level = self.levels.get(function.name, READABLE)
         header = self.headers[function.name]
+        if function.kind == "entry":
+            body = as_fallback(body)
         locations = header.locations(body, level, function.name in self.panicking)
-        context = self._context(function, body, header, effective, level, locations)
-        frame = Frame(
-            function.kind,
-            header.returns,
-            function.kind == "private",
-            self.contract.data,
-            self.errors,
-            self.events,
-            frozenset(self.taken),
-        )
-        writer = Body(context, body, frame)
+        context = self._context(function, body, header, level, locations)
+        writer = Body(context, body, self._frame(function, header))
         try:
-            known = effective.of(function.name)
-            if known.body is not None:
-                nodes = writer.whole_body(known.body)
-            else:
-                nodes = writer.write()
+            whole = self.known.of(function.name).body
+            nodes = writer.write() if whole is None else writer.whole_body(whole)
         except Unsayable as why:
-            if level >= LAST_LEVEL:
-                nodes, writer.statements, writer.in_assembly = writer.nothing(str(why)), 1, 1
-                header.notes.append(f"not said: {why}")
-            else:
-                header.notes.append(f"not {('readable', 'plain')[level]}: {why}")
+            header.notes.append(f"not {('readable', 'plain', 'literal')[level]}: {why}")
+            if level < LAST_LEVEL:
                 return None
+            nodes = writer.nothing(str(why))
         self.needed |= context.needed
-        copies = [name for name, place in locations.items() if place == COPIED]
-        nodes = wrapped([*(Line(f"{n}_ = {n};", (f"{n}_",), frozenset({n})) for n in copies), *nodes])
-        declared = set(header.names) | {k for k in context.types if k not in _local(context, header)}
-        Declarer({n: _declared_type(t) for n, t in context.types.items() if n not in declared}).declare(nodes)
+        lines = self._lines(nodes, header, context, locations)
         mutability = self._mutability(function, header)
-        lines = [
-            f"{header.text(mutability, locations)} {{",
-            *rendered(nodes, 1),
-            "}",
-        ]
         facts = SolidityFunction(
             header.name, function.name, function.kind, function.selector, header.signature, header.returns,
             mutability, level, writer.statements, writer.in_assembly,
             in_fallback=header.in_fallback, notes=[*function.notes, *header.notes],
         )  # fmt: skip
-        return facts, lines
+        return _Written(facts, [f"{header.text(mutability, locations)} {{", *lines, "}"])
+
+    def _lines(
+        self, nodes: list[Node], header: Header, context: Context, locations: Mapping[str, str]
+    ) -> list[str]:
+        copies = [name for name, place in locations.items() if place == COPIED]
+        first: list[Node] = [Line(f"{name}_ = {name};", (f"{name}_",), frozenset({name})) for name in copies]
+        nodes = wrapped([*first, *nodes])
+        local = {name: kind for name, kind in context.types.items() if name not in header.names}
+        Declarer(local).declare(nodes)
+        return rendered(nodes, 1)
+
+    def _frame(self, function: Function, header: Header) -> Frame:
+        entered = {}
+        if function.kind == "entry":
+            entered = {name: self._enter(name, other) for name, other in self.headers.items()}
+        private = header.kind == "private"
+        taken = frozenset(self.taken)
+        return Frame(
+            function.kind,
+            header.returns,
+            private,
+            self.contract.data,
+            self.errors,
+            self.events,
+            taken,
+            entered,
+        )
+
+    def _enter(self, name: str, header: Header) -> list[str]:
+        """What the fallback does where the dispatcher goes over to a function."""
+        if header.in_fallback:
+            return header.dispatch()
+        return [f"{header.name}();", "return;"] if header.kind == "private" else []
 
     def _mutability(self, function: Function, header: Header) -> str:
         found = self.mutabilities[function.name]
-        if header.mutability == "payable":
-            return "payable"
-        if function.kind in ("fallback", "receive"):
+        if header.kind != "private" and (header.mutability == "payable" or header.kind != "public"):
             return header.mutability
         if found == "pure" and header.mutability == "view" and function.kind == "public":
             return "view"
@@ -178,103 +206,90 @@ class _Emitter:
         function: Function,
         body: Readable,
         header: Header,
-        effective: Meaning,
         level: int,
         locations: Mapping[str, str],
     ) -> Context:
-        names: dict[str, Piece] = {
-            name: Piece(text, ATOM, kind) for name, (text, kind) in self.storage.texts.items()
-        }
-        spelled: dict[str, str] = {}
+        names = {name: Piece(text, ATOM, kind) for name, (text, kind) in self.storage.texts.items()}
         types: dict[str, str] = {}
         reading: set[str] = set()
         for name, kind in zip(header.names, header.types, strict=True):
             place = locations.get(name, "")
             text = name if place != COPIED else f"{name}_"
             place = place.replace(COPIED, "memory")
-            names[name] = Piece(text, ATOM, f"{kind} {place}".strip(), frozenset({text}))
             types[text] = f"{kind} {place}".strip()
+            names[name] = Piece(text, ATOM, types[text], frozenset({text}))
             if place != "calldata":
                 reading.add(text)
+        spelled: dict[str, str] = {}
         if function.kind == "private":
-            for param, name in zip(body.draft.params, header.names, strict=True):
-                spelled[param] = name
-        called: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {}
-        for other in self.contract.functions.values():
-            if other.kind == "private":
-                head = self.headers[other.name]
-                entry = (head.name, head.types, head.returns or ())
-                called.setdefault(effective.of(other.name).name or other.name, entry)
-                called[other.name] = entry
+            spelled = dict(zip(body.draft.params, header.names, strict=True))
         return Context(
-            types, names, called, spelled, level == LITERAL, self.contract.code_size,
-            reading=frozenset(reading), payable=header.mutability == "payable" or function.kind == "private",
-            members=self.storage.members,
+            types, names, self._called(), spelled, level == LITERAL, self.contract.code_size,
+            header.mutability == "payable" or header.kind == "private", self.storage.members,
+            asks_for_memory(body), reading=frozenset(reading),
         )  # fmt: skip
+
+    def _called(self) -> dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]:
+        """Private functions by the names that terms have for them."""
+        called: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {}
+        for name, function in self.functions.items():
+            if function.kind == "private":
+                header = self.headers[name]
+                entry = (header.name, header.types, header.returns or ())
+                called.setdefault(self.meaning.of(name).name or name, entry)
+                called[name] = entry
+        return called
 
     # The whole.
 
-    def _text(self, texts: dict[str, tuple[SolidityFunction, list[str]]]) -> Source:
-        out = ["// SPDX-License-Identifier: UNLICENSED", f"pragma solidity {COMPILER};", ""]
-        out.append(f"contract {NAME} {{")
-        declared = [*self.storage.structs, *self.events.values(), *self.errors.values()]
-        declared += [text for h in self.headers.values() for text in h.structs]
-        sections = [[*self.storage.lines], list(dict.fromkeys(declared))]
-        for section in sections:
-            if section:
-                out += [*(INDENT + line for line in section), ""]
-        facts: list[SolidityFunction] = []
-        unnamed = [self.headers[name] for name, (fact, _) in texts.items() if fact.in_fallback]
-        if unnamed:
-            self._add_dispatch(texts, unnamed)
-        for fact, lines in texts.values():
-            fact.first_line = len(out) + 1
-            out += [(INDENT + line if line else line) for line in lines]
-            fact.last_line = len(out)
+    def _text(self, written: list[_Written]) -> Source:
+        unnamed = [self.headers[w.facts.of] for w in written if w.facts.in_fallback]
+        if unnamed and self.plain_entry:
+            written = _with_dispatch(written, unnamed)
+        structs = [*self.storage.structs, *(text for h in self.headers.values() for text in h.structs)]
+        declared = list(dict.fromkeys([*structs, *self.events.values(), *self.errors.values()]))
+        out = [
+            "// SPDX-License-Identifier: UNLICENSED",
+            f"pragma solidity {COMPILER};",
+            "",
+            f"contract {NAME} {{",
+        ]
+        for section in (self.storage.lines, declared):
+            out += [*(INDENT + line for line in section), ""] if section else []
+        for one in written:
+            one.facts.first_line = len(out) + 1
+            out += [INDENT + line if line else line for line in one.lines]
+            one.facts.last_line = len(out)
             out.append("")
-            facts.append(fact)
-        for header in unnamed:
-            if encoder := header.encoder():
-                out += [*(INDENT + line for line in encoder), ""]
-        for text in [*self.storage.functions, *(HELPERS[name] for name in sorted(self.needed))]:
+        for text in [
+            *("\n".join(header.encoder()) for header in unnamed if header.encoder()),
+            *self.storage.functions,
+            *(HELPERS[name] for name in sorted(self.needed)),
+        ]:
             out += [*(INDENT + line for line in text.split("\n")), ""]
         if out[-1] == "":
             out.pop()
-        out.append("}")
+        facts = [w.facts for w in written]
         abi = [abi_entry(self.headers[f.of], f) for f in facts if f.kind != "private" and f.of]
-        return Source("\n".join(out) + "\n", NAME, COMPILER, SETTINGS, abi, facts, self.notes)
-
-    def _add_dispatch(
-        self, texts: dict[str, tuple[SolidityFunction, list[str]]], unnamed: list[Header]
-    ) -> None:
-        """The fallback calls what Solidity cannot give its selector."""
-        known = next((name for name, (fact, _) in texts.items() if fact.kind == "fallback"), "")
-        lines = [
-            "// functions whose names are not known: Solidity would make their selectors out of the names",
-            *(line for header in unnamed for line in header.dispatch()),
-        ]
-        if known:
-            fact, old = texts[known]
-            guard = [] if fact.mutability == "payable" else ["require(msg.value == 0);"]
-            body = old[1:]
-        else:
-            fact = SolidityFunction(
-                "fallback", "", "fallback", None, "fallback", None, "payable", READABLE, 0, 0,
-                notes=["only to reach functions whose names are not known"],
-            )  # fmt: skip
-            guard, body = ["revert();"], ["}"]
-        fact.mutability = "payable"
-        header = "fallback() external payable {"
-        texts[known] = fact, [header, *(INDENT + line for line in [*lines, *guard]), *body]
+        return Source("\n".join([*out, "}"]) + "\n", NAME, COMPILER, SETTINGS, abi, facts)
 
 
-def replace_functions(contract: Contract, functions: dict[str, Function]) -> Contract:
-    return replace(contract, functions=functions)
-
-
-def _local(context: Context, header: Header) -> set[str]:
-    return set(context.types) - set(header.names)
-
-
-def _declared_type(kind: str) -> str:
-    return kind or WORD_TYPE
+def _with_dispatch(written: list[_Written], unnamed: list[Header]) -> list[_Written]:
+    """With a fallback that first looks for what Solidity cannot give its selector."""
+    lines = [
+        "// functions whose names are not known: Solidity would make their selectors out of the names",
+        *(line for header in unnamed for line in header.dispatch()),
+    ]
+    known = next((w for w in written if w.facts.kind == "fallback"), None)
+    if known is None:
+        note = "only to reach functions whose names are not known"
+        facts = SolidityFunction(
+            "fallback", "", "fallback", None, "fallback", None, "payable", READABLE, 0, 0, notes=[note]
+        )
+        known = _Written(facts, ["", INDENT + "revert();", "}"])
+        written = [*written, known]
+    elif known.facts.mutability != "payable":
+        lines.append("require(msg.value == 0);")
+        known.facts.mutability = "payable"
+    known.lines = ["fallback() external payable {", *(INDENT + line for line in lines), *known.lines[1:]]
+    return written

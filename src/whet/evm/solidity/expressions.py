@@ -116,6 +116,8 @@ class Context:
     payable: bool = True
     """Whether msg.value may be asked for by name."""
     members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    raw_memory: bool = False
+    """Assembly asks where free memory begins, and may have written there what Solidity would overwrite."""
     needed: set[str] = field(default_factory=set)
     """Helpers of the text that this function calls."""
     temporaries: int = 0
@@ -130,6 +132,8 @@ class Lowering:
         self.out: list[Node] = []
         self.apart = False
         """Wrapping arithmetic goes into lines of its own, since what is around it checks."""
+        self.hidden_assembly = False
+        """A helper was called that is assembly."""
 
     # Variables.
 
@@ -288,6 +292,10 @@ class Lowering:
 
     def _member(self, term: Member) -> Piece:
         base = self._sol(term.base, "")
+        if term.name == "offset" and base.type.endswith(" calldata"):
+            name = self.temporary()
+            self.assembly(f"{name} := {base.text}.offset", (name,), base.mentions)
+            return Piece(name, ATOM, WORD_TYPE, frozenset({name}))
         if term.name == "length" and base.type.endswith(("[]", " calldata")):
             return self._both(f"{base.text}.length", ATOM, WORD_TYPE, base)
         if term.name in (inner := self.context.members.get(base.type, {})):
@@ -569,6 +577,11 @@ class Lowering:
             return self._both(text, ATOM, gives[0] if len(gives) == 1 else "()", *args)
         if isinstance(callee, Name) and callee.name == "keccak256":
             args = [self.sol(arg, WORD_TYPE) for arg in term.args]
+            if self.context.raw_memory and 1 <= len(args) <= 2:
+                name = ("hash", "hashPair")[len(args) - 1]
+                self.context.needed.add(name)
+                self.hidden_assembly = True
+                return self._both(f"{name}({', '.join(arg.text for arg in args)})", ATOM, "bytes32", *args)
             encoded = ", ".join(arg.text if not literal_text(arg) else f"uint256({arg.text})" for arg in args)
             return self._both(f"keccak256(abi.encode({encoded}))", ATOM, "bytes32", *args)
         raise Unsayable(f"a call of {callee}")
@@ -590,19 +603,29 @@ class Lowering:
         made = self._both(call, ATOM, "bool", target, data, *(piece for _, piece in options))
         name = self.temporary("bool")
         free = self.temporary()
+        output = [self._settled_yul(part) for part in term.output]
         if term.output:
             self.assembly(f"{free} := mload(0x40)", (free,), frozenset())
         self.out.append(
             Line(f"({name}, ) = {call};", (name,), made.mentions, raw=made.raw, checked=made.checked)
         )
         if term.output:
-            where, length = (self.yul(part) for part in term.output)
+            where, length = output
             size = self.temporary()
             self.assembly(f"{size} := returndatasize()", (size,), frozenset())
             self.assembly(f"if gt({size}, {length[0]}) {{ {size} := {length[0]} }}", (), length[1] | {size})
             self.assembly(f"returndatacopy({where[0]}, 0, {size})", (), where[1] | {size})
             self.assembly(f"mstore(0x40, {free})", (), frozenset({free}))  # as if nothing had been encoded
         return Piece(name, ATOM, "bool", frozenset({name}))
+
+    def _settled_yul(self, term: Expression) -> tuple[str, frozenset[str]]:
+        """A term's value now, in a variable."""
+        text, mentions = self.yul(term)
+        if text in self.context.types or isinstance(term, int):
+            return text, mentions
+        name = self.temporary()
+        self.assembly(f"{name} := {text}", (name,), mentions)
+        return name, frozenset({name})
 
     def encoded(
         self, selector: int | None, name: str, types: tuple[str, ...], args: tuple[Expression, ...]

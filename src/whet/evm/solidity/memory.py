@@ -9,15 +9,33 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from whet.evm.draft import Readable
 from whet.evm.draft.begin import begin
 from whet.evm.draft.inline import live
 from whet.evm.meaning.base import FunctionMeaning, Place
 from whet.evm.opcodes import PURE
 from whet.evm.tac import Function, Operand, Statement
+from whet.evm.terms import Expression, Form, Operation, children
 
 FREE_POINTER = 0x40
 SCRATCH = 0x40
 """Bytes from 0 that hold nothing between two of Solidity's statements."""
+
+
+def asks_for_memory(body: Readable) -> bool:
+    """Whether a plain instruction reads the pointer to free memory."""
+    for block in body.draft.blocks.values():
+        terms = [line.form for line in block.lines]
+        terms += [block.end.form] if block.end.form is not None else list(block.end.args)  # type: ignore[arg-type]
+        if any(_is_pointer(term) for term in terms):
+            return True
+    return False
+
+
+def _is_pointer(term: Expression | Form) -> bool:
+    if isinstance(term, Operation) and term.op == "MLOAD" and term.args == (FREE_POINTER,):
+        return True
+    return any(_is_pointer(child) for child in children(term))
 
 
 def keeping_memory(function: Function, known: FunctionMeaning) -> FunctionMeaning:

@@ -152,19 +152,25 @@ class Printer:
         if meaning.parameters is not None:
             params = ", ".join(f"{_type(p.type)}{p.name}" for p in meaning.parameters)
         else:
-            params = ", ".join(f"{_type(self._type_of(p))}{self.names[p]}" for p in self.draft.params)
+            params = ", ".join(f"{_type(self._likely(p))}{self.names[p]}" for p in self.draft.params)
         kind = meaning.visibility or function.kind
         words = [f"function {meaning.name or function.name}({params})", kind, meaning.mutability]
-        if meaning.returns:
+        if meaning.returns and (set(meaning.returns) != {"uint256"} or function.kind != "private"):
             words.append(f"returns ({', '.join(meaning.returns)})")
-        elif meaning.returns is None and function.returns:
+        elif function.returns and function.kind == "private":
             words.append(f"returns {function.returns}")
         elif function.returns is None and function.kind == "private":
             words.append("noreturn")
         return " ".join(word for word in words if word) + " {"
 
     def _type_of(self, variable: str) -> str:
-        return self.meaning.variables.get(variable, Variable()).type
+        """The type of a variable that is no parameter; a plain word has none."""
+        kind = self.meaning.variables.get(variable, Variable()).type
+        return "" if kind == "uint256" else kind
+
+    def _likely(self, param: str) -> str:
+        known = self.meaning.variables.get(param, Variable())
+        return known.type or known.likely
 
     def _number_names(self) -> None:
         for node in walk(self.tree):
