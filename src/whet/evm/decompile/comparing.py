@@ -12,10 +12,14 @@ _OUTSIDE = {"fallback": "(fallback)", "receive": "(receive)"}
 
 
 def compare(
-    original: bytes, candidate: bytes, source: Source, budget: Budget | None = None
+    original: bytes,
+    candidate: bytes,
+    source: Source,
+    budget: Budget | None = None,
+    libraries: dict[int, bytes] | None = None,
 ) -> dict[str, Judged]:
-    """{name in the TAC: what came out} of every function that can be called."""
-    found = verify(original, candidate, source.abi, budget=budget)
+    """{name in the TAC: what came out} of every function that can be called. libraries: {address: code} that it needs."""
+    found = verify(original, candidate, source.abi, budget=budget, libraries=libraries)
     details = dict(zip(map(id, found.verdicts), to_json(found)["functions"], strict=True))
     judged = {}
     for function in source.functions:

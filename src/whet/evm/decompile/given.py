@@ -99,7 +99,7 @@ def _name(argument: str) -> str:
         return argument.lower()
     if looks_like_hex(argument) or len(argument) > 1024 or "\n" in argument:
         return "code"
-    return _file_name(Path(argument.strip("/")))
+    return _file_name(Path(Path(argument).name))
 
 
 def _file_name(path: Path) -> str:

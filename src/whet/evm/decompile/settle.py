@@ -101,7 +101,9 @@ def _written(
             if all(levels.get(name) == level for name, level in higher.items()):
                 raise
             why = f"a mistake of whet: {type(error).__name__}: {error}"[:200]
-            retries += [Retry(name, level, why) for name, level in higher.items() if levels.get(name) != level]
+            retries += [
+                Retry(name, level, why) for name, level in higher.items() if levels.get(name) != level
+            ]
             levels |= higher
 
 

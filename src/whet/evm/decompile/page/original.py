@@ -1,7 +1,8 @@
 """Functions of the Solidity that a contract was compiled from: by selector, else by name and number of parameters.
 
 By words and brackets, not by a parser: inheritance is not followed, so every function that fits is shown, up to four; types
-that are no words of Solidity (contracts, structs, enums) have no selector here. Getters of public variables are found as the variable's declaration.
+that are no words of Solidity (contracts, structs, enums) have no selector here. Getters of public variables are found as the
+variable's declaration.
 """
 
 from __future__ import annotations
