@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from whet.evm import lift as lift
     from whet.evm.bytecode import Code as Code
     from whet.evm.bytecode import read_code as read_code
+    from whet.evm.decompile import decompile as decompile
+    from whet.evm.decompile.nouns import Decompiled as Decompiled
     from whet.evm.decompile.show import show_decompiled as show_decompiled
     from whet.evm.show import show_lifted as show_lifted
     from whet.evm.tac import Contract as Contract
@@ -102,6 +104,7 @@ __all__ = [
     "ConversationSource",
     "Curriculum",
     "DataError",
+    "Decompiled",
     "Diagnosis",
     "DocumentScores",
     "Estimate",
@@ -142,6 +145,7 @@ __all__ = [
     "choose_decoding",
     "converse",
     "copy_builtin",
+    "decompile",
     "diagnose",
     "difference",
     "estimate",
@@ -170,6 +174,8 @@ _HOMES = {
     "whet.doctor.run": "Diagnosis",
     "whet.evm": "lift",
     "whet.evm.bytecode": "Code read_code",
+    "whet.evm.decompile": "decompile",
+    "whet.evm.decompile.nouns": "Decompiled",
     "whet.evm.decompile.show": "show_decompiled",
     "whet.evm.show": "show_lifted",
     "whet.evm.tac": "Contract",

@@ -170,6 +170,14 @@ def test_originals_by_name_and_number_of_parameters() -> None:
     assert originals(source, function("receive", "receive")) == ["receive() external payable { f(1); }"]
 
 
+def test_originals_of_functions_whose_name_is_not_known() -> None:
+    wanted = "function pause(uint until, address[] memory x) public { }"
+    source = f"contract A {{ {wanted} function pause(uint64 a, bool b) public {{}} }}"
+    unknown = function("func_0(uint256,address[])")
+    unknown.selector = selector("pause(uint256,address[])")
+    assert originals(source, unknown) == [wanted]
+
+
 @pytest.mark.parametrize(
     "text", ["", "function f(", "function f() {{{", "(" * 5000, "public " * 3000, "/*" * 1000]
 )

@@ -45,6 +45,7 @@ def render(result: Decompiled, original: str = "") -> str:
         functions=[_function(one, result, original) for one in result.functions],
         counts=[(label, _kind(label), result.labels[label]) for label in LABELS if result.labels[label]],
         layout=drawn(result.storage),
+        structs="\n".join(line for line in result.declarations if line.startswith("struct ")),
         events=declared(result, "event"),
         errors=declared(result, "error"),
         compares=bool(original),
@@ -54,12 +55,12 @@ def render(result: Decompiled, original: str = "") -> str:
 
 def _tiles(result: Decompiled) -> list[tuple[str, str, str]]:
     """(label, figure, note)."""
-    count = len(result.functions)
-    same = result.labels[SAME]
+    outer = [one for one in result.functions if one.text.kind != "private"]
+    same = sum(one.judged.label == SAME for one in outer)
     compiled = {None: "not tried", True: "yes", False: "no"}[result.compiled]
     spent = result.seconds
     return [
-        ("Same", f"{same} of {count}", "functions, private ones too"),
+        ("Same", f"{same} of {len(outer)}", "functions that can be called"),
         ("Different", str(result.labels[DIFFERENT]), "a call shows it"),
         ("Compiles", compiled, f"solc {result.source.compiler}"),
         ("Assembly", f"{100 * result.assembly_share:.1f} %", "of the statements"),
