@@ -27,6 +27,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def measure(row: dict[str, Any], libraries: dict[str, str], calls: int) -> dict[
         result = decompile(
             read_code(code),
             Options(),
-            verify=lambda original, candidate, source: compare(original, candidate, source, budget, known),
+            verify=partial(compare, budget=budget, libraries=known),
         )
     except Exception as error:  # noqa: BLE001 - counted as a contract that was lost, with its reason
         return about | {"failed": f"{type(error).__name__}: {error}"[:300]}

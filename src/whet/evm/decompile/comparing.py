@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from whet.evm.decompile.nouns import INCONCLUSIVE, Judged
@@ -15,14 +16,22 @@ def compare(
     original: bytes,
     candidate: bytes,
     source: Source,
+    names: Collection[str] | None = None,
     budget: Budget | None = None,
     libraries: dict[int, bytes] | None = None,
 ) -> dict[str, Judged]:
-    """{name in the TAC: what came out} of every function that can be called. libraries: {address: code} that it needs."""
-    found = verify(original, candidate, source.abi, budget=budget, libraries=libraries)
+    """{name in the TAC: what came out} of the functions `names`; None: of every one that can be called.
+
+    libraries: {address: code} that it needs.
+    """
+    wanted = [f for f in source.functions if names is None or f.of in names]
+    selectors = None if names is None else [f.selector for f in wanted if f.selector is not None]
+    found = verify(
+        original, candidate, source.abi, functions=selectors, budget=budget, libraries=libraries
+    )
     details = dict(zip(map(id, found.verdicts), to_json(found)["functions"], strict=True))
     judged = {}
-    for function in source.functions:
+    for function in wanted:
         if function.selector is None and function.kind not in _OUTSIDE:
             continue
         verdict = found.of(function.selector, _OUTSIDE.get(function.kind, ""))

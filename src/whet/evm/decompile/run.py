@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from time import perf_counter
 
 from whet.evm import lift
@@ -85,4 +86,4 @@ def _verifier(options: Options) -> Verify:
     from whet.evm.verify import Budget
 
     budget = Budget(calls=options.calls) if options.calls else None
-    return lambda original, candidate, source: compare(original, candidate, source, budget)
+    return partial(compare, budget=budget)
