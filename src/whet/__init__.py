@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from whet.evm.decompile.show import show_decompiled as show_decompiled
     from whet.evm.show import show_lifted as show_lifted
     from whet.evm.tac import Contract as Contract
+    from whet.evm.verify import Verification as Verification
+    from whet.evm.verify import verify as verify
+    from whet.evm.verify.show import show_verified as show_verified
     from whet.measure import DocumentScores as DocumentScores
     from whet.measure import Estimate as Estimate
     from whet.measure import difference as difference
@@ -140,6 +143,7 @@ __all__ = [
     "Trained",
     "TrainingError",
     "Tuned",
+    "Verification",
     "WhetError",
     "builtin_descriptions",
     "choose_decoding",
@@ -167,6 +171,8 @@ __all__ = [
     "show_decompiled",
     "show_lifted",
     "show_preview",
+    "show_verified",
+    "verify",
 ]
 
 _HOMES = {
@@ -179,6 +185,8 @@ _HOMES = {
     "whet.evm.decompile.show": "show_decompiled",
     "whet.evm.show": "show_lifted",
     "whet.evm.tac": "Contract",
+    "whet.evm.verify": "Verification verify",
+    "whet.evm.verify.show": "show_verified",
     "whet.measure": "DocumentScores Estimate difference estimate floors score",
     "whet.pipeline": "Run diagnose open_run run_all show_preview",
     "whet.plan.ahead": "Outlook look_ahead",

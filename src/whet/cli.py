@@ -371,6 +371,50 @@ def decompile(
 
 
 @app.command()
+def verify(
+    original: Annotated[
+        str, typer.Argument(metavar="ORIGINAL", help="Bytecode as `whet lift` takes it, or a .sol file.")
+    ],
+    candidate: Annotated[
+        str, typer.Argument(metavar="CANDIDATE", help="What should do the same; as ORIGINAL.")
+    ],
+    function: opt.Function = "",
+    contract: opt.Contract = "",
+    candidate_contract: Annotated[
+        str, typer.Option(metavar="NAME", help="The same for the candidate (default: as --contract).")
+    ] = "",
+    abi: opt.Abi = None,
+    compiler: Annotated[
+        str,
+        typer.Option(
+            metavar="VERSION", help="Exact version of solc for .sol files (default: by their pragmas)."
+        ),
+    ] = "",
+    settings: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON with solc's settings for .sol files.")
+    ] = None,
+    calls: Annotated[int, typer.Option(min=20, max=100_000, help="Most calls of one function.")] = 400,
+    seed: Annotated[int, typer.Option(help="Of all chance; the same seed gives the same verdicts.")] = 0,
+    json: opt.Json = False,
+) -> None:
+    """Does CANDIDATE behave as ORIGINAL? A verdict for each function, with the smallest call that shows a difference."""
+    code = whet.show_verified(
+        original,
+        candidate,
+        contract=contract,
+        candidate_contract=candidate_contract,
+        function=function,
+        abi=abi,
+        compiler=compiler,
+        settings=settings,
+        calls=calls,
+        seed=seed,
+        as_json=json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
 def schema() -> None:
     """Print the recipe's JSON schema, for editors."""
     print(_json(whet.json_schema()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import pytest
 
 import whet
@@ -32,15 +34,18 @@ def level(source: Source, name: str) -> int:
     return next(f.level for f in source.functions if f.of == name)
 
 
-def same(_: bytes, __: bytes, source: Source) -> dict[str, Judged]:
-    return {f.of: Judged(SAME, "enough calls") for f in source.functions if f.kind != "private"}
+def same(_: bytes, __: bytes, source: Source, names: Collection[str] | None) -> dict[str, Judged]:
+    outer = [f.of for f in source.functions if f.kind != "private"]
+    return {name: Judged(SAME, "enough calls") for name in outer if names is None or name in names}
 
 
 def differing(name: str, below: int) -> Verify:
-    def verify(original: bytes, candidate: bytes, source: Source) -> dict[str, Judged]:
+    def verify(
+        original: bytes, candidate: bytes, source: Source, names: Collection[str] | None
+    ) -> dict[str, Judged]:
         assert (original, candidate) == (TOKEN.runtime, CODE)
-        found = same(original, candidate, source)
-        if level(source, name) < below:
+        found = same(original, candidate, source, names)
+        if name in found and level(source, name) < below:
             found[name] = Judged(DIFFERENT, reason="storage")
         return found
 
@@ -103,6 +108,38 @@ def test_only_what_the_compiler_refuses_moves() -> None:
     assert "wrong type" in found.retries[0].why
 
 
+def test_a_round_compares_what_it_changed_and_the_last_one_everything() -> None:
+    name, asked = PUBLIC[0], []
+    verify = differing(name, 2)
+
+    def watching(
+        original: bytes, candidate: bytes, source: Source, names: Collection[str] | None
+    ) -> dict[str, Judged]:
+        asked.append(names)
+        return verify(original, candidate, source, names)
+
+    found = settled(watching)
+    outer = {f.of for f in found.source.functions if f.kind != "private"}
+    assert asked == [None, {name}, {name}, outer - {name}]
+    assert outer <= set(found.judged)
+
+
+def test_an_emitter_that_stays_at_its_level_is_not_asked_for_ever() -> None:
+    stuck = PUBLIC[1]
+
+    def stubborn(contract: Contract, meaning: Meaning, *, levels: Mapping[str, int]) -> Source:
+        return emit(contract, meaning, levels={**levels, stuck: 0})
+
+    def compile_(source: Source) -> Compiled:
+        if level(source, PUBLIC[0]) == LAST_LEVEL:
+            return Compiled(CODE)
+        return Compiled(refused={stuck: "wrong"}, why="wrong")
+
+    found = settle(CONTRACT, Meaning(), TOKEN.runtime, stubborn, same, Seconds(), compile_=compile_)
+    assert found.judged[stuck].label == SAME
+    assert found.rounds == 1 + 2 * LAST_LEVEL
+
+
 def test_what_never_compiles_says_so_of_every_function() -> None:
     found = settled(same, lambda _: Compiled(elsewhere=["stack too deep"], why="stack too deep"))
     assert {j.label for j in found.judged.values()} == {NOT_COMPILED}
@@ -161,7 +198,7 @@ def test_an_abstract_or_unlinked_contract_is_not_compiled(
 
 
 def test_an_emitter_that_fails_is_asked_for_less_and_that_is_said() -> None:
-    def failing(contract: Contract, meaning: Meaning, *, levels: dict[str, int]) -> Source:
+    def failing(contract: Contract, meaning: Meaning, *, levels: Mapping[str, int]) -> Source:
         assert levels.get(PUBLIC[0], 0) > 1, "no such type"
         return emit(contract, meaning, levels=levels)
 
@@ -171,7 +208,7 @@ def test_an_emitter_that_fails_is_asked_for_less_and_that_is_said() -> None:
     assert {f.level for f in found.source.functions} == {2}
     assert "a mistake of whet: AssertionError: no such type" in found.retries[0].why
 
-    def broken(contract: Contract, meaning: Meaning, *, levels: dict[str, int]) -> Source:
+    def broken(contract: Contract, meaning: Meaning, *, levels: Mapping[str, int]) -> Source:
         raise RuntimeError("always")
 
     with pytest.raises(RuntimeError, match="always"):

@@ -114,7 +114,7 @@ def _type(parameter: dict[str, Any], depth: int) -> str:
 
 
 def read_abi(path: Path) -> tuple[dict[str, Any], ...]:
-    """The entries of a file that is an ABI or an artifact with some. Raises CodeError for one without."""
+    """The entries of a JSON ABI, or of the ABIs in an artifact. Raises CodeError where there are none."""
     try:
         with path.open("rb") as file:
             raw = file.read(limits.ARTIFACT_BYTES + 1)

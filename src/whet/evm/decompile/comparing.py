@@ -25,10 +25,8 @@ def compare(
     libraries: {address: code} that it needs.
     """
     wanted = [f for f in source.functions if names is None or f.of in names]
-    selectors = None if names is None else [f.selector for f in wanted if f.selector is not None]
-    found = verify(
-        original, candidate, source.abi, functions=selectors, budget=budget, libraries=libraries
-    )
+    selectors = None if names is None else [f.selector for f in wanted]
+    found = verify(original, candidate, source.abi, functions=selectors, budget=budget, libraries=libraries)
     details = dict(zip(map(id, found.verdicts), to_json(found)["functions"], strict=True))
     judged = {}
     for function in wanted:

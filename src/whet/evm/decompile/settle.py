@@ -113,7 +113,9 @@ class _Settling:
             except Exception as error:
                 names = [name for name, f in self.contract.functions.items() if f.kind != "entry"]
                 why = f"a mistake of whet: {type(error).__name__}: {error}"[:200]
-                higher = [Retry(name, self.level(name) + 1, why) for name in names if self.level(name) < LAST_LEVEL]
+                higher = [
+                    Retry(name, self.level(name) + 1, why) for name in names if self.level(name) < LAST_LEVEL
+                ]
                 if not higher:
                     raise
                 self.retries += higher
@@ -130,7 +132,8 @@ class _Settling:
         if not compiled.runtime:
             other = f"the contract does not compile: {compiled.why}"
             self.judged = {
-                f.of: Judged(NOT_COMPILED, reason=compiled.refused.get(f.of, other)) for f in self.source.functions
+                f.of: Judged(NOT_COMPILED, reason=compiled.refused.get(f.of, other))
+                for f in self.source.functions
             }
             self.moved = None
             return [] if compiled.no_compiler else self._refused()

@@ -188,28 +188,35 @@ class Search:
         return self.rng.sample(items, self.rng.randint(1, min(4, len(items))))
 
     def _seed(self, case: Case) -> int:
-        """A plausible content of a slot: number, flag, string, address, that packed with flags, a word of the call."""
-        kind = self.rng.randrange(8)
-        if kind == 7:  # a string's: short (bytes, twice its length) or long (twice its length, and one)
-            size = self.rng.choice((1, 5, 31, 32, 33, 70))
-            return (
-                (int.from_bytes(b"z" * size + bytes(32 - size), "big") | 2 * size)
-                if size < 32
-                else 2 * size + 1
+        """A plausible content of a slot."""
+        rng = self.rng
+        address = rng.choice((case.caller, OWNER, *MOCKS, TARGET, ALICE))
+        return rng.choice(
+            (
+                lambda: rng.choice((0, 1, 1, 2, 3, 10)),
+                lambda: address,
+                lambda: address | rng.choice((1, 1, rng.getrandbits(96))) << 160,
+                lambda: address << 8 | 1,
+                lambda: rng.choice((10**18, 1 << 64, (1 << 96) - 1, MOST)),
+                self.pool.word,
+                lambda: self._argument(case),
+                self._string,
+                lambda: rng.getrandbits(256),
+                lambda: sum(rng.randrange(1, 200) << shift for shift in range(0, 256, 8)),
             )
-        address = self.rng.choice((case.caller, OWNER, *MOCKS, TARGET, ALICE))
-        if kind == 0:
-            return self.rng.choice((0, 1, 1, 2, 3, 10))
-        if kind == 1:
-            return address
-        if kind == 2:
-            return address | 1 << 160 if self.rng.random() < 0.5 else address << 8 | 1
-        if kind == 6 and len(case.data) >= 36:
-            at = 4 + 32 * self.rng.randrange((len(case.data) - 4) // 32)
-            return int.from_bytes(case.data[at : at + 32], "big")
-        if kind == 3:
-            return self.rng.choice((10**18, 1 << 64, (1 << 96) - 1, MOST))
-        return self.pool.word()
+        )()
+
+    def _argument(self, case: Case) -> int:
+        """A word of the calldata."""
+        if len(case.data) < 36:
+            return self.pool.word()
+        at = 4 + 32 * self.rng.randrange((len(case.data) - 4) // 32)
+        return int.from_bytes(case.data[at : at + 32], "big")
+
+    def _string(self) -> int:
+        """What stands in the slot of a string: short, its bytes and twice its length; long, twice its length and one."""
+        size = self.rng.choice((1, 5, 31, 32, 33, 70))
+        return int.from_bytes(b"z" * size + bytes(32 - size), "big") | 2 * size if size < 32 else 2 * size + 1
 
     def _solve(self, parent: Tried) -> Case:
         case = self._copy(parent.case)

@@ -45,6 +45,12 @@ def library(wanted: Sequence[str]) -> dict[str, str]:
     return texts
 
 
+def pragmas(text: str) -> list[str]:
+    """What the file asks of the compiler's version, such as "^0.8.0"."""
+    bare = _COMMENT.sub(lambda match: match[1] or " ", text)
+    return [found[len("pragma") :].strip()[len("solidity") : -1].strip() for found in _PRAGMA.findall(bare)]
+
+
 def imports(name: str, text: str) -> list[str]:
     """What the file imports, as names of sources (relative ones resolved)."""
     bare = _COMMENT.sub(lambda match: match[1] or " ", text)

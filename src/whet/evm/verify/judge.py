@@ -54,8 +54,14 @@ class Trial:
     root: str | None
     needed: set[Place]
     impossible: set[Place]
+    statements: int
+    gas: int
     kept: list[Kept] = field(default_factory=list)
-    cut: bool = False
+
+    @property
+    def spent(self) -> bool:
+        """The budget of its calls is."""
+        return self.statements <= 0 or self.gas <= 0
 
     @property
     def seen(self) -> set[Place]:
@@ -74,17 +80,17 @@ def judge(
     original: bytes,
     candidate: bytes,
     abi: list[dict[str, Any]],
-    functions: Sequence[int] | None,
+    functions: Sequence[int | None] | None,
     libraries: dict[int, bytes],
     budget: Budget,
     seed: int,
     told: Callable[[str], None],
 ) -> Verification:
     """See `whet.evm.verify.verify`."""
-    pair = Pair(original, candidate, budget, seed, libraries)
+    pair = Pair(original, candidate, seed, libraries)
     everything = methods(abi, *pair.lifted)
     chosen = [m for m in everything if functions is None or m.selector in functions][:MOST_FUNCTIONS]
-    trials = [_trial(pair, method) for method in chosen]
+    trials = [_trial(pair, method, budget) for method in chosen]
     for _ in range(ROUNDS):
         for trial in trials:
             _call(pair, trial, budget.least // ROUNDS)
@@ -96,28 +102,31 @@ def judge(
     return Verification(verdicts, seed, _notes(pair, len(chosen)))
 
 
-def _trial(pair: Pair, method: Method) -> Trial:
+def _trial(pair: Pair, method: Method, budget: Budget) -> Trial:
     begin = root(pair.contract, method.selector, method.name)
     search = Search(method, pair.rng, pair.mined, 1)
     everything, needed = branches(pair.contract, begin), possible(pair.contract, begin)
-    return Trial(MethodReport(method), search, begin, needed, everything - needed)
+    return Trial(
+        MethodReport(method), search, begin, needed, everything - needed, budget.statements, budget.gas
+    )
 
 
 def _call(pair: Pair, trial: Trial, calls: int) -> None:
     """So many calls, fewer where one differs or the budget ends."""
     trial.search.states = len(pair.states)
+    pair.give(trial.statements, trial.gas)
     for _ in range(calls):
         if trial.report.differing or pair.spent:
             break
         mark = len(pair.agreed)
         pair.one(trial.report, trial.search)
         trial.kept += pair.agreed[mark:]
-    trial.cut |= pair.spent
+    trial.statements, trial.gas = pair.statements_left, pair.gas_left
 
 
 def _more(pair: Pair, trial: Trial, budget: Budget) -> None:
     """Further calls, as long as they may bring something that is missing."""
-    while trial.report.calls < budget.calls and not trial.report.differing and not pair.spent:
+    while trial.report.calls < budget.calls and not trial.report.differing and not trial.spent:
         coverage, stale = trial.coverage, trial.search.stale
         enough = _counted(pair.contract, trial) >= ENOUGH_CALLS
         if enough and (coverage == 1 or stale >= (STALE if coverage >= COVERAGE else STALE_BELOW)):
@@ -172,11 +181,14 @@ def _mutants(pair: Pair, trial: Trial, budget: Budget) -> Mutants:
     """Made, and shown further calls where too many are alive."""
     method = trial.report.method
     begin = None if trial.report.differing else root(pair.other, method.selector, method.name)
+    pair.give(budget.statements, budget.gas)
     mutants = Mutants(pair, begin, trial.kept, budget.mutants)
     for _ in range(AGAIN):
         if mutants.rate >= KILLED or trial.report.differing or trial.report.calls >= budget.calls:
             break
+        left = pair.statements_left
         _call(pair, trial, MORE_CALLS)
+        pair.give(left, budget.gas)
         mutants.show()
     return mutants
 
@@ -192,8 +204,6 @@ def _difference(pair: Pair, method: Method, what: str) -> str:
 def _reasons(pair: Pair, trial: Trial, evidence: Evidence) -> list[str]:
     """Everything that is missing for *same*."""
     reasons = [f"{count} calls set aside: {why}" for why, count in sorted(evidence.set_aside.items())]
-    if trial.cut or pair.spent:
-        reasons.append("over the budget of work for this contract")
     if trial.root is None and trial.report.method.selector is not None and evidence.succeeded:
         reasons.append("its code was not found in the original, so its branches are not known")
     if trial.root and not evidence.succeeded and _can_succeed(pair.contract, trial.root):
@@ -207,6 +217,8 @@ def _reasons(pair: Pair, trial: Trial, evidence: Evidence) -> list[str]:
     if evidence.kill_rate < KILLED:
         judged = evidence.mutants - evidence.equivalent
         reasons.append(f"mutants: {evidence.killed} of {judged} noticed")
+    if reasons and (trial.spent or pair.spent):
+        reasons.append("the budget of work for this function was spent")
     return reasons
 
 

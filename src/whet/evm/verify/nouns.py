@@ -11,6 +11,7 @@ SAME, DIFFERENT, INCONCLUSIVE, NOT_COMPILED = "same", "different", "inconclusive
 VERDICTS = (SAME, DIFFERENT, INCONCLUSIVE, NOT_COMPILED)
 """`NOT_COMPILED` is set by a caller who has no code of a candidate; nothing here gives it."""
 
+MOST_CALLS, LEAST_CALLS = 400, 80
 MOST_TEXT = 2_000
 """Characters of one value in a text."""
 
@@ -20,14 +21,14 @@ class Budget:
     """How much is tried; all in units of work, so that the same input gives the same verdict on any machine.
 
     calls: most calls of one function. least: calls of each, where no difference ends it. statements: of the interpreter
-    for the whole contract, calls and mutants; gas: of both sides in the EVM, all calls together. mutants: made of each
-    function.
+    for the calls of one function, and as many again for its mutants; gas: of both sides in the EVM, for the calls of one
+    function. mutants: made of each function.
     """
 
-    calls: int = 400
-    least: int = 40
-    statements: int = 40_000_000
-    gas: int = 40_000_000_000
+    calls: int = MOST_CALLS
+    least: int = LEAST_CALLS
+    statements: int = 3_000_000
+    gas: int = 6_000_000_000
     mutants: int = 16
 
 
@@ -147,8 +148,8 @@ class Verification:
 
     @property
     def exit_code(self) -> int:
-        """0: all are the same; 1: something differs; 2: nothing differs, but not all is known."""
-        return 0 if self.perfect else 1 if DIFFERENT in self.counts else 2
+        """0: all are the same; 10: something differs; 11: nothing differs, but not all is known. (1 to 6 are errors.)"""
+        return 0 if self.perfect else 10 if DIFFERENT in self.counts else 11
 
     def of(self, selector: int | None, name: str = "") -> Verdict | None:
         """The verdict of that selector; for None, of that name."""

@@ -21,12 +21,13 @@ from whet.evm.replay.search import Case, Tried
 from whet.evm.replay.vectors import constants
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import split_branches
-from whet.evm.verify.nouns import Budget
 from whet.evm.world import World
 
 CANDIDATE = -1
 """Stands for the candidate's address in `Result.visited`: both sides live at the same one."""
 NAMES = ("original", "candidate")
+STEPS = 60_000
+"""Statements of one call in the interpreter; longer ones are compared all the same."""
 PADDING = b"\xfe" * 7
 """Behind the code nothing jumps to it; a contract that then does something else reads its own code."""
 
@@ -42,18 +43,21 @@ class Ran:
 class Pair(Replay):
     """Two codes under the same calls."""
 
-    def __init__(
-        self, original: bytes, candidate: bytes, budget: Budget, seed: int, libraries: dict[int, bytes]
-    ) -> None:
+    def __init__(self, original: bytes, candidate: bytes, seed: int, libraries: dict[int, bytes]) -> None:
         lift = lru_cache(maxsize=64)(lift_code)
         self.lifted = lift_code(original), lift_code(candidate)
-        super().__init__(split_branches(self.lifted[0]), original, lift, seed, others=libraries)
+        super().__init__(split_branches(self.lifted[0]), original, lift, seed, STEPS, libraries)
         self.candidate = candidate
         self.other = split_branches(self.lifted[1])
         self.mined = list(dict.fromkeys([*constants(self.other), *self.mined]))
-        self.statements_left, self.gas_left = budget.statements, budget.gas
+        self.statements_left = self.gas_left = 0
+        """Of the work that is done now; `give` it first."""
         self.misread = 0
         """Calls in which the interpreter, executing the original, did not do what revm did."""
+
+    def give(self, statements: int, gas: int) -> None:
+        """The budget of what comes."""
+        self.statements_left, self.gas_left = statements, gas
 
     @property
     def spent(self) -> bool:
