@@ -34,14 +34,14 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from whet.evm.keccak import keccak256
 from whet.evm.lifting import lift_code
-from whet.evm.meaning.abi import arguments, hashed_keys, is_strict
 from whet.evm.meaning.base import StateVariable
-from whet.evm.meaning.behaviour import entered_with_value, mutability, returns
 from whet.evm.meaning.evidence import Uses
+from whet.evm.meaning.forms import Known
+from whet.evm.meaning.interface import PublicFunction, interface
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.storage import layouts, variables
 from whet.evm.meaning.symbols import Symbols
@@ -53,35 +53,22 @@ Variable = tuple[int, int, int, str, str]
 """slot, offset, size in bytes, type, name"""
 
 
-class Said(NamedTuple):
-    """What is said of a public function."""
-
-    arguments: str
-    returns: tuple[str, ...] | None
-    mutability: str
-
-
-def read(contract: Contract) -> tuple[dict[int, Said], list[StateVariable]]:
+def read(contract: Contract, known: Known) -> tuple[dict[int, PublicFunction], list[StateVariable]]:
     """{selector: what is said of the function}, and the variables in storage."""
     shapes = Shapes(contract)
-    uses = {
-        function.name: (function, Uses(Walk(shapes, function, Memory(Symbols()))))
+    walks = {
+        function.name: Uses(Walk(shapes, function, Memory(Symbols())))
         for function in contract.functions.values()
         if function.kind in ("public", "fallback", "receive")
     }
-    strict = any(is_strict(one) for _, one in uses.values())
-    hashed = hashed_keys([one for _, one in uses.values()])
-    payable = entered_with_value(contract.entry)
-    found = {}
-    for name, (function, one) in uses.items():
-        if function.selector is not None:
-            types = arguments(one, strict, hashed)
-            mutable = mutability(one, name in payable, len(types))
-            found[function.selector] = Said(",".join(types), returns(one), mutable)
-    return found, variables(layouts([one for _, one in uses.values()])[0])[0]
+    said, kinds = interface(contract, walks, known)
+    found = {selector: said[function.name] for selector, function in contract.public.items()}
+    return found, variables(layouts(list(walks.values()), kinds)[0])[0]
 
 
-def compare_arguments(record: Record, mine: dict[int, Said], counts: Counter[str]) -> Iterator[Record]:
+def compare_arguments(
+    record: Record, mine: dict[int, PublicFunction], counts: Counter[str]
+) -> Iterator[Record]:
     peer = _peer(record)
     declared = _declared(record)
     for selector, signature in record["methods"].items():
@@ -90,7 +77,7 @@ def compare_arguments(record: Record, mine: dict[int, Said], counts: Counter[str
             counts["arguments_library"] += 1
             continue
         said, others = mine.get(int(selector, 16)), peer.get(int(selector, 16))
-        found = said and said.arguments
+        found = said and ",".join(said.arguments)
         counts["arguments"] += 1
         counts["arguments_right"] += found == true
         counts["arguments_kind"] += found is not None and _kind(found) == _kind(true)
@@ -123,7 +110,7 @@ def _abi_type(part: Record) -> str:
 
 
 def _compare_returns(
-    signature: str, said: Said, given: tuple[str, ...], counts: Counter[str]
+    signature: str, said: PublicFunction, given: tuple[str, ...], counts: Counter[str]
 ) -> Iterator[Record]:
     found = None if said.returns is None else ",".join(said.returns)
     true = ",".join(given)
@@ -134,7 +121,9 @@ def _compare_returns(
         yield {"what": "returns", "true": f"{signature} {true}", "found": found}
 
 
-def _compare_mutability(signature: str, said: Said, mutable: str, counts: Counter[str]) -> Iterator[Record]:
+def _compare_mutability(
+    signature: str, said: PublicFunction, mutable: str, counts: Counter[str]
+) -> Iterator[Record]:
     counts["mutability"] += 1
     counts["mutability_right"] += said.mutability == mutable
     if said.mutability != mutable:

@@ -54,6 +54,8 @@ class Draft:
     params: tuple[str, ...]
     blocks: dict[str, DraftBlock]
     notes: list[str] = field(default_factory=list)
+    joined: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """{variable: those of the three-address code that became it}, of variables that several became."""
 
     @property
     def first(self) -> str:

@@ -22,6 +22,7 @@ def assign(draft: Draft) -> None:
     order = reverse_postorder(draft.successors())
     joined = _Joined(draft, order)
     names = {name: joined.find(name) for name in joined.known}
+    draft.joined = {name: tuple(members) for name, members in joined.members.items() if len(members) > 1}
     for block in list(draft.blocks.values()):
         for target in dict.fromkeys(block.end.targets):
             copies = _copies(draft.blocks[target], block.id, names)

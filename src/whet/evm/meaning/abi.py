@@ -8,7 +8,6 @@ Not told apart by any bytecode: bytes and string, uint256 and bytes32 without us
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from whet.evm.meaning.evidence import Uses, checked_type, full_type, masked_type
@@ -20,10 +19,6 @@ _MOST_WORDS = 64
 
 _DEEPEST = 6
 """Offsets within offsets."""
-
-
-_MOST_ROUNDS = 4
-"""Mappings by the same key, each found through another."""
 
 
 @dataclass(slots=True)
@@ -54,22 +49,14 @@ class Calldata:
     reads: list[Read] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
     allocated: dict[Word, int] = field(default_factory=dict)
-    hashes: set[Node] = field(default_factory=set)
-    """Words that are used where only a bytes32 can stand."""
 
 
-def arguments(uses: Uses, strict: bool, hashed: frozenset[int] = frozenset()) -> tuple[str, ...]:
+def arguments(uses: Uses, strict: bool) -> tuple[str, ...]:
     """The types of the arguments of the public function that was walked, as in its signature.
 
-    strict: `is_strict` of any function of the contract; hashed: `hashed_keys` of all of them.
+    strict: `is_strict` of any function of the contract.
     """
     calldata = _collect(uses, strict)
-    for n in uses.walk.symbols.nodes:
-        if n.op == "KECCAK256" and n.args[0] == 64:
-            if n.args[2] in hashed and isinstance(n.args[1], Node):
-                calldata.hashes.add(n.args[1])
-            elif isinstance(n.args[2], Node) and n.args[2].op == "CALLDATALOAD":
-                calldata.hashes.update(a for a in n.args[1:] if isinstance(a, Node))
     heads = [r for r in calldata.reads if not r.pointers]
     count = _head_words(calldata, heads)
     return tuple(_members(calldata, heads, 4, count, frozenset()))
@@ -83,51 +70,6 @@ def is_strict(uses: Uses) -> bool:
     )
 
 
-def hashed_keys(walks: Iterable[Uses]) -> frozenset[int]:
-    """Slots of mappings whose keys are bytes32, by all functions of a contract: those asked for a constant that looks like a
-    hash or a text, or for an argument that is taken apart or compared with a hash; those whose values name keys of the
-    same mapping, as a role its admin; and those asked for a key that one of these is asked for too.
-    """
-    asked = [(uses, _asked_mappings(uses)) for uses in walks]
-    found = {
-        slot for uses, pairs in asked for key, slot in pairs if _is_text(uses, key) or _is_named_by(key, slot)
-    }
-    for _ in range(_MOST_ROUNDS):
-        for _, pairs in asked:
-            texts = {key for key, slot in pairs if slot in found and isinstance(key, Node)}
-            found |= {slot for key, slot in pairs if key in texts}
-    return frozenset(found)
-
-
-def _asked_mappings(uses: Uses) -> list[tuple[Word, int]]:
-    """(key, slot) of every look-up in a mapping that is a variable."""
-    return [
-        (n.args[1], n.args[2])
-        for n in uses.walk.symbols.nodes
-        if n.op == "KECCAK256" and n.args[0] == 64 and isinstance(n.args[2], int)
-    ]
-
-
-def _is_text(uses: Uses, key: Word) -> bool:
-    if isinstance(key, int):
-        return key >> 200 > 0 and key & ((1 << 224) - 1) > 0
-    return key.op == "CALLDATALOAD" and not checked_type(uses, key) and full_type(uses, key) == "bytes32"
-
-
-def _is_named_by(key: Word, slot: int) -> bool:
-    """Whether a key was read from a later word of a value of the mapping in `slot`."""
-    if isinstance(key, int) or key.op != "SLOAD":
-        return False
-    constant, terms = linear(key.args[0])
-    return (
-        0 < constant < 4
-        and len(terms) == 1
-        and terms[0][0].op == "KECCAK256"
-        and terms[0][0].args[0] == 64
-        and terms[0][0].args[2] == slot
-    )
-
-
 def _collect(uses: Uses, strict: bool) -> Calldata:
     calldata = Calldata(uses, strict, allocated=_allocations(uses))
     for node in uses.walk.symbols.nodes:
@@ -138,13 +80,6 @@ def _collect(uses: Uses, strict: bool) -> Calldata:
         elif node.op == "CALLDATA":
             constant, pointers, _ = _parts(node.args[0])
             calldata.copies.append(Copy(constant, pointers, node.args[1]))
-    for effect in uses.walk.effects:
-        if effect.op == "CREATE2" and isinstance(effect.args[3], Node):
-            calldata.hashes.add(effect.args[3])
-        if effect.op in ("CALL", "STATICCALL") and effect.args[1] == 1 and effect.payload:
-            calldata.hashes.update(
-                w for w in effect.payload.words[:1] + effect.payload.words[2:] if isinstance(w, Node)
-            )
     return calldata
 
 
@@ -337,7 +272,6 @@ def _plain(calldata: Calldata, node: Node, strict: bool) -> str:
         checked_type(uses, node)
         or _enum(calldata, node)
         or ("" if strict else masked_type(uses, node))
-        or ("bytes32" if node in calldata.hashes else "")
         or full_type(uses, node)
     )
 

@@ -6,9 +6,9 @@ Assumed: memory is used as Solidity uses it (see `memory`). Lost: what lies behi
 
 from __future__ import annotations
 
-from whet.evm.meaning.abi import arguments, hashed_keys, is_strict
+from whet.evm.meaning.abi_types import head_words
 from whet.evm.meaning.base import FunctionMeaning, Meaning, StateVariable, Variable
-from whet.evm.meaning.behaviour import entered_with_value, mutability, returns, skipped_checks
+from whet.evm.meaning.behaviour import entered_with_value, skipped_checks
 from whet.evm.meaning.bounds import bounds
 from whet.evm.meaning.decoding import Head
 from whet.evm.meaning.effects import effects
@@ -16,6 +16,8 @@ from whet.evm.meaning.evidence import Uses
 from whet.evm.meaning.forms import Forms
 from whet.evm.meaning.getters import got, name_variables
 from whet.evm.meaning.helpers import helper_names
+from whet.evm.meaning.interface import PublicFunction, interface
+from whet.evm.meaning.kinds import Kinds
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.naming import Namer
 from whet.evm.meaning.saying import Known
@@ -49,8 +51,10 @@ def analyse(contract: Contract, signatures: Known | None = None, steps: int = CO
         walk = Walk(shapes, function, Memory(Symbols()), min(STEPS, steps))
         steps -= min(STEPS, steps) - max(walk.steps, 0) + 1
         walks[function.name] = Uses(walk)
-    _storage(meaning, contract, walks)
-    _functions(meaning, contract, shapes, walks, known)
+    outer = {name: uses for name, uses in walks.items() if contract.functions[name].kind != "private"}
+    public, kinds = interface(contract, outer, known)
+    _storage(meaning, contract, list(outer.values()), kinds)
+    _functions(meaning, contract, shapes, walks, known, public)
     return meaning
 
 
@@ -59,9 +63,8 @@ def _outer_first(contract: Contract) -> list[Function]:
     return sorted(functions, key=lambda f: f.kind == "private")
 
 
-def _storage(meaning: Meaning, contract: Contract, walks: dict[str, Uses]) -> None:
-    outer = [uses for name, uses in walks.items() if contract.functions[name].kind != "private"]
-    permanent, transient = layouts(outer)
+def _storage(meaning: Meaning, contract: Contract, outer: list[Uses], kinds: Kinds) -> None:
+    permanent, transient = layouts(outer, kinds)
     meaning.storage, structs = variables(permanent)
     more, others = variables(transient, transient=True)
     meaning.storage += more
@@ -70,42 +73,28 @@ def _storage(meaning: Meaning, contract: Contract, walks: dict[str, Uses]) -> No
 
 
 def _functions(
-    meaning: Meaning, contract: Contract, shapes: Shapes, walks: dict[str, Uses], known: Known
+    meaning: Meaning,
+    contract: Contract,
+    shapes: Shapes,
+    walks: dict[str, Uses],
+    known: Known,
+    public: dict[str, PublicFunction],
 ) -> None:
-    public = {name: uses for name, uses in walks.items() if contract.functions[name].kind == "public"}
-    strict = any(is_strict(uses) for uses in public.values())
-    hashed = hashed_keys(public.values())
     payable = entered_with_value(contract.entry)
     helpers = helper_names(contract, shapes, walks)
-    types_of = {
-        name: _argument_types(contract.functions[name], uses, strict, hashed, known)
-        for name, uses in public.items()
-    }
-    names = {name: _known_name(contract.functions[name], types, known) for name, types in types_of.items()}
-    read = [
-        (names[name], got(walks[name].walk, len(types))) for name, types in types_of.items() if names[name]
-    ]
-    strings = {
-        name: slot
-        for name, uses in public.items()
-        if not types_of[name]
-        and (slot := string_getter(contract, contract.functions[name], uses)) is not None
-    }
-    read += [(names[name], (slot, 0, 32)) for name, slot in strings.items() if names[name]]
-    name_variables(meaning.storage, [(name, span) for name, span in read if span is not None])
+    strings = _name_storage(meaning, contract, walks, public)
     slots = {v.slot: v.name for v in meaning.storage if v.size == 32 and not v.transient}
     for name, uses in walks.items():
-        function = contract.functions[name]
-        types = types_of.get(name, ())
+        function, said = contract.functions[name], public.get(name)
+        types = said.arguments if said else ()
         made = _forms(function, uses.walk, types, known, meaning.storage, helpers)
-        if function.kind == "public":
+        if said is not None:
             made.parameters = tuple(Variable(f"arg{i}", kind) for i, kind in enumerate(types))
-            made.returns = returns(uses)
-            made.name = names[name]
+            made.returns, made.name, made.mutability = said.returns, said.name, said.mutability
             if name in strings and strings[name] in slots:
-                made.body, made.returns = Return((Name(slots[strings[name]]),)), ("string",)
+                made.body = Return((Name(slots[strings[name]]),))
+                made.returns = said.returns if said.returns in (("bytes",), ("string",)) else ("string",)
             _type_returns(made)
-            made.mutability = mutability(uses, name in payable, len(types))
             made.skipped |= skipped_checks(uses, function, made.mutability)
         elif function.kind != "private":
             made.mutability = "payable" if name in payable else "nonpayable"
@@ -125,6 +114,24 @@ def _private(meaning: Meaning, contract: Contract, walks: dict[str, Uses], helpe
             meaning.of(name).mutability = said
 
 
+def _name_storage(
+    meaning: Meaning, contract: Contract, walks: dict[str, Uses], public: dict[str, PublicFunction]
+) -> dict[str, int]:
+    """Names variables by their getters. {name of a function: the slot of the string that it gives back}."""
+    read = [
+        (said.name, got(walks[name].walk, len(said.arguments))) for name, said in public.items() if said.name
+    ]
+    strings = {
+        name: slot
+        for name, said in public.items()
+        if not said.arguments
+        and (slot := string_getter(contract, contract.functions[name], walks[name])) is not None
+    }
+    read += [(public[name].name, (slot, 0, 32)) for name, slot in strings.items() if public[name].name]
+    name_variables(meaning.storage, [(name, span) for name, span in read if span is not None])
+    return strings
+
+
 def _type_returns(made: FunctionMeaning) -> None:
     """`return true` for `return 1` where a bool is given back."""
     for place, form in made.forms.items():
@@ -132,43 +139,6 @@ def _type_returns(made: FunctionMeaning) -> None:
             pairs = zip(form.values, made.returns, strict=True)
             typed = tuple(Typed(v, kind) if isinstance(v, int) else v for v, kind in pairs)
             made.forms[place] = Return(typed)
-
-
-def _argument_types(
-    function: Function, uses: Uses, strict: bool, hashed: frozenset[int], known: Known
-) -> tuple[str, ...]:
-    """By the code; where a known signature takes as many words in the same places, by that: four bytes that agree with a
-    name and its shape are better evidence than the bits that this function happens to look at."""
-    found = arguments(uses, strict, hashed)
-    for signature in known.functions(function.selector or 0):
-        types = _split(signature[signature.index("(") + 1 : -1])
-        if _same_shape(found, types):
-            return types
-    return found
-
-
-def _known_name(function: Function, types: tuple[str, ...], known: Known) -> str:
-    for signature in known.functions(function.selector or 0):
-        if signature[signature.index("(") :] == f"({','.join(types)})":
-            return signature.partition("(")[0]
-    return ""
-
-
-def _same_shape(found: tuple[str, ...], types: tuple[str, ...]) -> bool:
-    return [(_words(kind), _is_dynamic(kind)) for kind in found] == [
-        (_words(kind), _is_dynamic(kind)) for kind in types
-    ]
-
-
-def _split(types: str) -> tuple[str, ...]:
-    """ "address,(uint256,bool)" at its outer commas."""
-    parts, depth, start = [], 0, 0
-    for position, character in enumerate(types):
-        depth += (character == "(") - (character == ")")
-        if character == "," and not depth:
-            parts.append(types[start:position])
-            start = position + 1
-    return (*parts, types[start:]) if types else ()
 
 
 def _forms(
@@ -183,28 +153,9 @@ def _forms(
     arguments: list[Head] = []
     offset = 4
     for position, kind in enumerate(types):
-        words = _words(kind)
+        words = head_words(kind)
         arguments.append((offset, f"arg{position}", kind))
         if words == 1 and not kind.endswith(("]", ")")) and kind not in ("bytes", "string"):
             heads[offset] = (f"arg{position}", kind)
         offset += 32 * words
     return Forms(function, walk, Namer(function, walk, heads), known, storage, helpers, arguments).run()
-
-
-def _words(kind: str) -> int:
-    """Words that an argument takes in the heads."""
-    if kind.endswith("]"):
-        inner, _, count = kind[:-1].rpartition("[")
-        return _words(inner) * int(count) if count and not _is_dynamic(inner) else 1
-    if kind.startswith("("):
-        return 1 if _is_dynamic(kind) else sum(_words(part) for part in _split(kind[1:-1]))
-    return 1
-
-
-def _is_dynamic(kind: str) -> bool:
-    if kind.endswith("]"):
-        inner, _, count = kind[:-1].rpartition("[")
-        return not count or _is_dynamic(inner)
-    if kind.startswith("("):
-        return any(_is_dynamic(part) for part in _split(kind[1:-1]))
-    return kind in ("bytes", "string")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Hashable
 
 from whet.evm.meaning.symbols import TRUTHS, Node, Word, mask_bits
 from whet.evm.meaning.walk import Walk
@@ -31,6 +32,8 @@ class Uses:
             if walk.shapes.gives_up(function, block)
         }
         """Conditions on which a branch is that reverts without data otherwise, as the ABI decoder does."""
+        self.kind_of: Callable[[Hashable], str] = _nothing
+        """What the whole contract says of a word (`kinds`), once that is known."""
 
     def of(self, node: Node, op: str = "") -> list[Node]:
         return [user for user in self.users.get(node, ()) if not op or user.op == op]
@@ -47,6 +50,10 @@ class Uses:
             and not total.args[0]
             for total, factor in self.sums.get(cleaned, ())
         )
+
+
+def _nothing(word: Hashable) -> str:
+    return ""
 
 
 def cleaned_type(uses: Uses, cleaned: Node) -> str:
@@ -136,6 +143,8 @@ def _only_truth(uses: Uses, word: Node) -> bool:
     )
 
 
+WORD_TYPES = ("uint256", "int256", "bytes32")
+
 _ARITHMETIC = frozenset({"MUL", "DIV", "MOD", "EXP", "LT", "GT", "ADDMOD", "MULMOD", "SDIV", "SMOD"})
 _SIGNED = frozenset({"SDIV", "SMOD", "SLT", "SGT", "SAR", "SIGNEXTEND"})
 
@@ -146,7 +155,8 @@ def _is_number(uses: Uses, word: Node) -> bool:
 
 def full_type(uses: Uses, word: Node) -> str:
     """int256, bytes32 or, where nothing speaks for these, uint256: a word without a cleanup."""
-    return number_type(uses, word) or "uint256"
+    told = uses.kind_of(word)
+    return told if told in WORD_TYPES else number_type(uses, word) or "uint256"
 
 
 def number_type(uses: Uses, word: Node) -> str:
@@ -161,7 +171,7 @@ def number_type(uses: Uses, word: Node) -> str:
     if any(_is_middle(uses, u) for u in users):
         return "bytes32"
     for user in users:
-        if user.op == "BYTE" or (user.op == "EQ" and any(_looks_hashed(arg) for arg in user.args)):
+        if user.op == "BYTE" or (user.op == "EQ" and any(looks_hashed(arg) for arg in user.args)):
             return "bytes32"
     return ""
 
@@ -176,7 +186,7 @@ def _is_middle(uses: Uses, user: Node) -> bool:
     )
 
 
-def _looks_hashed(word: Word) -> bool:
+def looks_hashed(word: Word) -> bool:
     if isinstance(word, int):
         return word >> 240 not in (0, 0xFFFF)
     return word.op in ("KECCAK256", "HASH")

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from whet.evm.meaning.abi import hashed_keys
 from whet.evm.meaning.base import StateVariable
-from whet.evm.meaning.evidence import Uses, checked_type, full_type, value_type
+from whet.evm.meaning.evidence import WORD_TYPES, Uses, checked_type, full_type, value_type
 from whet.evm.meaning.fields import Field, fields_read, fields_written, keeps_bits, written_how
+from whet.evm.meaning.kinds import Kinds
 from whet.evm.meaning.slots import Path, Place, place
 from whet.evm.meaning.symbols import Node, Word, linear
 
@@ -42,29 +42,27 @@ class _Cell:
 class Layout:
     """Everything known of one kind of storage. lost: accesses whose slot is no path."""
 
+    kinds: Kinds
     cells: dict[Path, _Cell] = field(default_factory=dict)
     keys: dict[Path, Counter[str]] = field(default_factory=dict)
     """{path that ends with "map": types of keys}"""
     texts: set[Path] = field(default_factory=set)
-    """Those of `keys` that are bytes32 for sure."""
+    """Mappings whose keys, and places that, are bytes32 for sure."""
     strides: dict[Path, int] = field(default_factory=dict)
     bounds: dict[Path, int] = field(default_factory=dict)
     lost: int = 0
     children: dict[Path, set[int | str]] = field(default_factory=dict)
 
 
-def layouts(walks: list[Uses]) -> tuple[Layout, Layout]:
-    """(storage, transient storage) of the functions walked."""
-    permanent, transient = Layout(), Layout()
+def layouts(walks: list[Uses], kinds: Kinds) -> tuple[Layout, Layout]:
+    """(storage, transient storage) of the functions walked. kinds: of the words of all of them."""
+    permanent, transient = Layout(kinds), Layout(Kinds())
     for uses in walks:
         for effect in uses.walk.effects:
             if effect.op in ("SLOAD", "SSTORE"):
                 _add(permanent, uses, effect.op, effect.args, effect.result)
             elif effect.op in ("TLOAD", "TSTORE"):
                 _add(transient, uses, effect.op, effect.args, effect.result)
-    for slot in sorted(hashed_keys(walks)):
-        if (slot, "map") in permanent.keys:
-            permanent.texts.add((slot, "map"))
     for layout in (permanent, transient):
         for path in [*layout.cells, *layout.keys]:
             for end in range(1, len(path)):
@@ -166,12 +164,12 @@ def _mark_sets(layout: Layout) -> None:
         if cell is None or places is None or cell.lengthy or stride > 2:
             continue
         keys = layout.keys[mapping]
-        words = _split(cell, True)[0][2] in _WORDS and "string" not in keys
+        words = _split(cell, True)[0][2] in WORD_TYPES and "string" not in keys
         if words and places.asked and not places.fields and layout.children.get(mapping) == {0}:
             layout.texts.add(mapping)
             if stride == 1:
                 cell.filled = True
-                cell.fields = Counter({Field(0, 256, "bytes32"): 1})
+                layout.texts.add((*array, 0))
 
 
 def _words(layout: Layout, path: Path, structs: list[str]) -> list[tuple[int, int, str]]:
@@ -181,30 +179,34 @@ def _words(layout: Layout, path: Path, structs: list[str]) -> list[tuple[int, in
     if "map" in below:
         return [(0, 32, _mapping(layout, path, structs))]
     if cell.lengthy and not (cell.fields and "data" not in below and not cell.whole):
-        return [(0, 32, "string")]
+        return [(0, 32, "bytes" if layout.kinds.of_slot(path) == "bytes" else "string")]
     if "data" in below:
         return [(0, 32, f"{_element(layout, (*path, 'data'), structs)}[]")]
     if "index" in below:
         inner = (*path, "index")
         count = layout.bounds.get(inner, 0)
         return [(0, 32, f"{_element(layout, inner, structs)}[{count or ''}]")]
-    return _split(cell, len(path) > 1)
+    told = "bytes32" if path in layout.texts else layout.kinds.of_slot(path)
+    return _split(cell, len(path) > 1, told)
 
 
 def _mapping(layout: Layout, path: Path, structs: list[str]) -> str:
     inner = (*path, "map")
-    key = "bytes32" if inner in layout.texts else _joined_key(layout.keys.get(inner, Counter()))
+    told, keys = layout.kinds.of_key(inner), layout.keys.get(inner, Counter())
+    key = "bytes32" if inner in layout.texts else _joined_key(keys, told)
     return f"mapping({key} => {_element(layout, inner, structs)})"
 
 
-def _joined_key(keys: Counter[str]) -> str:
-    """A key that is a whole word somewhere is one everywhere: a narrower one is cleaned before it is hashed. One that is a
-    hash in one place and any word in others is said to be a number, as most identifiers that contracts compute are."""
+def _joined_key(keys: Counter[str], told: str) -> str:
+    """A key that is a whole word somewhere is one everywhere: a narrower one is cleaned before it is hashed.
+
+    told: what is known of the keys that are whole words or strings."""
     known = [kind for kind, _ in keys.most_common() if kind]
-    for kind in ("string", "int256", "uint256"):
-        if kind in known:
-            return kind
-    return known[0] if known else "uint256"
+    if "string" in known:
+        return "bytes" if told == "bytes" else "string"
+    if not known or any(kind in WORD_TYPES for kind in known):
+        return told if told in WORD_TYPES else "uint256"
+    return known[0]
 
 
 def _element(layout: Layout, path: Path, structs: list[str]) -> str:
@@ -236,7 +238,7 @@ def _struct(path: Path, members: list[tuple[int, int, int, str]], structs: list[
     return name
 
 
-def _split(cell: _Cell, inner: bool) -> list[tuple[int, int, str]]:
+def _split(cell: _Cell, inner: bool, told: str = "") -> list[tuple[int, int, str]]:
     """The fields of a word: the smallest that do not overlap; the whole word if nothing was taken out of it.
 
     inner: of a mapping or an array, where code that packs words itself writes no address without the rest of its word.
@@ -250,19 +252,16 @@ def _split(cell: _Cell, inner: bool) -> list[tuple[int, int, str]]:
         if all(span[1] <= low or span[0] >= high for low, high in chosen):
             chosen.append(span)
     if not chosen or cell.bits or cell.filled or (cell.narrow and not cell.patched):
-        return [(0, 32, _whole(spans, inner))]
+        return [(0, 32, told if told in WORD_TYPES else _whole(spans, inner))]
     return [
         (low // 8, (high - low) // 8, _named(spans[low, high], high - low)) for low, high in sorted(chosen)
     ]
 
 
-_WORDS = ("uint256", "int256", "bytes32")
-
-
 def _whole(spans: dict[tuple[int, int], Counter[str]], inner: bool) -> str:
     """The type of a word that is one value; one of which only an address or some bytes are used is no number."""
     kinds = spans.get((0, 256), Counter())
-    known = Counter({kind: times for kind, times in kinds.items() if kind in _WORDS or not inner})
+    known = Counter({kind: times for kind, times in kinds.items() if kind in WORD_TYPES or not inner})
     if any(known):
         return _named(known, 256)
     parts = [span for span in spans if span != (0, 256)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from whet.evm.draft import Readable
 from whet.evm.keccak import keccak256
+from whet.evm.meaning.abi_types import split
 from whet.evm.meaning.base import FunctionMeaning
 from whet.evm.solidity.nouns import READABLE, SolidityFunction
 from whet.evm.solidity.types import WORD_TYPE, is_value
@@ -18,128 +19,17 @@ from whet.evm.terms import Expression, Form, Member, Name, Operation, children
 COPIED = "copied"
 """In calldata, but read from a copy in memory."""
 
-KEYWORDS = frozenset(
-    [
-        "abstract",
-        "address",
-        "after",
-        "alias",
-        "anonymous",
-        "apply",
-        "as",
-        "assembly",
-        "auto",
-        "bool",
-        "break",
-        "byte",
-        "bytes",
-        "calldata",
-        "case",
-        "catch",
-        "constant",
-        "constructor",
-        "continue",
-        "contract",
-        "copyof",
-        "default",
-        "define",
-        "delete",
-        "do",
-        "else",
-        "emit",
-        "enum",
-        "event",
-        "external",
-        "fallback",
-        "false",
-        "final",
-        "fixed",
-        "for",
-        "function",
-        "if",
-        "immutable",
-        "implements",
-        "import",
-        "in",
-        "indexed",
-        "inline",
-        "int",
-        "interface",
-        "internal",
-        "is",
-        "let",
-        "library",
-        "macro",
-        "mapping",
-        "match",
-        "memory",
-        "modifier",
-        "mutable",
-        "new",
-        "null",
-        "of",
-        "override",
-        "partial",
-        "payable",
-        "pragma",
-        "private",
-        "promise",
-        "public",
-        "pure",
-        "receive",
-        "reference",
-        "relocatable",
-        "return",
-        "returns",
-        "sealed",
-        "sizeof",
-        "static",
-        "storage",
-        "string",
-        "struct",
-        "super",
-        "supports",
-        "switch",
-        "this",
-        "throw",
-        "true",
-        "try",
-        "type",
-        "typedef",
-        "typeof",
-        "ufixed",
-        "uint",
-        "unchecked",
-        "unicode",
-        "using",
-        "var",
-        "view",
-        "virtual",
-        "while",
-        "wei",
-        "gwei",
-        "ether",
-        "seconds",
-        "minutes",
-        "hours",
-        "days",
-        "weeks",
-        "years",
-        "abi",
-        "block",
-        "msg",
-        "tx",
-        "assert",
-        "require",
-        "revert",
-        "blockhash",
-        "addmod",
-        "mulmod",
-        "keccak256",
-        "gasleft",
-        "hex",
-    ]
-)
+_KEYWORDS = """
+abstract address after alias anonymous apply as assembly auto bool break byte bytes calldata case catch
+constant constructor continue contract copyof default define delete do else emit enum event external fallback
+false final fixed for function if immutable implements import in indexed inline int interface internal is let
+library macro mapping match memory modifier mutable new null of override partial payable pragma private
+promise public pure receive reference relocatable return returns sealed sizeof static storage string struct
+super supports switch this throw true try type typedef typeof ufixed uint unchecked unicode using var view
+virtual while wei gwei ether seconds minutes hours days weeks years abi block msg tx assert require revert
+blockhash addmod mulmod keccak256 gasleft hex
+"""
+KEYWORDS = frozenset(_KEYWORDS.split())
 """Names that a function cannot have, or that this text needs for something else."""
 
 
@@ -174,14 +64,17 @@ class Header:
         if self.kind in ("fallback", "receive"):
             return f"{self.kind}() external{' payable' if mutability == 'payable' else ''}"
         visibility = "private" if self.kind == "private" or self.in_fallback else "external"
+        mutability = "" if mutability == "nonpayable" else mutability
         words = [f"function {self.name}({params})", visibility]
-        words += [mutability] if mutability != "nonpayable" else []
+        words += [mutability] if mutability and (mutability != "payable" or visibility == "external") else []
         if self.returns:
             words.append(f"returns ({', '.join(in_memory(kind) for kind in self.returns)})")
         return " ".join(words)
 
-    def leave_outside(self) -> None:
-        """Where the text's fallback is the whole dispatcher: the original's fallback is one of the functions it calls."""
+    def leave_outside(self, every: bool) -> None:
+        """Where the text's fallback is the whole dispatcher: the original's fallback is one of the functions it calls.
+        every: so are all functions."""
+        self.in_fallback |= every and self.kind == "public"
         if self.kind in ("fallback", "receive"):
             self.name, self.kind = f"{self.name}_", "private"
 
@@ -198,30 +91,16 @@ class Header:
         call = f"{self.name}({', '.join(self.names)})"
         if not self.returns:
             return [*lines, f"    {call};", "    return;", "}"]
-        lines += [
-            f"    bytes memory result = {self.encoded(call)};",
-            '    assembly ("memory-safe") {',
-            "        return(add(result, 0x20), mload(result))",
-            "    }",
-            "}",
-        ]
-        return lines
-
-    def encoded(self, call: str) -> str:
-        """`abi.encode` of what a call of this function gives."""
-        if self.returns is None or len(self.returns) == 1:
-            return f"abi.encode({call})"
-        return f"encode_{self.name}({call})"
-
-    def encoder(self) -> list[str]:
-        """The function that encodes several results, since Solidity passes them on only as arguments."""
-        if self.returns is None or len(self.returns) < 2:
-            return []
-        params = ", ".join(f"{in_memory(kind)} r{i}" for i, kind in enumerate(self.returns))
-        names = ", ".join(f"r{i}" for i in range(len(self.returns)))
+        names = [f"result{number}" for number in range(len(self.returns))]
+        results = [f"{in_memory(kind)} {name}" for kind, name in zip(self.returns, names, strict=True)]
+        left = results[0] if len(results) == 1 else f"({', '.join(results)})"
         return [
-            f"function encode_{self.name}({params}) private pure returns (bytes memory) {{",
-            f"    return abi.encode({names});",
+            *lines,
+            f"    {left} = {call};",
+            f"    bytes memory encoded = abi.encode({', '.join(names)});",
+            '    assembly ("memory-safe") {',
+            "        return(add(encoded, 0x20), mload(encoded))",
+            "    }",
             "}",
         ]
 
@@ -325,23 +204,13 @@ def _declared(kind: str, structs: list[str]) -> str:
     if "(" not in kind:
         return kind
     inner, _, rest = kind.rpartition(")")
-    members = [_declared(part, structs) for part in split_types(inner[1:])]
-    name = "Tuple_" + re.sub(r"\W+", "_", inner).strip("_")
+    members = [_declared(part, structs) for part in split(inner[1:])]
+    told = inner[1:].replace("[", "Array").replace("(", "_of_").replace(")", "_end")
+    name = "Tuple_" + re.sub(r"\W+", "_", told).strip("_")
     text = f"struct {name} {{ {' '.join(f'{m} f{i};' for i, m in enumerate(members))} }}"
     if text not in structs:
         structs.append(text)
     return f"{name}{rest}"
-
-
-def split_types(types: str) -> list[str]:
-    """ "address,(uint256,bool)" at its outer commas."""
-    parts, depth, start = [], 0, 0
-    for position, character in enumerate(types):
-        depth += (character == "(") - (character == ")")
-        if character == "," and not depth:
-            parts.append(types[start:position])
-            start = position + 1
-    return [*parts, types[start:]] if types else []
 
 
 def abi_entry(header: Header, fact: SolidityFunction) -> dict[str, Any]:
@@ -366,5 +235,5 @@ def _argument(kind: str, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "type": f"tuple{rest}",
-        "components": [_argument(part, f"f{i}") for i, part in enumerate(split_types(inner[1:]))],
+        "components": [_argument(part, f"f{i}") for i, part in enumerate(split(inner[1:]))],
     }

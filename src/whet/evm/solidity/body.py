@@ -15,9 +15,9 @@ from whet.evm.draft.nouns import DraftEnd
 from whet.evm.draft.nouns import Line as DraftLine
 from whet.evm.keccak import keccak256
 from whet.evm.solidity.abi import in_memory
-from whet.evm.solidity.expressions import Context, Lowering, Piece, Unsayable
+from whet.evm.solidity.expressions import Context, Lowering, Piece, Unsayable, trimmed
 from whet.evm.solidity.lines import Line, Nest, Node, every
-from whet.evm.solidity.types import ATOM, WORD_TYPE
+from whet.evm.solidity.types import ATOM, WORD_TYPE, is_value, mask_of
 from whet.evm.structure.tree import (
     Both,
     Break,
@@ -39,6 +39,7 @@ from whet.evm.structure.tree import (
 from whet.evm.structure.tree import Node as TreeNode
 from whet.evm.terms import (
     Assign,
+    Call,
     Dispatch,
     Do,
     Emit,
@@ -93,6 +94,8 @@ class Body(Lowering):
         self.blocks, self.tree = body.draft.blocks, body.tree
         self.targets: list[Target] = []
         self.jumps: dict[tuple[str, str], int] = {}
+        self.renamed: dict[str, str] = {}
+        """{label of a loop: of the scope around its body that `continue` leaves}."""
         self.statements = self.in_assembly = 0
 
     def write(self) -> list[Node]:
@@ -259,7 +262,7 @@ class Body(Lowering):
         """The body in a scope of its own, which `continue` leaves."""
         self.targets.append(target)
         inner = Target(f"{loop.label} continued", False)
-        self.renamed = {**getattr(self, "renamed", {}), loop.label: inner.label}
+        self.renamed[loop.label] = inner.label
         body = self._inside_target(inner, loop.body)
         before, self.out = self.out, [Nest([("do", body)], " while (false);")]
         self._arrive(inner)
@@ -281,9 +284,9 @@ class Body(Lowering):
 
     def _jump(self, kind: str, label: str) -> None:
         """`break` or `continue` of a scope that may not be the innermost one."""
-        if kind == "continue" and label in getattr(self, "renamed", {}):
-            if any(t.label == self.renamed[label] for t in self.targets):
-                kind, label = "break", self.renamed[label]
+        inside = self.renamed.get(label, "")
+        if kind == "continue" and any(target.label == inside for target in self.targets):
+            kind, label = "break", inside
         inner = self.targets[-1]
         if inner.label == label and (kind == "break" or inner.loop):
             self.out.append(Line(f"{kind};"))
@@ -296,7 +299,6 @@ class Body(Lowering):
     def _arrive(self, left: Target) -> None:
         """Behind what was left: jumps that go further."""
         for number, (kind, label) in left.arrivals.items():
-            renamed = getattr(self, "renamed", {}).get(label, "")
             inner = self.targets[-1]
             test = f"if (jump == {number})"
             native = inner.label == label and (kind == "break" or inner.loop)
@@ -306,7 +308,6 @@ class Body(Lowering):
                 inner.arrivals[number] = (kind, label)
                 lines = [Line("break;")]
             self.out.append(Nest([(test, lines)], mentions=frozenset({"jump"})))
-            assert renamed == "" or renamed != inner.label
 
     def _switch(self, node: Switch) -> None:
         self.statements += 1
@@ -418,6 +419,8 @@ class Body(Lowering):
         return isinstance(last, Line) and last.assembly and last.sets == (piece.text,)
 
     def _is_call(self, expression: Expression) -> bool:
+        if isinstance(expression, Call):
+            return expression.checked
         return (
             isinstance(expression, Invoke)
             and isinstance(expression.callee, Name)
@@ -426,11 +429,9 @@ class Body(Lowering):
 
     def _call_into(self, expression: Expression, names: tuple[str, ...]) -> None:
         """`(a, b) = f(x)`."""
-        if not isinstance(expression, Invoke) or not self._is_call(expression):
+        if not self._is_call(expression):
             raise Unsayable(f"{len(names)} results of {type(expression).__name__}")
-        callee = expression.callee
-        assert isinstance(callee, Name)
-        _, _, gives = self.context.called[callee.name]
+        gives = self._gives(expression)
         piece = self.whole(lambda: self._sol(expression, ""))
         if len(gives) != len(names):
             raise Unsayable("results of another number")
@@ -448,6 +449,14 @@ class Body(Lowering):
         )
         for name, temporary, have, want in zip(names, held, gives, kinds, strict=True):
             self.put(name, self.convert(Piece(temporary, ATOM, have, frozenset({temporary})), want))
+
+    def _gives(self, call: Expression) -> tuple[str, ...]:
+        """The types of what a call gives."""
+        if isinstance(call, Call):
+            return tuple(in_memory(kind) for kind in call.returns)
+        assert isinstance(call, Invoke)
+        assert isinstance(call.callee, Name)
+        return self.context.called[call.callee.name][2]
 
     def _do(self, expression: Expression) -> None:
         if self._is_call(expression):
@@ -498,10 +507,10 @@ class Body(Lowering):
     def _assign(self, form: Assign) -> None:
         def write() -> Piece:
             target = self._sol(form.target, "")
-            value = self.sol(form.value, target.type)
-            return self._both(
-                f"{target.text} {form.operator}= {value.text}", ATOM, target.type, target, value
-            )
+            known = is_value(target.type)
+            value = trimmed(form.value, mask_of(target.type)) if known else form.value
+            said = self.sol(value, target.type)
+            return self._both(f"{target.text} {form.operator}= {said.text}", ATOM, target.type, target, said)
 
         piece = self.whole(write)
         self.out.append(Line(f"{piece.text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from whet.evm.meaning.base import FunctionMeaning, Place
 from whet.evm.tac import Contract, Function
-from whet.evm.terms import Expression, Form, Invoke, Name, Value, children
+from whet.evm.terms import Do, Expression, Form, Invoke, Name, Value, children
 
 _CHANGES = frozenset(
     {"SSTORE", "TSTORE", "CREATE", "CREATE2", "CALL", "CALLCODE", "DELEGATECALL", "SELFDESTRUCT"}
@@ -68,10 +68,23 @@ def exact_forms(
     unsure = {
         place for place, form in known.forms.items() if not _is_exact(contract, function, place, form, lost)
     }
-    if not unsure:
-        return known
-    forms = {place: form for place, form in known.forms.items() if place not in unsure}
+    forms = {
+        place: _by_its_name(function, place, form)
+        for place, form in known.forms.items()
+        if place not in unsure
+    }
     return replace(known, forms=forms, body=None if known.body and _speaks(known.body, lost) else known.body)
+
+
+def _by_its_name(function: Function, place: Place, form: Form) -> Form:
+    """A call of a helper as a call of this very function: several may be helpers of one name."""
+    block, index = place
+    if index < 0 or not isinstance(form, Value | Do):
+        return form
+    statement, call = function.blocks[block].statements[index], form.expression
+    if statement.op != "CALLPRIVATE" or not isinstance(call, Invoke) or _is_checked(call):
+        return form
+    return replace(form, expression=Invoke(Name(statement.function), statement.args))
 
 
 def _is_exact(contract: Contract, function: Function, place: Place, form: Form, lost: list[str]) -> bool:

@@ -7,22 +7,24 @@ the text compiles and does the same, which `whet.evm.verify` finds out by execut
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from whet.evm.draft import Readable, readable
 from whet.evm.meaning.base import FunctionMeaning, Meaning
-from whet.evm.solidity.abi import COPIED, Header, abi_entry, header_of
+from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body, Frame
 from whet.evm.solidity.effects import exact_forms, mutabilities, panics, reaching
-from whet.evm.solidity.entry import as_fallback, is_plain
+from whet.evm.solidity.entry import as_fallback, does_before, is_plain
 from whet.evm.solidity.expressions import Context, Piece, Unsayable
+from whet.evm.solidity.helpers import HELPERS, texts
 from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
 from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
 from whet.evm.solidity.storage import declare
-from whet.evm.solidity.types import ATOM
+from whet.evm.solidity.types import ATOM, is_value
 from whet.evm.tac import Contract, Function
 from whet.evm.text.called import reached
 
@@ -34,33 +36,6 @@ SETTINGS: dict[str, Any] = {
     "metadata": {"appendCBOR": False},
 }
 NAME = "Decompiled"
-
-HELPERS = {
-    "hash": (
-        "function hash(uint256 a) private pure returns (bytes32 result) {\n"
-        '    assembly ("memory-safe") {\n'
-        "        mstore(0, a)\n"
-        "        result := keccak256(0, 0x20)\n"
-        "    }\n}"
-    ),
-    "hashPair": (
-        "function hashPair(uint256 a, uint256 b) private pure returns (bytes32 result) {\n"
-        '    assembly ("memory-safe") {\n'
-        "        mstore(0, a)\n"
-        "        mstore(0x20, b)\n"
-        "        result := keccak256(0, 0x40)\n"
-        "    }\n}"
-    ),
-    "value": "function callValue() private view returns (uint256) {\n    return msg.value;\n}",
-    "panic": (
-        "function panic(uint256 code) private pure {\n"
-        '    assembly ("memory-safe") {\n'
-        "        mstore(0, 0x4e487b7100000000000000000000000000000000000000000000000000000000)\n"
-        "        mstore(4, code)\n"
-        "        revert(0, 0x24)\n"
-        "    }\n}"
-    ),
-}
 
 
 def emit(contract: Contract, meaning: Meaning, levels: Mapping[str, int] | None = None) -> Source:
@@ -88,12 +63,14 @@ class _Emitter:
         if not self.plain_entry:
             for name, header in self.headers.items():
                 if self.functions[name].kind != "entry":
-                    header.leave_outside()
+                    header.leave_outside(does_before(contract))
+        self._name_helpers()
         self.taken = {h.name for h in self.headers.values()} | {NAME}
         self.storage = declare(meaning.storage, meaning.declarations, self.taken)
         self.mutabilities = mutabilities(contract)
         self.panicking = reaching(contract, {f.name for f in functions if panics(f, 0x41)})
         self.needed: set[str] = set()
+        self.interfaces: dict[str, dict[str, str]] = {}
         self.errors: dict[str, str] = {}
         self.events: dict[str, str] = {}
         self.known = Meaning(
@@ -101,6 +78,16 @@ class _Emitter:
             meaning.storage,
             meaning.declarations,
         )
+
+    def _name_helpers(self) -> None:
+        """Private functions are called after the compiler's helper that they are, where that tells one from all others."""
+        given = {
+            name: self.meaning.of(name).name for name, f in self.functions.items() if f.kind == "private"
+        }
+        times = Counter([*given.values(), *(header.name for header in self.headers.values())])
+        for name, helper in given.items():
+            if helper.isidentifier() and times[helper] == 1 and helper not in KEYWORDS | HELPERS.keys():
+                self.headers[name].name = helper
 
     def source(self) -> Source:
         """Functions are written until none needs another level."""
@@ -221,12 +208,19 @@ class _Emitter:
             if place != "calldata":
                 reading.add(text)
         spelled: dict[str, str] = {}
+        of_variables = {
+            n: v.type for n, v in self.meaning.of(function.name).variables.items() if is_value(v.type)
+        }
+        for name, members in body.draft.joined.items():
+            kinds = {of_variables.get(member, "") for member in (name, *members)}
+            of_variables[name] = kinds.pop() if len(kinds) == 1 else ""
         if function.kind == "private":
             spelled = dict(zip(body.draft.params, header.names, strict=True))
         return Context(
             types, names, self._called(), spelled, level == LITERAL, self.contract.code_size,
             header.mutability == "payable" or header.kind == "private", self.storage.members,
-            asks_for_memory(body), reading=frozenset(reading),
+            asks_for_memory(body), reading=frozenset(reading), interfaces=self.interfaces,
+            of_variables=of_variables,
         )  # fmt: skip
 
     def _called(self) -> dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]:
@@ -236,7 +230,6 @@ class _Emitter:
             if function.kind == "private":
                 header = self.headers[name]
                 entry = (header.name, header.types, header.returns or ())
-                called.setdefault(self.meaning.of(name).name or name, entry)
                 called[name] = entry
         return called
 
@@ -248,12 +241,10 @@ class _Emitter:
             written = _with_dispatch(written, unnamed)
         structs = [*self.storage.structs, *(text for h in self.headers.values() for text in h.structs)]
         declared = list(dict.fromkeys([*structs, *self.events.values(), *self.errors.values()]))
-        out = [
-            "// SPDX-License-Identifier: UNLICENSED",
-            f"pragma solidity {COMPILER};",
-            "",
-            f"contract {NAME} {{",
-        ]
+        out = ["// SPDX-License-Identifier: UNLICENSED", f"pragma solidity {COMPILER};", ""]
+        for name, functions in self.interfaces.items():
+            out += [f"interface {name} {{", *(INDENT + text for text in functions.values()), "}", ""]
+        out.append(f"contract {NAME} {{")
         for section in (self.storage.lines, declared):
             out += [*(INDENT + line for line in section), ""] if section else []
         for one in written:
@@ -262,9 +253,8 @@ class _Emitter:
             one.facts.last_line = len(out)
             out.append("")
         for text in [
-            *("\n".join(header.encoder()) for header in unnamed if header.encoder()),
             *self.storage.functions,
-            *(HELPERS[name] for name in sorted(self.needed)),
+            *texts(self.needed),
         ]:
             out += [*(INDENT + line for line in text.split("\n")), ""]
         if out[-1] == "":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whet.evm.draft import Readable
-from whet.evm.tac import Contract
+from whet.evm.tac import Block, Contract
 from whet.evm.terms import Do, Operation
 
 _SETS_UP = ("MSTORE",)
@@ -11,18 +11,36 @@ _SETS_UP = ("MSTORE",)
 
 def is_plain(contract: Contract) -> bool:
     """Whether all that it does is to go over to functions, and to revert without data for everything else."""
-    entry = contract.entry
-    for block in entry.blocks.values():
-        if block.end.op in ("STOP", "RETURN", "SELFDESTRUCT", "UNRESOLVED", "RETURNPRIVATE"):
-            return False
-        if block.end.op == "REVERT" and block.end.args[1] != 0:
-            return False
-        for s in block.statements:
-            if not s.results and s.op not in _SETS_UP:
-                return False
-            if s.op == "CALLPRIVATE" and contract.functions[s.function].returns is not None:
-                return False
-    return True
+    return not any(_does(contract, block) for block in contract.entry.blocks.values())
+
+
+def does_before(contract: Contract) -> bool:
+    """Whether it does anything before it goes over to a function: then Solidity's own dispatcher must not do that."""
+    blocks = contract.entry.blocks
+    before = contract.entry.predecessors()
+    work = [b.id for b in blocks.values() if b.end.op == "ENTER"]
+    seen = set(work)
+    while work:
+        block = work.pop()
+        if _does(contract, blocks[block]):
+            return True
+        new = set(before[block]) - seen
+        seen |= new
+        work += new
+    return False
+
+
+def _does(contract: Contract, block: Block) -> bool:
+    if block.end.op in ("STOP", "RETURN", "SELFDESTRUCT", "UNRESOLVED", "RETURNPRIVATE"):
+        return True
+    if block.end.op == "REVERT" and block.end.args[1] != 0:
+        return True
+    for s in block.statements:
+        if not s.results and s.op not in _SETS_UP:
+            return True
+        if s.op == "CALLPRIVATE" and contract.functions[s.function].returns is not None:
+            return True
+    return False
 
 
 def as_fallback(body: Readable) -> Readable:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from whet.evm.keccak import keccak256
+from whet.evm.solidity.abi import KEYWORDS, in_memory
 from whet.evm.solidity.lines import Line, Nest, Node
 from whet.evm.solidity.types import (
     ATOM,
@@ -21,6 +22,7 @@ from whet.evm.solidity.types import (
     is_unsigned,
     is_value,
     literal,
+    mask_of,
     number_text,
     to_word,
 )
@@ -122,6 +124,11 @@ class Context:
     """Helpers of the text that this function calls."""
     temporaries: int = 0
     reading: frozenset[str] = frozenset()
+    """Names that assembly may read as they are."""
+    interfaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    """{interface: {signature: declaration}} of other contracts' functions, added to here."""
+    of_variables: Mapping[str, str] = field(default_factory=dict)
+    """Types of variables of the three-address code that are known for sure."""
 
 
 class Lowering:
@@ -141,7 +148,8 @@ class Lowering:
         return self.context.spelled.setdefault(variable, f"v{len(self.context.spelled)}")
 
     def type_of(self, variable: str) -> str:
-        return self.context.types.setdefault(self.spelled(variable), WORD_TYPE)
+        kind = self.context.of_variables.get(variable) or WORD_TYPE
+        return self.context.types.setdefault(self.spelled(variable), kind)
 
     def temporary(self, kind: str = WORD_TYPE) -> str:
         name = f"t{self.context.temporaries}"
@@ -206,6 +214,11 @@ class Lowering:
 
     def sol(self, term: Expression, want: str = "") -> Piece:
         """A term as Solidity, converted to the type that is wanted."""
+        if want in ("", WORD_TYPE, "bool") or not is_value(want):
+            return self.convert(self._sol(term, want), want)
+        term = trimmed(term, mask_of(want))
+        if want == "bytes4" and term == Operation("CALLDATALOAD", (0,)):
+            return Piece("msg.sig", ATOM, "bytes4")
         return self.convert(self._sol(term, want), want)
 
     def convert(self, piece: Piece, want: str) -> Piece:
@@ -213,7 +226,7 @@ class Lowering:
         if not want or piece.type == want:
             return piece
         if piece.value is not None and not piece.type:
-            text = literal(piece.value, want)
+            text = literal(piece.value, want) if is_value(want) else None
             if text is not None:
                 return Piece(text, ATOM if text[0] != "-" else UNARY, want)
             piece = Piece(number_text(piece.value), ATOM, WORD_TYPE)
@@ -224,6 +237,9 @@ class Lowering:
             piece = self._pointer(piece)
         if not is_value(want):
             return self._reference(piece, want)
+        if want == "bool":
+            zero = literal(0, piece.type)
+            return self._with(piece, f"{piece.around(26)} != {zero}", 25, "bool")
         word = to_word(piece.text, piece.tightness, piece.type)
         text, tightness = from_word(*word, want)
         return self._with(piece, text, tightness, want)
@@ -273,7 +289,7 @@ class Lowering:
         if isinstance(term, Invoke):
             return self._invoke(term, want)
         if isinstance(term, Call):
-            return self._bare_call(term)
+            return self.whole_call(term) if term.checked else self._bare_call(term)
         raise Unsayable(type(term).__name__)
 
     def _named(self, term: Name) -> Piece:
@@ -322,7 +338,7 @@ class Lowering:
             return self._not(args[0])
         if op in _WORDS:
             if op == "CALLVALUE" and not self.context.payable:
-                self.context.needed.add("value")
+                self.context.needed.add("callValue")
                 return Piece("callValue()", ATOM, WORD_TYPE)
             return Piece(*(_WORDS[op][0], ATOM, _WORDS[op][1]))
         if op == "SHR" and args == (224, Operation("CALLDATALOAD", (0,))):
@@ -380,6 +396,8 @@ class Lowering:
                 left, found, right = piece.text.partition(f" {sign} ")
                 if found and piece.tightness in (25, 30) and _is_whole(left) and _is_whole(right):
                     return self._with(piece, f"{left} {opposite} {right}", piece.tightness, "bool")
+            if piece.text.startswith("!") and piece.tightness == UNARY:
+                return self._with(piece, piece.text[1:], UNARY, "bool")
             return self._with(piece, f"!{piece.around(UNARY)}", UNARY, "bool")
         zero = self.convert(Piece("0", ATOM, "", value=0), piece.type)
         return self._with(piece, f"{piece.around(26)} == {zero.text}", 25, "bool")
@@ -586,20 +604,67 @@ class Lowering:
             return self._both(f"keccak256(abi.encode({encoded}))", ATOM, "bytes32", *args)
         raise Unsayable(f"a call of {callee}")
 
-    def _bare_call(self, term: Call) -> Piece:
-        """The instruction alone, by its low-level function: true for success."""
-        if term.checked or term.kind == "CALLCODE":
-            raise Unsayable(f"{'the whole of ' if term.checked else ''}{term.kind}")
+    def whole_call(self, term: Call) -> Piece:
+        """A call that decodes what comes back and passes on what goes wrong: Solidity's own where its name is known."""
+        signature = f"{term.name}({','.join(term.types)})"
+        known = term.name and all(term.types) and _selector(signature) == term.selector
+        if not known or term.kind not in ("CALL", "STATICCALL") or term.name in KEYWORDS:
+            return self._call_by_selector(term)
+        args = [self.sol(arg, in_memory(kind)) for arg, kind in zip(term.args, term.types, strict=True)]
+        options = self._options(term)
+        interface = self._declared(term)
         target = self.sol(term.target, "address")
-        data = self.encoded(term.selector, term.name, term.types, term.args)
+        text = f"{interface}({target.text}).{term.name}{_braces(options)}({', '.join(a.text for a in args)})"
+        return self._both(text, ATOM, _result(term), target, *args, *(piece for _, piece in options))
+
+    def _options(self, term: Call) -> list[tuple[str, Piece]]:
         options: list[tuple[str, Piece]] = []
         if term.value != 0:
             options.append(("value", self.sol(term.value, WORD_TYPE)))
         if term.gas is not None:
             options.append(("gas", self.sol(term.gas, WORD_TYPE)))
-        braces = ", ".join(f"{name}: {piece.text}" for name, piece in options)
-        braces = f"{{{braces}}}" if braces else ""
-        call = f"{target.around(ATOM)}.{term.kind.lower()}{braces}({data.text})"
+        return options
+
+    def _declared(self, term: Call) -> str:
+        """The interface that has the function; another one where it is declared otherwise already."""
+        kind = "view" if term.kind == "STATICCALL" else "payable" if term.value != 0 else ""
+        params = ", ".join(in_memory(kind) for kind in term.types)
+        returns = f" returns ({', '.join(in_memory(kind) for kind in term.returns)})" if term.returns else ""
+        text = f"function {term.name}({params}) external{' ' + kind if kind else ''}{returns};"
+        key = f"{term.name}({','.join(term.types)})"
+        number = 0
+        while True:
+            name = f"External{number or ''}"
+            if self.context.interfaces.setdefault(name, {}).setdefault(key, text) == text:
+                return name
+            number += 1
+
+    def _call_by_selector(self, term: Call) -> Piece:
+        """The same by low-level calls, where nothing but the selector is known."""
+        helper = {"CALL": "callOrRevert", "STATICCALL": "readOrRevert", "DELEGATECALL": "delegateOrRevert"}
+        if term.kind not in helper or term.gas is not None:
+            raise Unsayable(f"the whole of {term.kind}")
+        target = self.sol(term.target, "address")
+        data = self.encoded(term.selector, term.name, term.types, term.args)
+        parts = [target, data]
+        if term.kind == "CALL":
+            parts.append(self.sol(term.value, WORD_TYPE))
+        name = helper[term.kind]
+        self.context.needed.add(name)
+        must = "true" if term.asks_code or not term.returns else "false"
+        text = f"{name}({', '.join(part.text for part in parts)}, {must})"
+        if term.returns:
+            text = f"abi.decode({text}, ({', '.join(term.returns)}))"
+        return self._both(text, ATOM, _result(term), *parts)
+
+    def _bare_call(self, term: Call) -> Piece:
+        """The instruction alone, by its low-level function: true for success."""
+        if term.kind == "CALLCODE":
+            raise Unsayable(term.kind)
+        target = self.sol(term.target, "address")
+        data = self.encoded(term.selector, term.name, term.types, term.args)
+        options = self._options(term)
+        call = f"{target.around(ATOM)}.{term.kind.lower()}{_braces(options)}({data.text})"
         made = self._both(call, ATOM, "bool", target, data, *(piece for _, piece in options))
         name = self.temporary("bool")
         free = self.temporary()
@@ -639,7 +704,7 @@ class Lowering:
                 f"abi.encode({', '.join(texts)})" if texts else '""', ATOM, "bytes memory", *pieces
             )
         signature = f"{name}({','.join(types)})"
-        if name and all(types) and int.from_bytes(keccak256(signature.encode())[:4], "big") == selector:
+        if name and all(types) and _selector(signature) == selector:
             head = f'abi.encodeWithSignature("{signature}"'
         else:
             head = f"abi.encodeWithSelector(bytes4({selector:#010x})"
@@ -694,6 +759,41 @@ class Lowering:
         """`a, b` with these types."""
         pieces = [self.sol(term, kind) for term, kind in zip(terms, kinds, strict=True)]
         return self._both(", ".join(piece.text for piece in pieces), ATOM, "", *pieces)
+
+
+def trimmed(term: Expression, mask: int) -> Expression:
+    """A term of which only some bits matter, without what makes no difference to them."""
+    if not isinstance(term, Operation) or term.op not in ("AND", "OR"):
+        return term
+    for one, other in (term.args, term.args[::-1]):
+        if isinstance(one, int) and term.op == "AND" and one & mask == mask:
+            return trimmed(other, mask)
+        if term.op == "OR" and _is_outside(one, mask):
+            return trimmed(other, mask)
+    return term
+
+
+def _is_outside(term: Expression, mask: int) -> bool:
+    """Whether a term is 0 in all bits of a mask."""
+    if isinstance(term, int):
+        return not term & mask
+    if not isinstance(term, Operation) or term.op != "AND":
+        return False
+    return any(isinstance(arg, int) and not arg & mask for arg in term.args)
+
+
+def _selector(signature: str) -> int:
+    return int.from_bytes(keccak256(signature.encode())[:4], "big")
+
+
+def _braces(options: list[tuple[str, Piece]]) -> str:
+    told = ", ".join(f"{name}: {piece.text}" for name, piece in options)
+    return f"{{{told}}}" if told else ""
+
+
+def _result(term: Call) -> str:
+    """The type of what a checked call gives; "()" for none or several."""
+    return in_memory(term.returns[0]) if len(term.returns) == 1 else "()"
 
 
 def element_types(kind: str) -> tuple[str, str] | None:

@@ -12,10 +12,11 @@ from dataclasses import replace
 from whet.evm.draft import Readable
 from whet.evm.draft.begin import begin
 from whet.evm.draft.inline import live
+from whet.evm.draft.nouns import Draft
 from whet.evm.meaning.base import FunctionMeaning, Place
 from whet.evm.opcodes import PURE
 from whet.evm.tac import Function, Operand, Statement
-from whet.evm.terms import Expression, Form, Operation, children
+from whet.evm.terms import Expression, Form, Operation, Value, children
 
 FREE_POINTER = 0x40
 SCRATCH = 0x40
@@ -43,13 +44,19 @@ def keeping_memory(function: Function, known: FunctionMeaning) -> FunctionMeanin
     if not known.absorbed:
         return known
     made = {r: s for s in function.statements() for r in s.results}
-    roots = {place: _roots(_at(function, place), made) for place in known.absorbed}
+    said = {r for form in known.forms.values() if isinstance(form, Value) for r in form.results or ()}
+    roots = {
+        place: _roots(statement, made)
+        for place in known.absorbed
+        if not set((statement := _at(function, place)).results) & said
+    }
     absorbed = set(known.absorbed)
     while True:
         trial = replace(known, absorbed=absorbed)
-        used = live(begin(function, trial))
-        scratch = _reads_scratch(function, trial)
-        back = {p for p in absorbed if roots[p] & used or (scratch and "" in roots[p])}
+        draft = begin(function, trial)
+        used = live(draft)
+        scratch = _reads_scratch(function, draft, trial)
+        back = {p for p in absorbed & roots.keys() if roots[p] & used or (scratch and "" in roots[p])}
         if not back:
             return trial
         absorbed -= back
@@ -62,7 +69,7 @@ def _at(function: Function, place: Place) -> Statement:
 def _roots(statement: Statement, made: dict[str, Statement]) -> set[str]:
     """The variables that an address was computed from, as far as it was only computed; "" for scratch space."""
     if statement.op == "CALLPRIVATE":
-        return _sources(statement.args, made) | set(statement.results)
+        return {name for name in _sources(statement.args, made) if name in made}
     if statement.op == "MSTORE" and statement.args[0] == FREE_POINTER:
         return _sources(statement.args[1:], made)
     address = statement.args[0] if statement.args else 0
@@ -88,16 +95,26 @@ def _sources(operands: tuple[Operand, ...], made: dict[str, Statement]) -> set[s
     return found
 
 
-def _reads_scratch(function: Function, known: FunctionMeaning) -> bool:
-    """Whether a plain instruction reads memory at a constant below SCRATCH."""
-    for block in function.blocks.values():
-        for index, s in enumerate(block.statements):
-            if s.op in ("KECCAK256", "MLOAD") or s.op.startswith("LOG"):
-                plain = (block.id, index) not in known.forms and (block.id, index) not in known.absorbed
-                if plain and isinstance(s.args[0], int) and s.args[0] < SCRATCH:
-                    return True
-        if block.end.op in ("RETURN", "REVERT") and (block.id, -1) not in known.forms:
-            start, length = block.end.args
-            if isinstance(start, int) and start < SCRATCH and length != 0:
+def _reads_scratch(function: Function, draft: Draft, known: FunctionMeaning) -> bool:
+    """Whether a plain instruction that can be reached reads memory at a constant below SCRATCH."""
+    for name in draft.blocks:
+        block = function.blocks[name]
+        plain = [
+            s
+            for index, s in enumerate(block.statements)
+            if (name, index) not in known.forms and (name, index) not in known.absorbed
+        ]
+        if any(s.op in _READS and isinstance(s.args[0], int) and s.args[0] < SCRATCH for s in plain):
+            return True
+        end = draft.blocks[name].end
+        if end.op in ("RETURN", "REVERT") and end.form is None and end.args[1] != 0:
+            written = any(
+                s.op in _WRITES and isinstance(s.args[0], int) and s.args[0] < SCRATCH for s in plain
+            )
+            if isinstance(end.args[0], int) and end.args[0] < SCRATCH and not written:
                 return True
     return False
+
+
+_READS = frozenset({"KECCAK256", "MLOAD", "LOG0", "LOG1", "LOG2", "LOG3", "LOG4"})
+_WRITES = frozenset({"MSTORE", "RETURNDATACOPY"})

@@ -34,6 +34,14 @@ def bits(kind: str) -> int:
     return int(found[2]) * (8 if found[1] == "bytes" else 1)
 
 
+def mask_of(kind: str) -> int:
+    """The bits of a word that a type keeps; for intN those that decide about all."""
+    if kind == "bool":
+        return 0xFF
+    ones = (1 << bits(kind)) - 1
+    return ones << 256 - bits(kind) if kind.startswith("bytes") else ones
+
+
 def to_word(text: str, tightness: int, kind: str) -> tuple[str, int]:
     """A value of a type as uint256, with how tightly the text holds together."""
     if kind == WORD_TYPE:

@@ -1,0 +1,73 @@
+"""The public functions of a contract as its ABI has them: names, arguments, results, mutability.
+
+Read twice: first by code alone, by which known signatures are believed or not; then, where none is known, with what the
+whole contract says of its words, what known signatures tell too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from whet.evm.meaning.abi import arguments, is_strict
+from whet.evm.meaning.abi_types import head_words, is_dynamic, types_of
+from whet.evm.meaning.behaviour import entered_with_value, mutability
+from whet.evm.meaning.evidence import Uses
+from whet.evm.meaning.given_back import returns
+from whet.evm.meaning.kinds import Kinds, kinds_of
+from whet.evm.meaning.saying import Known
+from whet.evm.meaning.told import told
+from whet.evm.tac import Contract
+
+
+@dataclass(slots=True)
+class PublicFunction:
+    """signature: the known one, "" without. returns: None where code does not tell."""
+
+    signature: str
+    arguments: tuple[str, ...]
+    returns: tuple[str, ...] | None
+    mutability: str
+
+    @property
+    def name(self) -> str:
+        """ "" for unknown."""
+        return self.signature.partition("(")[0]
+
+
+def interface(
+    contract: Contract, walks: dict[str, Uses], known: Known
+) -> tuple[dict[str, PublicFunction], Kinds]:
+    """{name: what is said of the public function}, of those that were walked, and the kinds of all words.
+
+    walks: of all functions that are not private, by `tac.Function.name`.
+    """
+    public = {name: uses for name, uses in walks.items() if contract.functions[name].kind == "public"}
+    strict = any(is_strict(uses) for uses in public.values())
+    signatures = {
+        name: _signature(contract.functions[name].selector or 0, arguments(uses, strict), known)
+        for name, uses in public.items()
+    }
+    tellings = (one for name, uses in walks.items() for one in told(uses, signatures.get(name, ""), known))
+    kinds = kinds_of(walks.values(), tellings)
+    payable = entered_with_value(contract.entry)
+    found = {}
+    for name, uses in public.items():
+        signature = signatures[name]
+        types = types_of(signature) if signature else arguments(uses, strict)
+        mutable = mutability(uses, name in payable, len(types))
+        found[name] = PublicFunction(signature, types, returns(uses, signature), mutable)
+    return found, kinds
+
+
+def _signature(selector: int, found: tuple[str, ...], known: Known) -> str:
+    """The first known signature that takes as many words in the same places as the code does; "" for none.
+
+    Four bytes that agree with a name and its shape are better evidence than the bits that one function looks at."""
+    for signature in known.functions(selector):
+        if _shape(found) == _shape(types_of(signature)):
+            return signature
+    return ""
+
+
+def _shape(types: tuple[str, ...]) -> list[tuple[int, bool]]:
+    return [(head_words(kind), is_dynamic(kind)) for kind in types]

@@ -1,0 +1,72 @@
+"""Functions that the text brings along where it calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+HELPERS = {
+    "callOrRevert": """\
+function callOrRevert(address target, bytes memory data, uint256 value, bool asksCode) private returns (bytes memory) {
+    require(!asksCode || target.code.length != 0);
+    (bool success, bytes memory result) = target.call{value: value}(data);
+    return resultOrRevert(success, result);
+}""",
+    "readOrRevert": """\
+function readOrRevert(address target, bytes memory data, bool asksCode) private view returns (bytes memory) {
+    require(!asksCode || target.code.length != 0);
+    (bool success, bytes memory result) = target.staticcall(data);
+    return resultOrRevert(success, result);
+}""",
+    "delegateOrRevert": """\
+function delegateOrRevert(address target, bytes memory data, bool asksCode) private returns (bytes memory) {
+    require(!asksCode || target.code.length != 0);
+    (bool success, bytes memory result) = target.delegatecall(data);
+    return resultOrRevert(success, result);
+}""",
+    "resultOrRevert": """\
+function resultOrRevert(bool success, bytes memory result) private pure returns (bytes memory) {
+    if (!success) {
+        assembly ("memory-safe") {
+            revert(add(result, 0x20), mload(result))
+        }
+    }
+    return result;
+}""",
+    "hash": """\
+function hash(uint256 a) private pure returns (bytes32 result) {
+    assembly ("memory-safe") {
+        mstore(0, a)
+        result := keccak256(0, 0x20)
+    }
+}""",
+    "hashPair": """\
+function hashPair(uint256 a, uint256 b) private pure returns (bytes32 result) {
+    assembly ("memory-safe") {
+        mstore(0, a)
+        mstore(0x20, b)
+        result := keccak256(0, 0x40)
+    }
+}""",
+    "callValue": """\
+function callValue() private view returns (uint256) {
+    return msg.value;
+}""",
+    "panic": """\
+function panic(uint256 code) private pure {
+    assembly ("memory-safe") {
+        mstore(0, 0x4e487b7100000000000000000000000000000000000000000000000000000000)
+        mstore(4, code)
+        revert(0, 0x24)
+    }
+}""",
+}
+"""{name: text}."""
+
+_CALLS = dict.fromkeys(("callOrRevert", "readOrRevert", "delegateOrRevert"), "resultOrRevert")
+
+
+def texts(needed: Iterable[str]) -> list[str]:
+    """The helpers, and those that they call."""
+    names = set(needed)
+    names |= {_CALLS[name] for name in names if name in _CALLS}
+    return [text for name, text in HELPERS.items() if name in names]
