@@ -38,6 +38,7 @@ from whet.evm.decompile.comparing import compare
 from whet.evm.decompile.nouns import DIFFERENT, LABELS, SAME, Decompiled, Function
 from whet.evm.decompile.run import Options, decompile
 from whet.evm.solc.compiler import compile_standard, errors
+from whet.evm.solc.node import node
 from whet.evm.verify import Budget, verify
 
 _SAME_WORD = re.compile(r"\b(?:uint256|int256|bytes32)\b")
@@ -307,7 +308,7 @@ def side_by_side(chosen: list[dict[str, Any]], args: argparse.Namespace) -> dict
     """What sevm and panoramix print for the same contracts: does it compile, with which ABI, does it do the same."""
     commands = {}
     if args.sevm:
-        commands["sevm"] = ["node", str(HERE / "evm_sevm_side.mjs"), str(args.sevm), "text"]
+        commands["sevm"] = [str(node()), str(HERE / "evm_sevm_side.mjs"), str(args.sevm), "text"]
     if args.panoramix:
         commands["panoramix"] = [str(args.panoramix), str(HERE / "evm_panoramix_side.py"), "text"]
     found = {}

@@ -74,16 +74,39 @@ def test_a_function_that_differs_is_written_more_literally_until_it_agrees(below
     assert {f.of for f in found.source.functions if f.level} == {PUBLIC[0]}
 
 
-def test_what_always_differs_ends_at_the_last_level_with_what_it_calls() -> None:
+def test_what_always_differs_was_tried_at_all_levels_and_can_be_read_in_the_end() -> None:
     name = next(n for n in PUBLIC if callees(CONTRACT)[n])
     found = settled(differing(name, 99))
     assert found.judged[name].label == DIFFERENT
-    moved = {f.of for f in found.source.functions if f.level == LAST_LEVEL}
-    assert moved == {name} | callees(CONTRACT)[name]
-    assert found.rounds == 1 + 2 * LAST_LEVEL
+    tried = {r.function for r in found.retries if r.level == LAST_LEVEL}
+    assert tried == {name} | callees(CONTRACT)[name]
+    assert {r.function for r in found.retries if r.why.startswith("taken back")} == tried
+    assert {f.level for f in found.source.functions} == {0}
+    assert found.rounds == 2 + 2 * LAST_LEVEL
     for private in callees(CONTRACT)[name]:
         assert found.judged[private].label == INCONCLUSIVE
         assert "different" in found.judged[private].reason
+
+
+def test_what_helped_another_is_not_taken_back() -> None:
+    called = callees(CONTRACT)
+    private = next(p for p in PRIVATE if sum(p in called[n] for n in PUBLIC) > 1)
+    helped, lost = [n for n in PUBLIC if private in called[n]][:2]
+
+    def verify(
+        original: bytes, candidate: bytes, source: Source, names: Collection[str] | None
+    ) -> dict[str, Judged]:
+        found = same(original, candidate, source, names)
+        if helped in found and level(source, private) < LAST_LEVEL:
+            found[helped] = Judged(DIFFERENT, reason="storage")
+        if lost in found:
+            found[lost] = Judged(DIFFERENT, reason="status")
+        return found
+
+    found = settled(verify)
+    assert (found.judged[helped].label, found.judged[lost].label) == (SAME, DIFFERENT)
+    assert level(found.source, private) == LAST_LEVEL
+    assert level(found.source, lost) == 0
 
 
 def test_private_functions_are_as_good_as_all_that_lead_there() -> None:

@@ -55,10 +55,9 @@ def summary(result: Decompiled) -> str:
     counts = ", ".join(f"{result.labels[label]} {label}" for label in LABELS if result.labels[label])
     told = f"{len(result.functions)} functions{': ' + counts if counts else ''}"
     told += f"; {100 * result.assembly_share:.1f} % of the statements are assembly"
+    literal = sum(function.text.level > 0 for function in result.functions)
     if result.retries:
-        told += (
-            f"; {len({r.function for r in result.retries})} written more literally ({result.rounds} rounds)"
-        )
+        told += f"; {literal} written more literally ({result.rounds} rounds)"
     return told
 
 

@@ -48,11 +48,15 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A function that was written again, more literally (`level`, see `solidity.nouns`), and why."""
+    """A function that was written again, more literally (`level`, see `solidity.nouns`), and why.
+
+    because: the function whose difference was the reason; "" for any other. Back at level 0 where that was of no use.
+    """
 
     function: str
     level: int
     why: str
+    because: str = ""
 
 
 @dataclass(slots=True)

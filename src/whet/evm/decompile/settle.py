@@ -2,7 +2,7 @@
 
 A function that does not compile or that differs goes to the next level of `solidity.nouns`; an error that is of no
 function, or of one that has no further level, moves all of them. Where a public function differs at the last level, the
-private ones that it calls move too. A round compares what it changed, the one that ends it all of the last text.
+private ones that it calls move too; where even that does not help, all of them go back to what can be read. A round compares what it changed, the one that ends it all of the last text.
 Ends after at most `ROUNDS`, which is said. Costs a compilation and a comparison per round; most contracts take one.
 """
 
@@ -75,6 +75,7 @@ def settle(
         with _clock(seconds, "verify"):
             again = work.judge()
         work.rounds += 1
+        again = again or work.back()
         if not again or work.rounds == ROUNDS:
             return work.settled(again)
         work.retries += again
@@ -103,6 +104,7 @@ class _Settling:
         self.called = callees(contract)
         self.judged: dict[str, Judged] = {}
         self.moved: set[str] | None = None
+        self.given_up: set[str] = set()
 
     def write(self) -> None:
         """Ask the emitter; where it fails, which is a mistake of whet, all functions go up a level, and that is said."""
@@ -169,19 +171,29 @@ class _Settling:
         )
         return self._up(wrong) or self._up(everything)
 
+    def back(self) -> list[Retry]:
+        """Functions to be written as they were: being literal helped none of those that they were written again for."""
+        lost = {name for name, judged in self.judged.items() if judged.label == DIFFERENT} - self.given_up
+        causes: dict[str, set[str]] = {}
+        for retry in self.retries:
+            causes.setdefault(retry.function, set()).add(retry.because)
+        self.given_up |= lost
+        why = "taken back: written literally it differs no less"
+        return [Retry(name, 0, why) for name, because in causes.items() if because <= lost]
+
     def _differing(self, found: dict[str, Judged]) -> list[Retry]:
         moved: dict[str, Retry] = {}
         for name, judged in found.items():
-            if judged.label == DIFFERENT:
+            if judged.label == DIFFERENT and name not in self.given_up:
                 private = dict.fromkeys(sorted(self.called.get(name, ())), f"called by {name}, which differs")
-                again = self._up({name: f"differs: {judged.reason}"}) or self._up(private)
+                again = self._up({name: f"differs: {judged.reason}"}, name) or self._up(private, name)
                 moved = {retry.function: retry for retry in again} | moved
         return list(moved.values())
 
-    def _up(self, wrong: dict[str, str]) -> list[Retry]:
+    def _up(self, wrong: dict[str, str], because: str = "") -> list[Retry]:
         written = {f.of: f.level for f in self.source.functions}
         return [
-            Retry(name, max(self.level(name), written[name]) + 1, why)
+            Retry(name, max(self.level(name), written[name]) + 1, why, because)
             for name, why in wrong.items()
             if name in written and max(self.level(name), written[name]) < LAST_LEVEL
         ]
