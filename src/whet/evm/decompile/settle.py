@@ -2,8 +2,9 @@
 
 A function that does not compile or that differs goes to the next level of `solidity.nouns`; an error that is of no
 function, or of one that has no further level, moves all of them. Where a public function differs at the last level, the
-private ones that it calls move too; where even that does not help, all of them go back to what can be read. A round compares what it changed, the one that ends it all of the last text.
-Ends after at most `ROUNDS`, which is said. Costs a compilation and a comparison per round; most contracts take one.
+private ones that it calls move too; where even that does not help, all of them go back to what can be read. A round
+compares what it changed, the one that ends it all of the last text. Ends after at most `ROUNDS`, which is said.
+Costs a compilation and a comparison per round; most contracts take one.
 """
 
 from __future__ import annotations
