@@ -33,6 +33,7 @@ from typing import Any
 
 from evm_replay import deployed
 from evm_speed import HERE, Contender
+from whet.errors import WhetError
 from whet.evm.bytecode import read_code
 from whet.evm.decompile.comparing import compare
 from whet.evm.decompile.nouns import DIFFERENT, LABELS, SAME, Decompiled, Function
@@ -358,7 +359,10 @@ def _compiled(text: str) -> tuple[dict[str, Any], str]:
     selection = {"*": {"*": ["evm.deployedBytecode.object", "evm.methodIdentifiers"]}}
     sources = {"a.sol": {"content": text}}
     request = {"language": "Solidity", "sources": sources, "settings": {"outputSelection": selection}}
-    output = compile_standard(version, request)
+    try:
+        output = compile_standard(version, request)
+    except WhetError as error:  # some texts crash a compiler
+        return {}, str(error)[:120]
     if wrong := errors(output, {"a.sol": text}):
         return {}, wrong[0].partition(": ")[2][:120]
     made = list(output.get("contracts", {}).get("a.sol", {}).values())
