@@ -57,6 +57,7 @@ def readable(function: tac.Function, meaning: FunctionMeaning | None = None) -> 
         tabulate(draft)
         inline.inline(draft)
     variables.assign(draft)
+    shape.drop_empty_branches(draft)
     return _without_labels(Readable(draft, _tree(draft)))
 
 

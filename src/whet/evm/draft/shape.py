@@ -5,7 +5,8 @@ from __future__ import annotations
 from whet.evm.draft.effects import PURE, Effect
 from whet.evm.draft.inline import absorb, substitute
 from whet.evm.draft.nouns import Draft, DraftBlock, DraftEnd, Line, uses
-from whet.evm.terms import Expression, Operation, Value, replaced, size, variables
+from whet.evm.structure.graph import reverse_postorder
+from whet.evm.terms import Do, Expression, Operation, Value, replaced, size, variables
 
 SMALL_EXIT = 3
 """Lines of a block that ends the function and may stand once for each way in."""
@@ -237,3 +238,34 @@ def boolean(value: Expression) -> bool:
     if value.op in ("&&", "||"):
         return all(boolean(argument) for argument in value.args)
     return value.op in _BOOLEAN
+
+
+def drop_empty_branches(draft: Draft) -> None:
+    """A branch whose two ways do nothing before they meet is none; what its condition does besides stays."""
+    changed = True
+    while changed:
+        changed = False
+        for block in draft.blocks.values():
+            end = block.end
+            if end.op != "BRANCH":
+                continue
+            ways = {_through(draft, target) for target in end.targets}
+            if len(ways) == 1:
+                if end.effect.writes or "halt" in end.effect.reads:
+                    block.lines.append(Line(Do(end.args[0]), (), end.effect, end.inlined))
+                block.end = DraftEnd("JUMP", (), (ways.pop(),))
+                changed = True
+    kept = set(reverse_postorder(draft.successors()))
+    draft.blocks = {name: block for name, block in draft.blocks.items() if name in kept}
+
+
+def _through(draft: Draft, name: str) -> str:
+    """The first block from here that does anything."""
+    seen: set[str] = set()
+    while name not in seen:
+        seen.add(name)
+        block = draft.blocks[name]
+        if block.lines or block.phis or block.end.op != "JUMP":
+            break
+        name = block.end.targets[0]
+    return name

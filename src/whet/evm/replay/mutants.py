@@ -23,8 +23,8 @@ EXCHANGES = {
     "SMOD": "MOD",
     "LT": "GT",
     "GT": "LT",
-    "SLT": "LT",
-    "SGT": "GT",
+    "SLT": "SGT",
+    "SGT": "SLT",
     "EQ": "LT",
     "AND": "OR",
     "OR": "AND",
@@ -113,10 +113,10 @@ def _off_by_one(statement: Statement, rng: Random) -> str:
     if statement.op in ("LT", "GT") and old >> 32 and (_is_mask(old) or _is_mask(old - 1)):
         return ""
     args[at] = (old + rng.choice((1, -1))) & WORD
-    if statement.op == "AND" and (_is_mask(old) or _is_mask(~old & WORD)):
-        low = old if _is_mask(old) else ~old & WORD
-        half = low >> low.bit_length() // 2
-        args[at] = half if _is_mask(old) else ~half & WORD
+    if statement.op == "AND" and _is_mask(old):
+        args[at] = old >> old.bit_length() // 2
+    elif statement.op == "AND" and _is_mask(~old & WORD):
+        args[at] = WORD & old << old.bit_count() // 2
     statement.args = tuple(args)
     return f"{statement.op}: {old:#x} became {args[at]:#x}"
 

@@ -36,7 +36,8 @@ TIMES = (1, 1_700_000_000, 1_700_000_001, 1_731_536_000, (1 << 32) + 7, (1 << 40
 LATEST = 1 << 40
 """Seconds; no block of ours is later."""
 BROKEN_WORDS = 12
-"""Of calldata, from the first: those that are broken one by one."""
+"""Of calldata, from the first: those that are broken one by one; and as many slots."""
+DENSE = int.from_bytes(bytes(range(0x21, 0x41)), "big")
 WEI = (1, 10**9, 10**18, 3 * 10**18)
 
 
@@ -74,7 +75,7 @@ def broken(data: bytes) -> list[bytes]:
     for at in range(4, min(len(data) - 31, 4 + 32 * BROKEN_WORDS), 32):
         word = int.from_bytes(data[at : at + 32], "big") | 1 << 255 | 1
         found.append(data[:at] + word.to_bytes(32, "big") + data[at + 32 :])
-    return found[::-1]
+    return found
 
 
 class Search:
@@ -90,8 +91,8 @@ class Search:
         self.stale = 0
         """Calls since the last that executed something new."""
         self.calls = self.successes = 0
-        self._probes: list[bytes] | None = None
-        """Calldata broken in each place once, still to be tried; None until there is a call to break."""
+        self._probes: list[Case] | None = None
+        """Still to be tried, each once; None until a call succeeds that they are made of."""
 
     def learn(self, tried: Tried) -> None:
         new = tried.result.visited - self.seen
@@ -108,10 +109,9 @@ class Search:
         if not self.parents or self.calls < 4:
             return self.fresh()
         if self._probes is None and self.winners:
-            self._probes = broken(self.winners[0].case.data) if self.method.types else []
+            self._probes = self._made_probes(self.winners[0])
         if self._probes and self.rng.random() < 0.3:
-            case = self._copy(self.winners[0].case)
-            return replace(case, data=self._probes.pop(), plain=False, odd=True)
+            return self._copy(self._probes.pop())
         if self.winners and self.successes * 10 < self.calls * 6:
             return self._vary(self.rng.choice(self.winners))
         kind = self.rng.random()
@@ -119,6 +119,21 @@ class Search:
             return self.fresh()
         parent = self.rng.choice(self.parents[-6:] if kind < 0.6 else self.parents)
         return self._solve(parent) if self.rng.random() < 0.6 else self._vary(parent)
+
+    def _made_probes(self, winner: Tried) -> list[Case]:
+        """A call that succeeds with its calldata broken, and with words read from storage that have something in every
+        byte: what is kept of them, and what is thrown away, shows."""
+        case = winner.case
+        found = [
+            replace(case, data=data, plain=False, odd=True)
+            for data in (broken(case.data) if self.method.types else [])
+        ]
+        for key in list(winner.result.reads)[:BROKEN_WORDS]:
+            old = winner.result.reads[key]
+            for word in (old | DENSE << old.bit_length(), DENSE):
+                found.append(replace(case, slots=case.slots | {key: word & MOST}))
+        self.rng.shuffle(found)
+        return found
 
     def fresh(self) -> Case:
         rng = self.rng

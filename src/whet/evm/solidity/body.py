@@ -467,11 +467,10 @@ class Body(Lowering):
             if expression.op == "CODECOPY":
                 self._codecopy(expression.args)
                 return
-            text, mentions = self._yul_operation(expression)
-            if expression.op in _GIVES:
-                text = f"pop({text})"
-            self.assembly(text, (), mentions)
-            return
+            if expression.op in _DOES or self.context.literal:
+                text, mentions = self._yul_operation(expression)
+                self.assembly(text if expression.op in _DOES - _GIVES else f"pop({text})", (), mentions)
+                return
         piece = self.whole(lambda: self._sol(expression, ""))
         self.out.append(Line(f"{piece.text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))
 
@@ -653,7 +652,10 @@ class Body(Lowering):
         self._give_encoded("revert", piece.text, piece)
 
 
-_GIVES = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "STATICCALL", "CREATE", "CREATE2", "MLOAD", "SLOAD",
-                    "TLOAD", "KECCAK256", "BALANCE", "SELFBALANCE", "EXTCODESIZE", "EXTCODEHASH", "GAS",
-                    "RETURNDATASIZE", "MSIZE"})  # fmt: skip
-"""Instructions with a result, which assembly must take."""
+_GIVES = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "STATICCALL", "CREATE", "CREATE2"})
+"""Instructions done for their effect that have a result, which assembly must take."""
+
+_DOES = _GIVES | frozenset(
+    {"MSTORE", "MSTORE8", "SSTORE", "TSTORE", "MCOPY", "CALLDATACOPY", "EXTCODECOPY", "RETURNDATACOPY"}
+    | {f"LOG{count}" for count in range(5)}
+)

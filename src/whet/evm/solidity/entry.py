@@ -45,12 +45,13 @@ def _does(contract: Contract, block: Block) -> bool:
 
 def as_fallback(body: Readable) -> Readable:
     """The dispatcher without what Solidity's own does before: the pointer to free memory."""
-    for block in body.draft.blocks.values():
-        block.lines = [line for line in block.lines if not _is_first_pointer(line.form)]
+    first = body.draft.blocks[body.draft.first]
+    if first.lines and _is_first_pointer(first.lines[0].form):
+        del first.lines[0]
     return body
 
 
 def _is_first_pointer(form: object) -> bool:
     if not isinstance(form, Do) or not isinstance(form.expression, Operation):
         return False
-    return form.expression.op == "MSTORE" and form.expression.args[0] == 0x40
+    return form.expression.op == "MSTORE" and form.expression.args in ((0x40, 0x60), (0x40, 0x80))

@@ -37,6 +37,7 @@ from whet.evm.terms import (
     Operation,
     Text,
     Typed,
+    children,
 )
 from whet.evm.text.expressions import cut_to, simple_condition
 from whet.evm.text.numbers import quoted
@@ -505,6 +506,8 @@ class Lowering:
         """The EVM's division by 0 gives 0; Solidity's reverts."""
         kind = "int256" if op[0] == "S" else WORD_TYPE
         left, right = self.sol(args[0], kind), self.sol(args[1], kind)
+        if _does_more(args[0]):
+            left = self._held(left)
         if right.text not in self.context.types:
             right = self._held(right)
         sign = "/" if op.endswith("DIV") else "%"
@@ -759,6 +762,11 @@ class Lowering:
         """`a, b` with these types."""
         pieces = [self.sol(term, kind) for term, kind in zip(terms, kinds, strict=True)]
         return self._both(", ".join(piece.text for piece in pieces), ATOM, "", *pieces)
+
+
+def _does_more(term: Expression) -> bool:
+    """Whether a term has to be computed even where its value is not needed."""
+    return isinstance(term, Invoke | Call) or any(_does_more(child) for child in children(term))
 
 
 def trimmed(term: Expression, mask: int) -> Expression:

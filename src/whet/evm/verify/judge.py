@@ -3,7 +3,8 @@
 *Same* needs all of: no difference; at least `ENOUGH_CALLS` calls past the decoding of their arguments, of which those
 that revert count at most as often as those that succeed; at least `COVERAGE` of the branches that a call can take
 executed; at least `KILLED` of the candidate's mutants that are not equivalent noticed. A difference is *different*.
-Anything less is *inconclusive*, and the reasons say what was missing.
+Anything less is *inconclusive*, and the reasons say what was missing. So is a difference that only calldata shows which no
+encoder makes (dirty bits, cut off): compilers do not agree on these; the call is shown.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from whet.evm.replay.mocks import TARGET
-from whet.evm.replay.run import ENOUGH_CALLS, MethodReport, reachable
+from whet.evm.replay.run import ENOUGH_CALLS, Disagreement, MethodReport, reachable
 from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method
 from whet.evm.tac import Contract
@@ -30,7 +31,7 @@ from whet.evm.verify.nouns import (
     Verdict,
     Verification,
 )
-from whet.evm.verify.pair import Pair
+from whet.evm.verify.pair import MALFORMED, Pair
 from whet.evm.verify.telling import counterexample
 
 COVERAGE = 0.8
@@ -115,6 +116,7 @@ def _call(pair: Pair, trial: Trial, calls: int) -> None:
     """So many calls, fewer where one differs or the budget ends."""
     trial.search.states = len(pair.states)
     pair.give(trial.statements, trial.gas)
+    pair.method = trial.report.method
     for _ in range(calls):
         if trial.report.differing or pair.spent:
             break
@@ -172,6 +174,10 @@ def _verdict(pair: Pair, trial: Trial, everything: list[Method], budget: Budget)
         return found
     found.reasons = _reasons(pair, trial, evidence)
     found.verdict = INCONCLUSIVE if found.reasons else SAME
+    if method.selector in pair.malformed:
+        case = pair.malformed[method.selector]
+        told = Disagreement(MALFORMED, "", case, pair.states[case.state], pair.histories[case.state])
+        found.counterexample = counterexample(pair, told, method, everything)
     if trial.impossible & trial.seen:
         found.notes.append("a branch was executed that was thought to be impossible")
     return found

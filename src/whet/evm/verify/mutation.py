@@ -14,7 +14,7 @@ came (counted as unreached), two changes at once. Cost: at most one run of the i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -22,6 +22,7 @@ from whet.errors import WhetError
 from whet.evm.interpret import Result, run
 from whet.evm.keccak import keccak256
 from whet.evm.opcodes import PURE
+from whet.evm.program import COMPARISONS_KEPT
 from whet.evm.replay.compare import compare
 from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.mutants import Change, mutant
@@ -32,9 +33,11 @@ from whet.evm.tac import Contract, Operand, Statement
 from whet.evm.verify.branches import Place
 from whet.evm.verify.nouns import Evidence
 from whet.evm.verify.pair import Pair
+from whet.evm.words import ONE, THREE, TWO
 from whet.evm.world import World
 
 CHANGED_CALLS = 3
+STEADY_CALLS = 10
 CALLS_SHOWN = 60
 """Calls that a mutant is shown, those of its own function first."""
 TRIES = 4
@@ -42,27 +45,44 @@ TRIES = 4
 MORE = 2
 """Times the statements of a call that a mutant of it may execute."""
 MARK = int.from_bytes(keccak256(b"a changed value"), "big")
+COMPUTED = frozenset({*ONE, *TWO, *THREE})
+OPERANDS = tuple(int.from_bytes(keccak256(b"operand %d" % i), "big") for i in range(3))
+"""What operands are compared with, to be seen in `Result.compared`."""
 
 Kept = tuple[Case, State, set[tuple[int, str, str]], Outcome]
 
 
 @dataclass(slots=True)
 class Mutant:
-    """A wrong candidate that no call has shown to be wrong so far. shown: how many calls of its function it was shown;
+    """A wrong candidate that no call has shown to be wrong so far. watched: it tells whether a value was changed; computed:
+    the changed statement's result depends on its operands alone. shown: how many calls of its function it was shown;
     changed, changed_in_success, succeeded: of the calls that executed the changed place."""
 
     contract: Contract
     place: Place
     text: str
     watched: bool
+    computed: bool
     shown: int = 0
     succeeded: int = 0
     changed: int = 0
     changed_in_success: int = 0
+    executed: int = 0
+    operands: set[tuple[int, int]] = field(default_factory=set)
+    """(word, which of `OPERANDS`) that the changed statement was given."""
 
     @property
     def equivalent(self) -> bool:
-        return self.changed >= CHANGED_CALLS and bool(self.changed_in_success or not self.succeeded)
+        if self.changed:
+            return self.changed >= CHANGED_CALLS and bool(self.changed_in_success or not self.succeeded)
+        return self.executed >= STEADY_CALLS and self.steady
+
+    @property
+    def steady(self) -> bool:
+        """The operands were the same whenever it was executed."""
+        return (
+            self.watched and self.computed and len({mark for _, mark in self.operands}) == len(self.operands)
+        )
 
 
 class Mutants:
@@ -95,7 +115,12 @@ class Mutants:
                 continue
             self.made += 1
             watching = _watching(self.pair.other, wrong, place, change)
-            self.alive.append(Mutant(watching or wrong, place, change.text, watching is not None))
+            computed = (
+                change.at is not None
+                and not change.dropped
+                and _op(self.pair.other, place, change.at) in COMPUTED
+            )
+            self.alive.append(Mutant(watching or wrong, place, change.text, watching is not None, computed))
 
     def show(self) -> None:
         """Those that are alive are shown the calls that they have not seen."""
@@ -114,6 +139,10 @@ class Mutants:
                 return True
             success = outcome.status == "success"
             changed = not one.watched or any(MARK in words for words in result.compared)
+            one.executed += 1
+            one.operands |= {pair for pair in result.compared if pair[1] in OPERANDS}
+            if len(result.compared) >= COMPARISONS_KEPT:
+                one.operands |= {(0, OPERANDS[0]), (1, OPERANDS[0])}  # not all are known
             one.succeeded += success
             one.changed += changed
             one.changed_in_success += success and changed
@@ -131,6 +160,10 @@ class Mutants:
         evidence.survivors = [
             f"{' '.join(one.place)}: {one.text}" for one in self.alive if not one.equivalent
         ]
+
+
+def _op(contract: Contract, place: Place, at: int) -> str:
+    return contract.functions[place[0]].blocks[place[1]].statements[at].op
 
 
 def _both_ways(contract: Contract, place: Place, change: Change, visited: set[Place]) -> bool:
@@ -176,7 +209,7 @@ def _watching(right: Contract, wrong: Contract, place: Place, change: Change) ->
 
 def _watch(right: Statement, wrong: Statement) -> list[Statement]:
     (found,) = wrong.results
-    names = [f"{found}!{i}" for i in range(5)]
+    names = [f"{found}!{i}" for i in range(4)]
     steps: list[tuple[str, tuple[Operand, ...]]] = [
         (right.op, right.args),
         ("XOR", (found, names[0])),
@@ -184,4 +217,7 @@ def _watch(right: Statement, wrong: Statement) -> list[Statement]:
         ("MUL", (names[2], MARK)),
         ("SUB", (names[3], MARK)),
     ]
+    given = [arg for arg in right.args if isinstance(arg, str)]
+    steps += [("SUB", (arg, mark)) for arg, mark in zip(given, OPERANDS, strict=False)]
+    names = [f"{found}!{i}" for i in range(len(steps))]
     return [Statement(op, args, (name,), right.pc) for (op, args), name in zip(steps, names, strict=True)]

@@ -148,8 +148,8 @@ class Verification:
 
     @property
     def exit_code(self) -> int:
-        """0: all are the same; 10: something differs; 11: nothing differs, but not all is known. (1 to 6 are errors.)"""
-        return 0 if self.perfect else 10 if DIFFERENT in self.counts else 11
+        """0: all are the same; 8: something differs; 9: nothing differs, but not all is known. (1 to 7 mean other things.)"""
+        return 0 if self.perfect else 8 if DIFFERENT in self.counts else 9
 
     def of(self, selector: int | None, name: str = "") -> Verdict | None:
         """The verdict of that selector; for None, of that name."""

@@ -18,7 +18,7 @@ from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.reference import Outcome, run_reference
 from whet.evm.replay.run import Replay, transaction, unread
 from whet.evm.replay.search import Case, Tried
-from whet.evm.replay.vectors import constants
+from whet.evm.replay.vectors import Method, constants, well_formed
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import split_branches
 from whet.evm.world import World
@@ -26,6 +26,9 @@ from whet.evm.world import World
 CANDIDATE = -1
 """Stands for the candidate's address in `Result.visited`: both sides live at the same one."""
 NAMES = ("original", "candidate")
+MALFORMED = "differs on calldata that is not well-formed"
+TOO_LARGE = (0x4E487B71 << 256 | 0x41).to_bytes(36, "big")
+"""Panic(0x41), for lengths past 2^64, which storage seeded by chance has: compilers do not agree on where they look."""
 STEPS = 60_000
 """Statements of one call in the interpreter; longer ones are compared all the same."""
 PADDING = b"\xfe" * 7
@@ -52,6 +55,10 @@ class Pair(Replay):
         self.mined = list(dict.fromkeys([*constants(self.other), *self.mined]))
         self.statements_left = self.gas_left = 0
         """Of the work that is done now; `give` it first."""
+        self.method: Method | None = None
+        """What is called now."""
+        self.malformed: dict[int | None, Case] = {}
+        """{selector: a call that differs and that no encoder makes}."""
         self.misread = 0
         """Calls in which the interpreter, executing the original, did not do what revm did."""
 
@@ -127,7 +134,7 @@ class Pair(Replay):
             self._keep(case, original.world)
 
     def _excuse(self, case: Case, before: World, ours: Outcome, theirs: Outcome) -> str:
-        """Why the difference may be one of gas, or of the code's own bytes, which are not compared; "" if not."""
+        """Why the difference is none of the ABI's calls, or may be one of gas or of code, which are not compared; or ""."""
         tx, block = transaction(case)
         less = replace(tx, gas=tx.gas // 2)
 
@@ -135,10 +142,23 @@ class Pair(Replay):
             now = self._reference(code, before, tx, block)
             return bool(compare_outcomes(now, was, before, NAMES))
 
+        if self.method and not well_formed(self.method, case.data):
+            self.malformed.setdefault(self.method.selector, case)
+            return MALFORMED
+        if "OutOfGas" in ours.why + theirs.why:
+            return "one side runs out of gas" if ours.why != theirs.why else "depends on gas"
+        if (TOO_LARGE in (ours.data, theirs.data)) and ours.data != theirs.data:
+            return "a size that only one side refuses"
         if changes(self.code, less, ours):
             return "depends on gas"
         if changes(self.candidate, less, theirs):
             return "the candidate depends on gas"
         if changes(self.code + PADDING, tx, ours):
             return "reads its own code"
-        return ""
+        made, others = (_created(side, before) for side in (ours, theirs))
+        return "creates contracts of other code" if made != others and len(made) == len(others) else ""
+
+
+def _created(outcome: Outcome, before: World) -> set[int]:
+    """Addresses of contracts that the call created (EIP-161: they begin with nonce 1)."""
+    return {at for at, (_, nonce) in outcome.accounts.items() if nonce and at not in before.accounts}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from whet.errors import CodeError
@@ -43,7 +43,6 @@ class Score:
     functions: int
     abi_exact: int
     verification: Verification
-    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def same(self) -> int:
@@ -64,6 +63,7 @@ def score(
     settings: Mapping[str, Any],
     *,
     contract: str = "",
+    claimed: Sequence[dict[str, Any]] | None = None,
     libraries: dict[int, bytes] | None = None,
     budget: Budget | None = None,
     seed: int = 0,
@@ -71,6 +71,7 @@ def score(
     """The stages of `text` for the contract with that runtime code and that (true) ABI.
 
     compiler, settings: as in `whet.evm.verify.sides.compiled`. contract: its name in the text, where it has several.
+    claimed: the ABI of the text, if its fallback reaches functions that the compiler's does not name (`solidity.Source.abi`).
     libraries: {address: code}. Raises WhetError if the compiler cannot be had.
     """
     known = {m.selector: m.name for m in methods_of(list(abi)) if m.selector is not None}
@@ -81,8 +82,7 @@ def score(
         code = compiled({"candidate.sol": text}, compiler, settings, contract)
     except (CompileError, CodeError) as error:
         return Score(STAGES[:1], str(error), len(known), 0, nothing)
-    theirs = list(code.abi)
-    wrong = abi_differences(abi, theirs)
+    wrong = abi_differences(abi, list(code.abi) if claimed is None else claimed)
     found = verify(runtime, code.runtime, list(abi), libraries=libraries, budget=budget, seed=seed)
     exact = len(known) - len({selector for selector in wrong if selector in known})
     if wrong:

@@ -1,0 +1,209 @@
+"""The parts of a verification: branches, what is impossible, mutants, versions, ABIs."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.evm.fixtures import Fixture, fixtures
+from tests.evm.test_verify import LIMITED, PUT, dispatched
+from whet.evm.interpret import execute
+from whet.evm.lifting import lift_code
+from whet.evm.replay.mocks import TARGET
+from whet.evm.replay.run import MethodReport
+from whet.evm.replay.search import Search, broken
+from whet.evm.replay.vectors import Method, methods_of_signatures
+from whet.evm.tac import WORD
+from whet.evm.verify.branches import branches, root, split_branches
+from whet.evm.verify.impossible import possible
+from whet.evm.verify.intervals import RULES, compared, result_of
+from whet.evm.verify.mutation import Mutants
+from whet.evm.verify.nouns import Evidence
+from whet.evm.verify.pair import Pair
+from whet.evm.verify.sides import allows, compiled
+from whet.evm.verify.stages import abi_differences, score
+from whet.evm.words import ONE, TWO
+
+SOME = [
+    f
+    for f in fixtures()
+    if f.name in ("Token-0.8.30-runs200", "Vault-0.6.12-runs200", "Loops-0.8.30-runs200-ir")
+]
+
+
+def called(pair: Pair, method: Method, calls: int) -> tuple[MethodReport, Search]:
+    report, search = MethodReport(method), Search(method, pair.rng, pair.mined, 1)
+    for _ in range(calls):
+        pair.one(report, search)
+    return report, search
+
+
+# Branches.
+
+
+@pytest.mark.parametrize("fixture", SOME, ids=str)
+def test_every_way_out_of_a_condition_is_a_block_of_its_own(fixture: Fixture) -> None:
+    for function in split_branches(lift_code(fixture.runtime)).functions.values():
+        before = function.predecessors()
+        forks = [b for b in function.blocks.values() if b.end.op in ("BRANCH", "SWITCH")]
+        for fork in forks:
+            assert len(set(fork.end.targets)) == len(fork.end.targets)
+            assert all(before[target] == [fork.id] for target in fork.end.targets)
+
+
+@pytest.mark.parametrize("fixture", SOME, ids=str)
+def test_split_code_does_the_same(fixture: Fixture) -> None:
+    plain = lift_code(fixture.runtime)
+    split, rng = split_branches(plain), Random(3)
+    for selector in plain.public:
+        data = selector.to_bytes(4, "big") + b"".join(rng.randrange(9).to_bytes(32, "big") for _ in range(4))
+        one, other = execute(plain, data), execute(split, data)
+        assert (one.status, one.data, one.storage) == (other.status, other.data, other.storage)
+
+
+@pytest.mark.parametrize("fixture", SOME, ids=str)
+def test_nothing_impossible_is_ever_executed(fixture: Fixture) -> None:
+    pair = Pair(fixture.runtime, fixture.runtime, 3, {})
+    pair.give(10**8, 10**12)
+    for method in methods_of_signatures(fixture.truth["methods"], fixture.truth["abi"]):
+        begin = root(pair.contract, method.selector, method.name)
+        impossible = branches(pair.contract, begin) - possible(pair.contract, begin)
+        _, search = called(pair, method, 25)
+        seen = {(name, block) for at, name, block in search.seen if at == TARGET}
+        assert not impossible & seen, method.name
+
+
+def test_a_check_that_was_made_before_is_impossible_to_fail() -> None:
+    again = "PUSH 1000 PUSH 4 CALLDATALOAD GT @short JUMPI PUSH 2000 PUSH 4 CALLDATALOAD GT @short JUMPI STOP"
+    contract = split_branches(lift_code(dispatched(again)))
+    begin = root(contract, PUT, "put")
+    assert len(branches(contract, begin)) == 6
+    assert len(possible(contract, begin)) == 5
+
+
+@pytest.mark.parametrize("op", sorted(set(RULES) & (set(ONE) | set(TWO))))
+def test_intervals_hold_what_instructions_give(op: str) -> None:
+    rng = Random(op)
+    edges = (0, 1, 2, 31, 32, 255, 256, 1 << 127, (1 << 160) - 1, 1 << 255, (1 << 255) - 1, WORD)
+    for _ in range(600):
+        pairs = [
+            sorted(rng.choice((rng.choice(edges), rng.getrandbits(9))) for _ in range(2)) for _ in range(2)
+        ]
+        intervals = [(low, high) for low, high in pairs][: 1 if op in ONE else 2]
+        values = [rng.choice((low, high, rng.randint(low, high))) for low, high in intervals]
+        given = ONE[op](*values) if op in ONE else TWO[op](*values)
+        low, high = result_of(op, intervals)
+        assert low <= given <= high, (op, intervals, values)
+        for holds in (True, False):
+            if op in ("EQ", "LT") and bool(given) == holds:
+                for value, narrowed in zip(values, compared(op, holds, *intervals), strict=True):
+                    assert narrowed
+                    assert narrowed[0] <= value <= narrowed[1]
+
+
+# Mutants.
+
+
+def test_mutants_are_sorted() -> None:
+    """Killed where something is observed; equivalent where a changed value is masked away; alive where no value changes."""
+    masked = "PUSH 1 PUSH 64 MSTORE " + LIMITED  # what is stored at 64 nobody reads
+    pair = Pair(dispatched(LIMITED), dispatched(masked), 1, {})
+    pair.give(10**8, 10**12)
+    method = Method("put(uint256)", PUT, ("uint256",))
+    called(pair, method, 60)
+    mutants = Mutants(pair, root(pair.other, PUT, "put"), pair.agreed, 30)
+    evidence = Evidence()
+    mutants.tell(evidence)
+    assert evidence.killed > 0
+    assert evidence.equivalent > 0
+    assert evidence.killed + evidence.equivalent + len(evidence.survivors) == evidence.mutants
+    assert evidence.kill_rate >= 0.9
+
+
+def test_without_calls_no_mutant_is_judged() -> None:
+    pair = Pair(dispatched(LIMITED), dispatched(LIMITED), 1, {})
+    evidence = Evidence()
+    Mutants(pair, root(pair.other, PUT, "put"), [], 10).tell(evidence)
+    assert (evidence.mutants, evidence.kill_rate) == (0, 1.0)
+
+
+def test_broken_calldata() -> None:
+    data = b"abcd" + bytes(64)
+    found = broken(data)
+    assert data[:-1] in found
+    assert len(found) == 3
+    assert all(len(one) == len(data) for one in found if one != data[:-1])
+
+
+# Versions and ABIs.
+
+
+@pytest.mark.parametrize(
+    ("pragma", "yes", "no"),
+    [
+        ("^0.8.0", (0, 8, 30), (0, 7, 6)),
+        (">=0.4.22", (0, 8, 30), (0, 4, 21)),
+        (">=0.5.0 <0.7.0", (0, 6, 12), (0, 7, 0)),
+        ("0.8.19", (0, 8, 19), (0, 8, 20)),
+        ("=0.7.6", (0, 7, 6), (0, 7, 5)),
+        ("0.4.26 || ^0.6.2", (0, 6, 12), (0, 5, 17)),
+        ("~0.8.1", (0, 8, 4), (0, 8, 0)),
+        ("0.8", (0, 8, 4), (0, 7, 6)),
+    ],
+)
+def test_pragmas(pragma: str, yes: tuple[int, int, int], no: tuple[int, int, int]) -> None:
+    assert allows(pragma, yes)
+    assert not allows(pragma, no)
+
+
+def entry(name: str, inputs: list[str], outputs: list[str]) -> dict[str, object]:
+    return {
+        "type": "function",
+        "name": name,
+        "inputs": [{"type": kind} for kind in inputs],
+        "outputs": [{"type": kind} for kind in outputs],
+    }
+
+
+def test_abis_that_are_encoded_the_same_are_the_same() -> None:
+    ours = [entry("f", ["address"], ["address"]), entry("g", [], ["string"]), {"type": "constructor"}]
+    theirs = [entry("g", [], ["bytes"]), entry("f", ["address"], ["uint160"])]
+    assert abi_differences(ours, theirs) == {}
+    wrong = abi_differences(ours, [entry("f", ["address"], ["uint8"]), entry("h", [], [])])
+    assert sorted(wrong.values()) == [
+        "f(address) gives (uint160), not (uint8)",
+        "g() is missing",
+        "h() is not of the original",
+    ]
+
+
+SOURCE = """pragma solidity 0.8.30;
+contract Small {
+    uint256 total;
+    function put(uint256 value) external returns (uint256) { %s total = value; return total; }
+}
+"""
+SETTINGS = {"optimizer": {"enabled": True, "runs": 200}}
+
+
+@pytest.mark.slow
+def test_the_four_stages_of_a_text() -> None:
+    """Each text stops where it should (needs the compiler)."""
+    text = SOURCE % "require(value < 100);"
+    truth = compiled({"a.sol": text}, "0.8.30", SETTINGS)
+
+    def stages(candidate: str) -> tuple[str, ...]:
+        return score(truth.runtime, truth.abi, candidate, "0.8.30", {"optimizer": {"enabled": False}}).stages
+
+    assert stages("no text") == ()
+    assert stages("contract Small { function }") == ("format",)
+    assert stages(SOURCE.replace("put", "set") % "") == ("format", "compile")
+    assert stages(SOURCE % "require(value < 101);") == ("format", "compile", "abi")
+    assert stages(SOURCE % "require(100 > value);") == ("format", "compile", "abi", "replay")
+
+
+def test_a_text_without_a_contract_reaches_no_stage() -> None:
+    found = score(b"", [entry("f", [], [])], "I am sorry", "0.8.30", {})
+    assert (found.stages, found.functions, found.same) == ((), 1, 0)
+    assert found.verification.counts == {"not compiled": 1}
