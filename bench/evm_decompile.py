@@ -10,8 +10,8 @@ soon as it is done; the same command goes on with those that are missing, in --j
 A function has its ABI right when its selector, argument types and return types are the compiler's, `alike` where uint256, int256
 and bytes32, or bytes and string, stand for one another: code that treats them alike tells them apart nowhere. Only functions
 of the compiler's ABI count, private ones nowhere. A contract is perfect when it compiles, and all of them and its fallback and
-receive are the same and alike. What other decompilers print is compiled as it is by the compiler named in it or by 0.8.30, and
-compared the same way where it compiles.
+receive are the same and alike. What other decompilers print is compiled as it is, but for its version, by solc 0.8.30, and
+compared the same way where it compiles; its ABI is known only then.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ from whet.evm.decompile.nouns import DIFFERENT, LABELS, SAME, Decompiled, Functi
 from whet.evm.decompile.run import Options, decompile
 from whet.evm.solc.compiler import compile_standard, errors
 from whet.evm.solc.node import node
+from whet.evm.solc.sources import ANY_VERSION
 from whet.evm.verify import Budget, verify
 
 _SAME_WORD = re.compile(r"\b(?:uint256|int256|bytes32)\b")
 _SAME_BYTES = re.compile(r"\b(?:bytes|string)\b")
+_PRAGMA = re.compile(r"pragma\s+solidity\b[^;\n]*;?")
 _OUTSIDE = ("fallback", "receive")
 
 
@@ -354,8 +356,7 @@ def _other(row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
 
 def _compiled(text: str) -> tuple[dict[str, Any], str]:
     """The contract with most code of a text, or the first error."""
-    wanted = re.search(r"pragma solidity [^;0-9]*(0\.\d+\.\d+)", text)
-    version = wanted[1] if wanted and wanted[1] in ("0.8.30", "0.8.19", "0.7.6", "0.6.12") else "0.8.30"
+    version, text = "0.8.30", _PRAGMA.sub(ANY_VERSION, text)
     selection = {"*": {"*": ["evm.deployedBytecode.object", "evm.methodIdentifiers"]}}
     sources = {"a.sol": {"content": text}}
     request = {"language": "Solidity", "sources": sources, "settings": {"outputSelection": selection}}
