@@ -2,6 +2,8 @@
 
     python bench/evm_meaning.py ~/.cache/whet/corpus/*.jsonl --out bench/results/evm_meaning.json
 
+What `whet lift` says is measured, known signatures used; with --alone what code says without them.
+
 - arguments: public functions whose argument types are exactly those of the signature; evmole's (where it is installed) next to
   it, on the same functions. Signatures of libraries that name types no ABI has (`Set.Data storage`) are left out, counted.
 - returns: types given back, of the same functions, as the ABI has them; mutability: only of contracts as they are in the
@@ -40,12 +42,13 @@ from whet.evm.keccak import keccak256
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.base import StateVariable
 from whet.evm.meaning.evidence import Uses
-from whet.evm.meaning.forms import Known
 from whet.evm.meaning.interface import PublicFunction, interface
 from whet.evm.meaning.memory import Memory
+from whet.evm.meaning.saying import Known
 from whet.evm.meaning.storage import layouts, variables
 from whet.evm.meaning.symbols import Symbols
 from whet.evm.meaning.walk import Shapes, Walk
+from whet.evm.signatures import Signatures
 from whet.evm.tac import Block, Contract
 
 Record = dict[str, Any]
@@ -318,7 +321,7 @@ def _kind(found: str) -> str:
     return re.sub(r"\bu?int256\b|\bbytes32\b", "word", re.sub(r"\bbytes\b", "string", found))
 
 
-def measure(path: Path) -> Record:
+def measure(path: Path, known: Known) -> Record:
     counts: Counter[str] = Counter()
     wrong: list[Record] = []
     seconds = []
@@ -326,7 +329,7 @@ def measure(path: Path) -> Record:
         record = json.loads(line)
         started = time.perf_counter()
         contract = lift_code(bytes.fromhex(record["runtime"]))
-        types, storage = read(contract)
+        types, storage = read(contract, known)
         seconds.append(time.perf_counter() - started)
         said = [
             *compare_arguments(record, types, counts),
@@ -368,10 +371,11 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--listed", type=int, default=40, help="wrong ones per file in --out")
+    parser.add_argument("--alone", action="store_true", help="by code alone, without known signatures")
     options = parser.parse_args()
     results, total = [], Counter[str]()
     for path in options.files:
-        result = measure(path)
+        result = measure(path, Signatures() if options.alone else Signatures.builtin())
         shares = {name: share and round(share, 4) for name, share in result["shares"].items()}
         print(
             result["corpus"],
@@ -384,7 +388,11 @@ def main() -> None:
         results.append(result | {"wrong": result["wrong"][: options.listed]})
     print("all:", {name: share and round(share, 4) for name, share in _shares(total).items()})
     if options.out:
-        about = {"python": platform.python_version(), "machine": platform.machine()}
+        about = {
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "signatures": not options.alone,
+        }
         whole = {"about": about, "counts": dict(total), "shares": _shares(total), "corpora": results}
         options.out.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
 

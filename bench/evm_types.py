@@ -159,7 +159,8 @@ _FAMILIES = _NAMES.split()
 _SAME = (
     {"cleanup", "convert", "identity", "prepare_store", "leftAlign", "shift_left", "array_dataslot"},
     {"abi_encode", "array_storeLengthForEncoding", "store_literal_in_memory"},
-    {"abi_decode", "read_from_calldata", "read_from_memory"},
+    {"abi_decode", "read_from_calldata"},
+    {"array_length", "read_from_memory"},
     {"revert_error", "revert_without_data"},
     {"checked_mod", "mod"},
     {"checked_add", "increment"},

@@ -17,10 +17,12 @@ from whet.evm.signatures import Signatures
 from whet.evm.structure.graph import reverse_postorder
 from whet.evm.tac import WORD, Block, Contract, End, Function, Operand, Statement
 from whet.evm.terms import (
+    RETURNED,
     Call,
     Emit,
     Expression,
     Form,
+    InMemory,
     Invoke,
     Name,
     Operation,
@@ -64,6 +66,7 @@ class Maker:
     blocks: dict[str, Block] = field(default_factory=dict)
     out: list[Statement] = field(default_factory=list)
     number: int = 0
+    objects: int = 0
 
     def new(self) -> str:
         self.number += 1
@@ -107,15 +110,44 @@ class Maker:
 
     def encoded(self, selector: int | None, args: tuple[Expression, ...]) -> tuple[Operand, Operand]:
         """(offset, length) of memory that holds the arguments."""
-        words = [self.word(arg) for arg in args]
-        start = SCRATCH
-        skip = 0
+        start, skip = SCRATCH, 0
         if selector is not None:
             self.do("MSTORE", start, selector << 224)
             skip = 4
-        for position, word in enumerate(words):
-            self.do("MSTORE", self.put("ADD", start, 32 * position + skip), word)
-        return start, 32 * len(words) + skip
+        words = [None if isinstance(arg, InMemory) else self.word(arg) for arg in args]
+        end: Operand = SCRATCH + skip + 32 * len(words)
+        for position, (word, arg) in enumerate(zip(words, args, strict=True)):
+            place = SCRATCH + skip + 32 * position
+            if word is not None:
+                self.do("MSTORE", place, word)
+            else:
+                assert isinstance(arg, InMemory)
+                self.do("MSTORE", place, self.put("SUB", end, SCRATCH + skip))
+                end = self.tail(arg, end)
+        return start, end - SCRATCH if isinstance(end, int) else self.put("SUB", end, SCRATCH)
+
+    def tail(self, arg: InMemory, end: Operand) -> Operand:
+        """Writes an object with its length at `end`; returns where that ends."""
+        self.objects += 1
+        pointer = self.word(arg.pointer)
+        length = self.put("MLOAD", pointer)
+        size = self.put("MUL", length, 32) if arg.type.endswith("[]") else length
+        self.do("MSTORE", end, length)
+        content = self.put("ADD", end, 32)
+        self.do("MCOPY", content, self.put("ADD", pointer, 32), size)
+        self.do("MSTORE", self.put("ADD", content, size), 0)
+        rounded = self.put("AND", self.put("ADD", size, 31), WORD ^ 31)
+        return self.put("ADD", content, rounded)
+
+    def raw(self, term: Expression) -> tuple[Operand, Operand]:
+        """(offset, length) of bytes that are not encoded."""
+        if term == RETURNED:
+            length = self.put("RETURNDATASIZE")
+            self.do("RETURNDATACOPY", SCRATCH, 0, length)
+            return SCRATCH, length
+        assert isinstance(term, InMemory)
+        pointer = self.word(term.pointer)
+        return self.put("ADD", pointer, 32), self.put("MLOAD", pointer)
 
     def text(self, value: str) -> tuple[Operand, Operand]:
         data = value.encode()
@@ -148,7 +180,8 @@ class Maker:
         """A call with all its checks. Returns the block where it goes on."""
         target, value = self.word(call.target), self.word(call.value)
         gas = self.put("GAS") if call.gas is None else self.word(call.gas)
-        start, length = self.encoded(call.selector, call.args)
+        raw = call.types == ("bytes",) and call.selector is None
+        start, length = self.raw(call.args[0]) if raw else self.encoded(call.selector, call.args)
         if call.asks_code:
             here = self.refuse(here, self.put("ISZERO", self.put("EXTCODESIZE", target)))
         gas = self.put("GAS") if call.gas is None else gas
@@ -196,6 +229,7 @@ def _function(function: Function, said: FunctionMeaning, made: Counter[str]) -> 
         end = _end(maker, block, said, made)
         maker.split(here, end)
         last[id_] = here
+    made["object"] += maker.objects
     return _connected(function, maker.blocks, last)
 
 
@@ -251,7 +285,8 @@ def _statement(
             made["checked call"] += 1
             return here, True
         call = form.expression
-        start, length = maker.encoded(call.selector, call.args)
+        raw = call.types == ("bytes",) and call.selector is None
+        start, length = maker.raw(call.args[0]) if raw else maker.encoded(call.selector, call.args)
         gas = maker.put("GAS") if call.gas is None else maker.word(call.gas)
         paid = (maker.word(call.value),) if call.kind in ("CALL", "CALLCODE") else ()
         output = tuple(maker.word(part) for part in call.output) or (0, 0)
@@ -261,7 +296,8 @@ def _statement(
         return here, True
     if isinstance(form, Value) and s.op == "KECCAK256":
         assert isinstance(form.expression, Invoke)
-        place = maker.encoded(None, form.expression.args)
+        args = form.expression.args
+        place = maker.raw(args[0]) if isinstance(args[0], InMemory) else maker.encoded(None, args)
         maker.out.append(Statement(s.op, place, s.results, 0))
         made["hash"] += 1
         return here, True
@@ -280,16 +316,16 @@ def _end(maker: Maker, block: Block, said: FunctionMeaning, made: Counter[str]) 
     try:
         if isinstance(form, Return):
             made["return"] += 1
-            return End("RETURN", maker.encoded(None, form.values))
+            place = maker.raw(form.values[0]) if form.raw else maker.encoded(None, form.values)
+            return End("RETURN", place)
         if isinstance(form, Revert):
             made["revert"] += 1
             first = form.args[0] if form.args else 0
-            return End(
-                "REVERT",
-                maker.text(first.value)
-                if isinstance(first, Text)
-                else maker.encoded(form.selector, form.args),
-            )
+            if form.selector is None and form.args:
+                return End("REVERT", maker.raw(first))
+            if isinstance(first, Text):
+                return End("REVERT", maker.text(first.value))
+            return End("REVERT", maker.encoded(form.selector, form.args))
     except Unsaid:
         maker.out = kept
         made["unsaid"] += 1

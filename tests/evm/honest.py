@@ -14,6 +14,7 @@ from whet.evm.keccak import keccak256
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.base import END, FunctionMeaning, Meaning, StateVariable
 from whet.evm.terms import (
+    RETURNED,
     Assign,
     Call,
     Emit,
@@ -21,6 +22,7 @@ from whet.evm.terms import (
     Form,
     Group,
     Index,
+    InMemory,
     Invoke,
     Member,
     Name,
@@ -30,6 +32,7 @@ from whet.evm.terms import (
     Text,
     Typed,
     Value,
+    children,
     variables,
 )
 from whet.evm.words import ONE, THREE, TWO
@@ -166,6 +169,8 @@ def _emitted(
     claim = made.claims[number] if number >= 0 else None
     if claim is None or not isinstance(claim.form, Emit):
         return
+    if any(isinstance(arg, InMemory) for arg in claim.form.args):
+        return
     args = [_word(made, claim, values, arg, data) for arg in claim.form.args]
     count = len(log.topics) - 1
     assert (claim.form.topic, claim.form.indexed) == (log.topics[0], count), claim
@@ -178,6 +183,10 @@ def _ended(
     made: Probed, claim: Claim, values: dict[int, int], result: Result, data: bytes, held: Counter[str]
 ) -> None:
     form = claim.form
+    if isinstance(form, Return | Revert) and any(
+        a == RETURNED or isinstance(a, InMemory) for a in children(form)
+    ):
+        return
     if isinstance(form, Return) and result.status == "success":
         words = [_word(made, claim, values, value, data) for value in form.values]
         assert _packed(words) == result.data, claim
@@ -256,6 +265,8 @@ def _valued(made: Probed, claim: Claim, values: dict[int, int], form: Value, dat
 
 def _hash_of_call(made: Probed, claim: Claim, values: dict[int, int], term: Expression, data: bytes) -> int:
     assert isinstance(term, Call)
+    if any(isinstance(arg, InMemory) for arg in term.args):
+        raise Unsaid
     words = _packed([_word(made, claim, values, arg, data) for arg in term.args])
     selector = b"" if term.selector is None else term.selector.to_bytes(4, "big")
     return int.from_bytes(keccak256(selector + words), "big")

@@ -26,3 +26,13 @@ def test_forms_do_what_their_code_did(fixture: Fixture) -> None:
     for method in report.methods:
         assert not method.disagreements, (method.method.name, method.disagreements[:1], made)
     assert sum(method.compared for method in report.methods) > 0
+
+
+@pytest.mark.parametrize(
+    ("contract", "kind", "least"), [("Calls", "checked call", 2), ("Vault", "object", 1)]
+)
+def test_these_forms_are_found_in_all_that_compilers_write(contract: str, kind: str, least: int) -> None:
+    for fixture in fixtures(contract):
+        code = apart(lift_code(fixture.runtime))
+        _, made = as_said(code, meant(code))
+        assert made[kind] >= least, (fixture.name, made)

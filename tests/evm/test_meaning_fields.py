@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from whet.evm.meaning.fields import keeps_bits, written_how
+from whet.evm.meaning.stores import keeps_bits, written_how
 from whet.evm.meaning.symbols import Symbols, Word
 from whet.evm.tac import WORD
 

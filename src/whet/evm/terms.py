@@ -23,6 +23,7 @@ Expression: TypeAlias = Union[
     "Member",
     "Invoke",
     "Call",
+    "InMemory",
     "Group",
 ]
 """As in three-address code an int is a word and a str a variable of the function; everything else is one of these."""
@@ -102,7 +103,8 @@ class Call:
     """A call of another contract.
 
     kind: the instruction: "CALL", "STATICCALL", "DELEGATECALL" or "CALLCODE". target: the address, one word.
-    selector: the four bytes before the arguments; None for calldata that is the arguments' words alone.
+    selector: the four bytes before the arguments; None for calldata that is the arguments' words alone, or, of the type
+    "bytes", those bytes.
     name: of the function, "" for unknown. types: of each argument, "" for unknown.
     value: in wei. gas: None for all that is left.
     checked: stands for the whole of Solidity's call of a function: no code at the target, a revert (its data is passed
@@ -125,6 +127,18 @@ class Call:
     checked: bool = False
     asks_code: bool = False
     output: tuple[Expression, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """The object of a type that takes more than a word ("bytes", "string", "uint256[]") at a pointer to its length."""
+
+    pointer: Expression
+    type: str
+
+
+RETURNED = Name("returndata")
+"""All the bytes that the last call gave back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +199,8 @@ class Emit:
 class Revert:
     """`revert error(args)`; without a name `revert(args)`, as for strings and for nothing. For the end of a block.
 
-    selector: the four bytes before the arguments, None where there is no data; types: of each argument, "" unknown."""
+    selector: the four bytes before the arguments; types: of each argument, "" unknown. Without a selector there is no
+    data, or it is the bytes of the one argument and nothing else."""
 
     error: str = ""
     args: tuple[Expression, ...] = ()
@@ -195,9 +210,10 @@ class Revert:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """`return (values)`. For the end of a block."""
+    """`return (values)`. For the end of a block. raw: not encoded, the bytes of the one value and nothing else."""
 
     values: tuple[Expression, ...] = ()
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +245,7 @@ def children(term: Expression | Form) -> Iterator[Expression]:
 
 _NOT_EXPRESSIONS = frozenset(
     {"op", "type", "name", "results", "pure", "operator", "event", "error", "halts", "cases"}
-    | {"kind", "selector", "types", "returns", "checked", "asks_code", "topic", "indexed"}
+    | {"kind", "selector", "types", "returns", "checked", "asks_code", "raw", "topic", "indexed"}
 )
 
 

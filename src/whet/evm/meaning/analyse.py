@@ -6,6 +6,8 @@ Assumed: memory is used as Solidity uses it (see `memory`). Lost: what lies behi
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from whet.evm.meaning.abi_types import head_words
 from whet.evm.meaning.base import FunctionMeaning, Meaning, StateVariable, Variable
 from whet.evm.meaning.behaviour import entered_with_value, skipped_checks
@@ -18,9 +20,10 @@ from whet.evm.meaning.getters import got, name_variables
 from whet.evm.meaning.helpers import helper_names
 from whet.evm.meaning.interface import PublicFunction, interface
 from whet.evm.meaning.kinds import Kinds
+from whet.evm.meaning.locals import name_locals
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.naming import Namer
-from whet.evm.meaning.saying import Known
+from whet.evm.meaning.saying import Known, fits, typed
 from whet.evm.meaning.standards import standards
 from whet.evm.meaning.storage import layouts, variables
 from whet.evm.meaning.strings import string_getter
@@ -29,7 +32,7 @@ from whet.evm.meaning.types import name_types
 from whet.evm.meaning.walk import STEPS, Shapes, Walk
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function
-from whet.evm.terms import Name, Return, Typed
+from whet.evm.terms import Name, Return
 
 CONTRACT_STEPS = 400_000
 """Statements visited for one contract, over all its functions."""
@@ -108,7 +111,11 @@ def _functions(
 
 def _private(meaning: Meaning, contract: Contract, walks: dict[str, Uses], helpers: dict[str, str]) -> None:
     """Types of all variables; what private functions give back, and whether they change anything."""
-    name_types(contract, meaning, bounds(contract), walks, helpers)
+    known = bounds(contract)
+    if not known:
+        meaning.declarations.append("// variables have no types: the contract is too large for that")
+    name_types(contract, meaning, known, walks, helpers)
+    name_locals(contract, meaning, helpers)
     for name, said in effects(contract).items():
         if contract.functions[name].kind == "private":
             meaning.of(name).mutability = said
@@ -135,10 +142,16 @@ def _name_storage(
 def _type_returns(made: FunctionMeaning) -> None:
     """`return true` for `return 1` where a bool is given back."""
     for place, form in made.forms.items():
-        if isinstance(form, Return) and made.returns and len(made.returns) == len(form.values):
+        if (
+            isinstance(form, Return)
+            and not form.raw
+            and made.returns
+            and len(made.returns) == len(form.values)
+        ):
             pairs = zip(form.values, made.returns, strict=True)
-            typed = tuple(Typed(v, kind) if isinstance(v, int) else v for v, kind in pairs)
-            made.forms[place] = Return(typed)
+            made.forms[place] = replace(
+                form, values=tuple(typed(v, k) if fits(v, k) else v for v, k in pairs)
+            )
 
 
 def _forms(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from whet.evm.meaning.facts import Facts, learn
-from whet.evm.meaning.ranges import ANY, Range, both, either, of_word, result
+from whet.evm.meaning.ranges import ANY, Range, both, either, fixed, of_word, result
 from whet.evm.structure.graph import dominators
 from whet.evm.tac import Block, Contract, Function, Operand, Statement
 
@@ -218,6 +218,10 @@ class _Run:
             if s.op == "CALLPRIVATE":
                 self._call(block, index, s, facts)
             elif s.results:
+                known = fixed(s.op)
+                if known is not None:
+                    self.ranges[s.results[0]] = known
+                    continue
                 args = tuple([self._at(arg, facts) for arg in s.args])
                 words = tuple([arg if isinstance(arg, int) else None for arg in s.args])
                 self.ranges[s.results[0]] = result(s.op, args, words)

@@ -264,7 +264,9 @@ def _samples(count: int) -> tuple[Words, ...]:
         )
     if count != 2:
         return ()
-    pairs = [(a, b) for a in words for b in (0, 1, 2, WORD, 1 << 255)]
+    pairs = [(a, b) for a in words for b in (1, WORD)] + [
+        (a, b) for a in (7, 1 << 255) for b in (0, 2, 1 << 255)
+    ]
     pairs += [(b, a) for a, b in pairs] + [(a, a) for a in words]
     pairs += [((1 << n) - 1, 1 << n) for n in range(8, 256, 8)]
     return (*pairs, *(((1 << n) + 5, (1 << n - 4) + 3) for n in range(8, 256, 4)))

@@ -81,6 +81,8 @@ def _allocation(seen: _Seen) -> str:
     free = [s.results[0] for s in seen.statements if s.op == "MLOAD" and s.args[0] == FREE_POINTER]
     if arity == (0, 1) and len(seen.statements) == 1 and free:
         return "allocate_unbounded"
+    if arity == (1, 1) and _is_split_allocation(seen):
+        return "allocate_memory"
     if (
         not seen.shape.only_memory
         or not seen.shape.allocates
@@ -94,6 +96,25 @@ def _allocation(seen: _Seen) -> str:
         return "allocate_memory"
     return (
         "finalize_allocation" if arity in ((2, 0), (1, 0)) and seen.behind(stores[0][1]) is not None else ""
+    )
+
+
+def _is_split_allocation(seen: _Seen) -> bool:
+    """Two calls: of what gives the free pointer, which is given back, and of what moves it."""
+    calls = [s for s in seen.statements if s.op == "CALLPRIVATE"]
+    if len(calls) != 2 or len(seen.statements) != 2 or not seen.shape.only_memory or not seen.shape.allocates:
+        return False
+    pointer = calls[0].results
+    given = seen.function.blocks.values()
+    gives = all(b.end.args == pointer for b in given if b.end.op == "RETURNPRIVATE")
+    return (
+        gives
+        and calls[0].args == ()
+        and calls[1].args
+        in (
+            (*pointer, *seen.function.params),
+            (*seen.function.params, *pointer),
+        )
     )
 
 
@@ -116,6 +137,9 @@ def _copy(seen: _Seen) -> str:
 
 def _storage(seen: _Seen) -> str:
     arity = (len(seen.params), len(seen.results))
+    if arity == (1, 1) and len(seen.statements) == 1 and _is_loaded(seen, seen.results[0]):
+        offset = seen.word(seen.statements[0], 0)
+        return "array_length" if offset is seen.params[0] else ""
     if arity == (1, 1) and isinstance(seen.results[0], Node):
         word = seen.results[0]
         if word.op == "KECCAK256" and word.args == (32, seen.params[0]) and len(seen.statements) == 2:

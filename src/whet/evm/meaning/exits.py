@@ -36,7 +36,10 @@ def _round(function: Function) -> Function:
     shared = {
         id_
         for id_, block in function.blocks.items()
-        if 1 < len(came[id_]) <= _MOST_WAYS and id_ != "b0" and _is_short_end(block)
+        if 1 < len(came[id_]) <= _MOST_WAYS
+        and id_ != "b0"
+        and _is_short_end(block)
+        and not _is_padded(function, came, came[id_])
     }
     if not shared:
         return function
@@ -62,6 +65,15 @@ def _is_short_end(block: Block) -> bool:
         and 0 < len(block.statements) <= _MOST_STATEMENTS
         and block.end.args[1] != 0
     )
+
+
+def _is_padded(function: Function, came: dict[str, list[str]], ways: list[str]) -> bool:
+    """Whether the two ways differ only in that one clears the bytes behind a string: `if (length % 32 != 0) ...`."""
+    for pad, other in (ways, ways[::-1]) if len(ways) == 2 else ():
+        ops = {s.op for s in function.blocks[pad].statements}
+        if came[pad] == [other] and {"MLOAD", "MSTORE"} <= ops:
+            return True
+    return False
 
 
 def _copy(block: Block, source: str, number: int) -> Block:

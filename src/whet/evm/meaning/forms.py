@@ -6,9 +6,11 @@ otherwise the plain instruction stays. `paths` says storage, `calls` calls, `pay
 
 from __future__ import annotations
 
-from whet.evm.meaning.base import END, FunctionMeaning, StateVariable
+from whet.evm.meaning.base import END, FunctionMeaning, Place, StateVariable
 from whet.evm.meaning.calls import CALLS, Calls
+from whet.evm.meaning.closure import spread
 from whet.evm.meaning.decoding import Head, decoded
+from whet.evm.meaning.encodings import Encoded, Encodings
 from whet.evm.meaning.helpers import spoken
 from whet.evm.meaning.memory import Payload
 from whet.evm.meaning.naming import Namer
@@ -16,10 +18,12 @@ from whet.evm.meaning.paths import Paths
 from whet.evm.meaning.payloads import PANIC, Payloads
 from whet.evm.meaning.results import Results
 from whet.evm.meaning.saying import Known, Sayer
+from whet.evm.meaning.slices import straight
 from whet.evm.meaning.symbols import Node
 from whet.evm.meaning.walk import Effect, Walk
+from whet.evm.opcodes import PURE
 from whet.evm.tac import Block, Function, Statement
-from whet.evm.terms import Call, Do, Form, Group, Invoke, Name, Revert, Value
+from whet.evm.terms import RETURNED, Call, Do, Form, Group, Invoke, Name, Return, Revert, Value, variables
 
 
 class Forms:
@@ -39,7 +43,9 @@ class Forms:
         self.sayer = Sayer(function, namer)
         self.paths = Paths(walk, self.sayer, storage)
         self.results = Results(function, walk, namer)
-        self.calls, self.payloads = Calls(self.sayer, known), Payloads(self.sayer, known)
+        self.encodings = Encodings(walk, self.sayer)
+        self.calls = Calls(self.sayer, known, self.encodings)
+        self.payloads = Payloads(self.sayer, known, self.encodings)
         self.helpers, self.heads = helpers, heads
         self.meaning = FunctionMeaning()
 
@@ -56,11 +62,15 @@ class Forms:
                 form = self._form(effect)
                 if form is not None:
                     self.meaning.forms[effect.block, effect.index] = self._whole(effect, form)
+                    self._absorb_copy(effect, form)
                     said.add(number)
         for number in sorted(said):
-            payload = self.walk.effects[number].payload
-            if payload is not None:
-                self._absorb(payload, said)
+            effect = self.walk.effects[number]
+            if effect.payload is not None:
+                self._absorb(effect.payload, said)
+            encoded = self.encodings.found.get((effect.block, effect.index))
+            if encoded is not None:
+                self._hide(effect, encoded, said)
         return self.meaning
 
     def _whole(self, effect: Effect, form: Form) -> Form:
@@ -74,6 +84,48 @@ class Forms:
         self.meaning.forms |= whole.forms
         return whole.form
 
+    def _absorb_copy(self, effect: Effect, form: Form) -> None:
+        """The copy of what a call gave back, where the function ends with it."""
+        said = form.args if isinstance(form, Revert) else form.values if isinstance(form, Return) else ()
+        if said == (RETURNED,):
+            for index, s in enumerate(self.function.blocks[effect.block].statements):
+                if s.op == "RETURNDATACOPY":
+                    self.meaning.absorbed.add((effect.block, index))
+
+    def _hide(self, effect: Effect, encoded: Encoded, said: set[int]) -> None:
+        """The code that only prepared what the form says: what wrote it, and the loops and branches around that."""
+        part, blocks = encoded.part, self.function.blocks
+        places = {(name, i) for name, (start, stop) in part.ranges.items() for i in range(start, stop)}
+        wrote = {p for p in encoded.written if self._only_writes(p) and not self._readers(p) - said - places}
+        between = [name for name in part.ranges if name != part.first]
+        left = {
+            (name, i)
+            for name in between
+            for i in range(*part.ranges[name])
+            if (name, i) not in wrote and blocks[name].statements[i].op not in PURE | {"MLOAD"}
+        }
+        skipped = straight(self.function, part)
+        if left or not skipped:
+            wrote = {place for place in wrote if place[0] in (part.first, part.last) or not between}
+            self.meaning.absorbed |= wrote if not between else set()
+            return
+        passed = [name for name in between if name != part.last]
+        stale = {phi.result for name in between for phi in blocks[name].phis}
+        stale |= {r for name in passed for s in blocks[name].statements for r in s.results}
+        hidden = wrote | {(effect.block, effect.index)} | {(name, END) for name in skipped}
+        hidden |= {(name, i) for name in passed for i in range(len(blocks[name].statements))}
+        gone = spread(self.function, stale, hidden)
+        if gone is not None and not gone & set(variables(self.meaning.forms[effect.block, effect.index])):
+            self.meaning.absorbed |= wrote
+            self.meaning.skipped |= skipped
+
+    def _only_writes(self, place: Place) -> bool:
+        s = self.function.blocks[place[0]].statements[place[1]]
+        return s.op != "CALLPRIVATE" or not self.walk.shapes.of[s.function].halts
+
+    def _readers(self, place: Place) -> set[int | Place]:
+        return self.walk.readers.get(place, set())
+
     def _absorb(self, payload: Payload, said: set[int]) -> None:
         """The statements that only wrote what the form says, and that nothing else reads."""
         shapes = self.walk.shapes
@@ -82,7 +134,7 @@ class Forms:
             encodes = s.op == "CALLPRIVATE" and shapes.of[s.function].only_memory
             if s.op != "MSTORE" and not (encodes and not shapes.of[s.function].halts):
                 continue
-            if self.walk.readers.get((block, index), set()) <= said:
+            if self._readers((block, index)) <= said:
                 self.meaning.absorbed.add((block, index))
 
     def _simple(self, block: str, index: int, s: Statement) -> Form | None:
@@ -139,6 +191,12 @@ class Forms:
         if op == "RETURN":
             return self.payloads.returned(effect)
         if op == "KECCAK256":
-            words = self.sayer.whole_words(effect)
-            return Value(Invoke(Name("keccak256"), words), pure=True) if words is not None else None
+            return self._hash(effect)
         return None
+
+    def _hash(self, effect: Effect) -> Form | None:
+        words = self.sayer.whole_words(effect)
+        if words is not None:
+            return Value(Invoke(Name("keccak256"), words), pure=True)
+        raw = self.sayer.raw(effect)
+        return Value(Invoke(Name("keccak256"), (raw,))) if raw is not None else None

@@ -21,7 +21,7 @@ from whet.evm.terms import Expression, Invoke, Name, Operation
 def helper_names(contract: Contract, shapes: Shapes, walks: Mapping[str, Uses]) -> dict[str, str]:
     """{private function: the helper that it is}, "" for none of those known. Equal functions are tried once.
 
-    Functions of one name compute the same; of those that do not only compute, each has a name of its own.
+    Functions of one name compute the same; of those that read or write memory or calldata, each has a name of its own.
     """
     known: dict[tuple[object, ...], str] = {}
     named: dict[str, str] = {}
@@ -29,17 +29,9 @@ def helper_names(contract: Contract, shapes: Shapes, walks: Mapping[str, Uses]) 
         if function.kind == "private":
             key = _text(function)
             if key not in known:
-                known[key] = _own_name(
-                    function, _helper_name(contract, function, shapes, walks), shapes, set(known.values())
-                )
+                known[key] = _helper_name(contract, function, shapes, walks, set(known.values()))
             named[function.name] = known[key]
     return named
-
-
-def _own_name(function: Function, name: str, shapes: Shapes, taken: set[str]) -> str:
-    if name not in taken or not name or shapes.of[function.name].computes or function.returns is None:
-        return name
-    return f"{name}_{function.name.removeprefix('p_')}"
 
 
 _CHECKED = re.compile(r"checked_(add|sub|mul|div|mod)_(u?)int(\d+)(_reversed)?")
@@ -87,12 +79,16 @@ def _text(function: Function) -> tuple[object, ...]:
     return function.params, function.returns, statements, ends, phis
 
 
-def _helper_name(contract: Contract, function: Function, shapes: Shapes, walks: Mapping[str, Uses]) -> str:
+def _helper_name(
+    contract: Contract, function: Function, shapes: Shapes, walks: Mapping[str, Uses], taken: set[str]
+) -> str:
     if function.returns is None:
         return _panic_name(function)
     found = computed_name(contract, function) if shapes.of[function.name].computes else ""
-    uses = walks.get(function.name)
-    return found or (memory_name(function, shapes, uses) if uses is not None else "")
+    if found or function.name not in walks:
+        return found
+    found = memory_name(function, shapes, walks[function.name])
+    return f"{found}_{function.name.removeprefix('p_')}" if found in taken and found else found
 
 
 def _panic_name(function: Function) -> str:

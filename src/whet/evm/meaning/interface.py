@@ -15,6 +15,7 @@ from whet.evm.meaning.evidence import Uses
 from whet.evm.meaning.given_back import returns
 from whet.evm.meaning.kinds import Kinds, kinds_of
 from whet.evm.meaning.saying import Known
+from whet.evm.meaning.standards import declared
 from whet.evm.meaning.told import told
 from whet.evm.tac import Contract
 
@@ -49,14 +50,31 @@ def interface(
     }
     tellings = (one for name, uses in walks.items() for one in told(uses, signatures.get(name, ""), known))
     kinds = kinds_of(walks.values(), tellings)
-    payable = entered_with_value(contract.entry)
+    payable = set() if _is_library(contract) else entered_with_value(contract.entry)
     found = {}
     for name, uses in public.items():
         signature = signatures[name]
         types = types_of(signature) if signature else arguments(uses, strict)
-        mutable = mutability(uses, name in payable, len(types))
-        found[name] = PublicFunction(signature, types, returns(uses, signature), mutable)
+        mutable = _as_declared(mutability(uses, name in payable, len(types)), signature)
+        found[name] = PublicFunction(signature, types, returns(uses, types, signature), mutable)
     return found, kinds
+
+
+def _is_library(contract: Contract) -> bool:
+    """Whether the entry asks for the contract's own address, as only libraries do, whose functions are never payable
+    but do not check it either."""
+    return any(s.op == "ADDRESS" for s in contract.entry.statements())
+
+
+_STRICTEST_FIRST = ("pure", "view", "nonpayable")
+
+
+def _as_declared(found: str, signature: str) -> str:
+    """A function may do less than its standard lets it; it is declared as the standard has it."""
+    standard = declared(signature)
+    if standard is None or found not in _STRICTEST_FIRST:
+        return found
+    return max(found, standard.mutability, key=_STRICTEST_FIRST.index)
 
 
 def _signature(selector: int, found: tuple[str, ...], known: Known) -> str:

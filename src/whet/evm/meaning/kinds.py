@@ -14,14 +14,16 @@ from typing import TypeAlias
 
 from whet.evm.meaning.evidence import Uses, checked_type, full_type, looks_hashed
 from whet.evm.meaning.slots import Path, place
-from whet.evm.meaning.symbols import Node, Word, inside
+from whet.evm.meaning.symbols import Node, Word, inside, linear
 
 Key: TypeAlias = Hashable
 """A node, or ("slot", path) for what stands in storage, or ("key", path) for the keys of a mapping."""
 
-TOLD, SIGNED, NUMBER, HASH, COMPARED, PLAIN, MADE = 7, 6, 5, 4, 3, 2, 1
-"""How strong a vote is. PLAIN: an argument of which nothing else is known, MADE: a hash that is stored or used as a key, as
-identifiers are, which are mostly numbers."""
+TOLD, SIGNED, COUNTED, NUMBER, HASH, COMPARED, PLAIN, MADE = 8, 7, 6, 5, 4, 3, 2, 1
+"""How strong a vote is.
+
+COUNTED: stored as what stood there before, and something more; PLAIN: an argument of which nothing else is known; MADE: a
+hash that is stored or used as a key, as identifiers are, which are mostly numbers."""
 
 _VOTES = frozenset({"uint256", "int256", "bytes32", "bytes", "string"})
 _HASHES = frozenset({"KECCAK256", "HASH", "KEYHASH", "BLOCKHASH", "EXTCODEHASH", "BLOBHASH"})
@@ -45,11 +47,16 @@ class Kinds:
         votes = self._votes.get(self._root(key), {})
         return max(sorted(votes), key=votes.__getitem__) if votes else ""
 
+    def text_of(self, key: Key) -> str:
+        """ "bytes" or "string"; "" where nothing tells."""
+        votes = self._votes.get(self._root(key), {})
+        return max((k for k in ("bytes", "string") if k in votes), key=votes.__getitem__, default="")
+
     def of_slot(self, path: Path) -> str:
-        """uint256 only where it is told: numbers are what bits are packed with, too."""
+        """uint256 only where that is told or counted: sums are what bits are packed with, too."""
         votes = self._votes.get(self._root(("slot", path)), {})
         kind = self.of(("slot", path))
-        return "" if kind == "uint256" and votes[kind][0] < TOLD else kind
+        return "" if kind == "uint256" and votes[kind][0] < COUNTED else kind
 
     def of_key(self, path: Path) -> str:
         return self.of(("key", path))
@@ -110,6 +117,7 @@ def _look(kinds: Kinds, uses: Uses, node: Node) -> None:
     op = node.op
     if op == "CALLDATALOAD":
         kinds.vote(node, *_argument(uses, node))
+        _parsed(kinds, uses, node)
     elif op == "SUM":
         if _whole(node) is node:
             kinds.vote(node, "uint256", NUMBER)
@@ -124,6 +132,8 @@ def _look(kinds: Kinds, uses: Uses, node: Node) -> None:
         for part in node.args[:-1]:
             if (whole := _whole(part)) is not None:
                 kinds.join(node, whole)
+            elif isinstance(part, Node) and part.op in _HASHES:
+                kinds.vote(node, "bytes32", MADE)
     elif op in _SIGNED or op in _ARITHMETIC or op in ("LT", "GT"):
         kind, strength = ("int256", SIGNED) if op in _SIGNED else ("uint256", NUMBER)
         for part in node.args[1:] if op == "SAR" else node.args:
@@ -135,6 +145,21 @@ def _argument(uses: Uses, node: Node) -> tuple[str, int]:
     """By its own uses: several fields are taken out of a bytes32, or one out of its middle."""
     kind = "uint256" if checked_type(uses, node) else full_type(uses, node)
     return kind, {"int256": SIGNED, "bytes32": HASH}.get(kind, PLAIN)
+
+
+def _parsed(kinds: Kinds, uses: Uses, node: Node) -> None:
+    """What is taken apart at fixed places is bytes: nobody reads the letters of a string so, but all of them are copied."""
+    constant, terms = linear(node.args[0])
+    taken = any(
+        isinstance(u.args[0], int) and (u.op == "SHR" or (u.op == "AND" and u.args[0].bit_count() <= 128))
+        for u in uses.users.get(node, ())
+    )
+    if taken and _CONTENT <= constant < 1 << 16 and len(terms) == 1 and terms[0][0].op == "CALLDATALOAD":
+        kinds.vote(terms[0][0], "bytes", PLAIN)
+
+
+_CONTENT = 4 + 32
+"""How far behind its offset the content of an argument begins: the selector, and the length."""
 
 
 def _two_words(kinds: Kinds, first: Word | None, second: Word | None) -> None:
@@ -166,6 +191,7 @@ def _effects(kinds: Kinds, uses: Uses) -> None:
             _join(kinds, ("slot", found.path), effect.result if effect.op == "SLOAD" else effect.args[1])
             if effect.op == "SSTORE":
                 _stored_text(kinds, found.path, effect.args[1])
+                _counted(kinds, found.path, *effect.args)
             maps = [position for position, step in enumerate(found.path) if step == "map"]
             for position, key in zip(maps, found.keys, strict=True):
                 _join(kinds, ("key", found.path[: position + 1]), key)
@@ -186,10 +212,15 @@ def _is_named_by(key: Word | None, mapping: Path) -> bool:
 
 
 def _text_key(kinds: Kinds, node: Node) -> None:
-    """A string or bytes that is an argument is a key."""
-    found, head = place(node.args[1]), _head(node.args[0])
-    if found is not None and head is not None:
-        kinds.join(("key", (*found.path, "map")), head)
+    """A string or bytes that is an argument is a key; one that code has put together is taken for bytes."""
+    found, source = place(node.args[1]), node.args[0]
+    if found is None:
+        return
+    key, head = ("key", (*found.path, "map")), _head(source)
+    if isinstance(source, Node) and source.op == "MEMORY":
+        kinds.vote(key, "bytes", PLAIN)
+    elif head is not None:
+        kinds.join(key, head)
 
 
 def _stored_text(kinds: Kinds, path: Path, word: Word) -> None:
@@ -199,6 +230,12 @@ def _stored_text(kinds: Kinds, path: Path, word: Word) -> None:
         head = _head(length) if factor == 2 and length.op == "CALLDATALOAD" else None
         if head is not None:
             kinds.join(("slot", path), head)
+
+
+def _counted(kinds: Kinds, path: Path, slot: Word, word: Word) -> None:
+    terms = linear(word)[1] if isinstance(word, Node) and word.op == "SUM" else ()
+    if any(part.op == "SLOAD" and part.args[0] == slot for part, _ in terms):
+        kinds.vote(("slot", path), "uint256", COUNTED)
 
 
 def _head(word: Word | None) -> Node | None:

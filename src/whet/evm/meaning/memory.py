@@ -2,6 +2,8 @@
 
 Offsets are compared by their parts (`symbols.linear`): the same terms with another constant is the same object. Assumed,
 as compilers do it: objects that begin at different symbolic offsets do not overlap, nor do they overlap scratch space.
+Memory behind a constant string that code copies from itself is 0 if this function has not written there: an older
+compiler's function that was called after its caller had encoded more at the same place would show what was left.
 Where ways meet only what all of them agree on is kept. In a loop everything from before is marked as no longer sure.
 """
 
@@ -62,7 +64,7 @@ class Memory:
         self.regions: dict[Terms, tuple[Region, ...]] = {}
         self.by: tuple[str, int] | None = None
         """The statement that is being walked."""
-        self.readers: dict[tuple[str, int], set[int | None]] = {}
+        self.readers: dict[tuple[str, int], set[int | tuple[str, int]]] = {}
         """{statement that stored something: who read it}, of all states of one walk."""
         self._owned: set[Terms] = set()
 
@@ -89,6 +91,17 @@ class Memory:
         cells[start] = Cell(word, low, by=self.by)
         if len(cells) > 4096:
             cells.clear()
+
+    def is_untouched(self, offset: Word, length: int) -> bool:
+        """Whether nothing is known to have been written there, so that it is taken to be 0."""
+        start, terms = linear(offset)
+        cells = self.cells.get(terms, {})
+        stored = any(at + c.low < start + length and at + c.high > start for at, c in cells.items())
+        copied = (
+            not isinstance(r.length, int) or (r.start < start + length and r.start + r.length > start)
+            for r in self.regions.get(terms, ())
+        )
+        return not stored and not any(copied)
 
     def load(self, offset: Word) -> tuple[Word, bool] | None:
         """(word, whether that is sure) of MLOAD; None if not known."""
@@ -194,7 +207,7 @@ class Memory:
         by = self._stored_by(offset, length) if sure and isinstance(length, int) else frozenset()
         return Payload(length, selector, tuple(words), self._regions(start), sure, by)
 
-    def note_read(self, offset: Word, length: Word | None, reader: int | None) -> None:
+    def note_read(self, offset: Word, length: Word | None, reader: int | tuple[str, int]) -> None:
         """Notes who may read what stands there. length: None for everything that can be reached from the offset."""
         start, terms = linear(offset)
         exact = terms in self.cells and length is not None

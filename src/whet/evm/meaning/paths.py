@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 
 from whet.evm.meaning.base import StateVariable
-from whet.evm.meaning.fields import stored_field
 from whet.evm.meaning.saying import Sayer, typed
 from whet.evm.meaning.slots import Place, place
+from whet.evm.meaning.stores import stored_field
 from whet.evm.meaning.symbols import Node, Word, mask_bits
 from whet.evm.meaning.walk import Effect, Walk
 from whet.evm.terms import Assign, Expression, Form, Index, Member, Name, Value

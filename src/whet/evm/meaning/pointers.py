@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from whet.evm.meaning.evidence import Uses, cleaned_type
-from whet.evm.meaning.symbols import Node, linear
+from whet.evm.meaning.symbols import Node, Word, linear
 from whet.evm.tac import WORD
 
 _NEAR = 1 << 16
@@ -89,17 +89,21 @@ _READS = frozenset({"MLOAD", "MEMORY", "SLOAD", "TLOAD", "CALLDATALOAD"})
 
 def _is_slot(uses: Uses, word: Node) -> bool:
     """The slot of a mapping or of a dynamic array, or of what is written to storage."""
-    if any(
-        (node.args[0] == 64 and len(node.args) > 2 and node.args[2] is word)
-        for node in uses.of(word, "KECCAK256")
-    ):
-        return True
     stored = {e.args[0] for e in uses.walk.effects if e.op in ("SSTORE", "TSTORE")}
-    return word in stored or any(
-        total in stored and total.args[0] < _NEAR and len(total.args[1]) == 1
-        for total, factor in uses.sums.get(word, ())
-        if factor == 1
-    )
+    sums = [total for total, factor in uses.sums.get(word, ()) if factor == 1 and total.args[0] < _NEAR]
+    if word in stored or any(total in stored and len(total.args[1]) == 1 for total in sums):
+        return True
+    hashes = [
+        n for n in uses.of(word, "KECCAK256") if n.args[0] == 64 and len(n.args) > 2 and n.args[2] is word
+    ]
+    return any(_names_a_slot(uses, node, stored) for node in hashes)
+
+
+def _names_a_slot(uses: Uses, node: Node, stored: set[Word]) -> bool:
+    """Whether storage is read or written there or behind, or at what is hashed of it."""
+    places = [node, *(total for total, _ in uses.sums.get(node, ()))]
+    read = ("SLOAD", "TLOAD", "KECCAK256")
+    return any(place in stored or any(uses.of(place, op) for op in read) for place in places)
 
 
 def _is_rounded(uses: Uses, length: Node) -> bool:

@@ -9,6 +9,7 @@ Each rule holds for all words (tests/evm/test_ranges.py tries them). Left out: r
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from whet.evm.algebra import NARROW
@@ -27,6 +28,7 @@ ANY = Range(255, 255)
 ZERO = Range(-1, 0, 256)
 
 
+@lru_cache(4096)
 def of_word(word: int) -> Range:
     """The range of a constant."""
     if not word:
@@ -58,6 +60,7 @@ def bits_of(a: Range) -> int:
     return a.high if a.low < 0 else 256
 
 
+@lru_cache(1024)
 def of_type(kind: str) -> Range | None:
     """Of a clean value of bool, address, uintN, intN, bytesN; None for other types."""
     if kind in ("bool", "address"):
@@ -84,12 +87,15 @@ def fits(a: Range, kind: str) -> bool:
 def result(op: str, args: tuple[Range, ...], words: tuple[int | None, ...]) -> Range:
     """Of `op(args)`. words: the arguments that are constants."""
     rule = _RULES.get(op)
-    if rule is not None:
-        return rule(args, words)
-    narrow = NARROW.get(op)
-    return Range(-1, narrow) if narrow is not None else ANY
+    return rule(args, words) if rule is not None else _FIXED.get(op, ANY)
 
 
+def fixed(op: str) -> Range | None:
+    """What an instruction gives whatever its arguments are; None for one where they matter."""
+    return None if op in _RULES else _FIXED.get(op, ANY)
+
+
+_FIXED = {op: Range(-1, bits) for op, bits in NARROW.items()}
 _Args = tuple[Range, ...]
 _Words = tuple[int | None, ...]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from whet.evm.opcodes import PURE
-from whet.evm.tac import Block, Contract, Function
+from whet.evm.tac import Block, Contract, End, Function, Statement
 
 _QUIET = PURE | {"MLOAD", "MSTORE", "RETURNDATASIZE", "RETURNDATACOPY"}
+_STILL = PURE | {"MLOAD", "RETURNDATASIZE"}
 _DEEPEST = 3
 EMPTY, DATA, FORWARDED = "empty", "data", "forwarded"
 
@@ -50,14 +51,23 @@ def _refuses(contract: Contract, function: Function, name: str, depth: int) -> s
         return None
     if block.end.args == (0, 0):
         return DATA if calls else EMPTY
-    return FORWARDED if not calls and _forwards(block) else DATA
+    return FORWARDED if not calls and forwards(block.statements, block.end) else DATA
 
 
-def _forwards(block: Block) -> bool:
-    """`returndatacopy(p, 0, returndatasize()) revert(p, returndatasize())`."""
-    sizes = {s.results[0] for s in block.statements if s.op == "RETURNDATASIZE"}
-    copies = [s.args for s in block.statements if s.op == "RETURNDATACOPY"]
-    if len(copies) != 1 or any(s.op == "MSTORE" for s in block.statements):
+def forwards(statements: list[Statement], end: End) -> bool:
+    """Whether control ends with all that the last call gave back: `returndatacopy(p, 0, returndatasize())`, then a
+    `revert(p, returndatasize())` or return, with nothing behind the copy that could change what that is."""
+    copies = [index for index, s in enumerate(statements) if s.op == "RETURNDATACOPY"]
+    if not copies or len(end.args) != 2:
         return False
-    start, length = block.end.args
-    return copies[0][:2] == (start, 0) and copies[0][2] in sizes and length in sizes
+    behind = statements[copies[-1] + 1 :]
+    before = statements[: copies[-1]]
+    calls = [index for index, s in enumerate(before) if s.op not in _STILL | {"MSTORE"}]
+    asked = [*before[calls[-1] + 1 if calls else 0 :], *behind]
+    sizes = {s.results[0] for s in asked if s.op == "RETURNDATASIZE"}
+    to, start, length = statements[copies[-1]].args
+    return (
+        all(s.op in _STILL for s in behind)
+        and (to, start) == (end.args[0], 0)
+        and {length, end.args[1]} <= sizes
+    )

@@ -6,7 +6,7 @@ pointer may stand in between; what is asked must give up as Solidity's own decod
 ends undo everything, so their order among each other makes no difference, but for one case: code that encodes an
 argument that may fail (an enum) before or after it asks for the target's code.
 A call without results is taken only with the check for code. Types are those that were checked: a word that old code
-cleans where it is used is a uint256. Left out: results of more than words (strings, arrays), try and catch.
+cleans where it is used is a uint256. Left out: results of more than words (strings, arrays), `transfer` and `send`, try and catch.
 Assumed: the free pointer stays below 2**64. The returned data are no longer in memory, nor does the free pointer move.
 """
 
@@ -15,7 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from whet.evm.meaning.asked import cleaned, is_full, least_size, plain
-from whet.evm.meaning.base import Place
+from whet.evm.meaning.base import END, Place
+from whet.evm.meaning.closure import spread
 from whet.evm.meaning.memory import FREE_POINTER
 from whet.evm.meaning.naming import Namer
 from whet.evm.meaning.refusals import EMPTY, FORWARDED, refusal
@@ -87,7 +88,8 @@ class Results:
             return None
         names = tuple(way.read.get(i) or f"{self._of(effect).results[0]}_{i}" for i in range(way.words))
         forms = self._read_again(way)
-        if forms is None or not self._is_closed(way):
+        hidden = way.absorbed | {(block, END) for block in way.skipped}
+        if forms is None or spread(self.function, way.stale, hidden) is None:
             return None
         types = tuple(way.types.get(i, "uint256") for i in range(way.words))
         said = replace(call, returns=types, checked=True, asks_code=asks_code, output=())
@@ -108,7 +110,10 @@ class Results:
             way.passed.append(block.id)
             if not self._statements(way, block, start):
                 break
+            absorbed = set(way.absorbed)
             following = self._next(way, block)
+            if following is None:
+                way.absorbed = absorbed
             if following is None or not set(self.came[following]) <= set(way.passed):
                 way.skipped.pop(block.id if following is not None else "", None)
                 break
@@ -217,23 +222,32 @@ class Results:
         less, more = block.end.targets if holds else block.end.targets[::-1]
         if limit is None:
             return None
-        for name, other in ((less, more), (more, less)):
-            if self._only_asks(way, name, block.id) == other:
-                way.passed.append(name)
-                way.skipped[block.id] = name
-                sources = (name, block.id) if name == less else (block.id, name)
-                self._met(way, self.function.blocks[other], sources, limit)
-                return other
-        return None
+        ends = {name: self._only_asks(way, name, block.id) for name in (less, more)}
+        sources, meeting = (less, more), ends[less]
+        if ends[less] == more:
+            sources = (less, block.id)
+        elif ends[more] == less:
+            sources, meeting = (block.id, more), less
+        elif meeting is None or meeting != ends[more]:
+            return None
+        way.passed += [name for name in sources if name != block.id]
+        way.skipped[block.id] = less if sources[0] == less else more
+        self._met(way, self.function.blocks[meeting or ""], sources, limit)
+        return meeting
 
     def _only_asks(self, way: _Way, name: str, source: str) -> str | None:
-        """Where a block leads that does nothing but ask again how much came back."""
+        """Where a block leads that does nothing but ask again how much came back, and make room for it."""
         block = self.function.blocks[name]
-        simple = all(s.op in PURE or s.op == "RETURNDATASIZE" for s in block.statements)
-        if not simple or self.came[name] != [source] or block.end.op != "JUMP":
+        if self.came[name] != [source] or block.end.op != "JUMP":
             return None
-        asked = [s.results[0] for s in block.statements if s.op == "RETURNDATASIZE"]
-        way.sizes |= dict.fromkeys(map(self._word, asked))
+        for index, s in enumerate(block.statements):
+            if s.op == "RETURNDATASIZE":
+                way.sizes[self._word(s.results[0])] = None
+            elif s.op == "CALLPRIVATE":
+                if s.results or not self._private(way, (name, index), s):
+                    return None
+            elif s.op not in PURE:
+                return None
         return block.end.targets[0]
 
     def _met(self, way: _Way, block: Block, sources: tuple[str, str], limit: int) -> None:
@@ -286,28 +300,6 @@ class Results:
                     return None
                 forms[place] = Value(first, pure=True)
         return forms
-
-    def _is_closed(self, way: _Way) -> bool:
-        """Whether nothing that stays reads what is no longer known."""
-        stale = set(way.stale)
-        changed = True
-        while changed:
-            changed = False
-            for block in self.function.blocks.values():
-                for phi in block.phis:
-                    if phi.result not in stale and stale & set(phi.incoming.values()):
-                        stale.add(phi.result)
-                        changed = True
-                for index, s in enumerate(block.statements):
-                    if not stale & set(s.args) or (block.id, index) in way.absorbed:
-                        continue
-                    if s.op not in PURE:
-                        return False
-                    changed |= s.results[0] not in stale
-                    stale.update(s.results)
-                if stale & set(block.end.args) and block.id not in way.skipped:
-                    return False
-        return True
 
 
 def _address(word: Word) -> Word:

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 
 from whet.evm.meaning.base import StateVariable
 from whet.evm.meaning.evidence import WORD_TYPES, Uses, checked_type, full_type, value_type
-from whet.evm.meaning.fields import Field, fields_read, fields_written, keeps_bits, written_how
+from whet.evm.meaning.fields import Field, fields_read
 from whet.evm.meaning.kinds import Kinds
 from whet.evm.meaning.slots import Path, Place, place
+from whet.evm.meaning.stores import fields_written, keeps_bits, written_how
 from whet.evm.meaning.symbols import Node, Word, linear
+from whet.evm.meaning.well_known import well_known
 
 _MOST_MEMBERS = 64
 
@@ -145,11 +147,14 @@ def variables(layout: Layout, transient: bool = False) -> tuple[list[StateVariab
     roots = sorted({path[0] for path in [*layout.cells, *layout.keys] if isinstance(path[0], int)})
     for slot in roots:
         for low, size, kind in _words(layout, (slot,), structs):
-            offset = f"_{low}" if low else ""
-            number = str(slot) if slot < 1 << 32 else f"{slot >> 224:08x}"
-            name = f"{'transient' if transient else 'stor'}_{number}{offset}"
+            name = well_known(slot, low) or _numbered(slot, low, transient)
             found.append(StateVariable(name, kind, slot, low, size, transient))
     return found, structs
+
+
+def _numbered(slot: int, low: int, transient: bool) -> str:
+    number = str(slot) if slot < 1 << 32 else f"{slot >> 224:08x}"
+    return f"{'transient' if transient else 'stor'}_{number}{f'_{low}' if low else ''}"
 
 
 def _mark_sets(layout: Layout) -> None:
@@ -179,7 +184,7 @@ def _words(layout: Layout, path: Path, structs: list[str]) -> list[tuple[int, in
     if "map" in below:
         return [(0, 32, _mapping(layout, path, structs))]
     if cell.lengthy and not (cell.fields and "data" not in below and not cell.whole):
-        return [(0, 32, "bytes" if layout.kinds.of_slot(path) == "bytes" else "string")]
+        return [(0, 32, layout.kinds.text_of(("slot", path)) or "string")]
     if "data" in below:
         return [(0, 32, f"{_element(layout, (*path, 'data'), structs)}[]")]
     if "index" in below:
@@ -193,17 +198,19 @@ def _words(layout: Layout, path: Path, structs: list[str]) -> list[tuple[int, in
 def _mapping(layout: Layout, path: Path, structs: list[str]) -> str:
     inner = (*path, "map")
     told, keys = layout.kinds.of_key(inner), layout.keys.get(inner, Counter())
-    key = "bytes32" if inner in layout.texts else _joined_key(keys, told)
+    key = (
+        "bytes32" if inner in layout.texts else _joined_key(keys, told, layout.kinds.text_of(("key", inner)))
+    )
     return f"mapping({key} => {_element(layout, inner, structs)})"
 
 
-def _joined_key(keys: Counter[str], told: str) -> str:
+def _joined_key(keys: Counter[str], told: str, text: str) -> str:
     """A key that is a whole word somewhere is one everywhere: a narrower one is cleaned before it is hashed.
 
-    told: what is known of the keys that are whole words or strings."""
+    told: what is known of the keys that are whole words; text: of strings."""
     known = [kind for kind, _ in keys.most_common() if kind]
     if "string" in known:
-        return "bytes" if told == "bytes" else "string"
+        return text or "string"
     if not known or any(kind in WORD_TYPES for kind in known):
         return told if told in WORD_TYPES else "uint256"
     return known[0]

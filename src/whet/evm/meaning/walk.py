@@ -8,7 +8,7 @@ Budget in statements; calls beyond it give UNKNOWN results and `Walk.cut` says s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from whet.evm.meaning.memory import FREE_POINTER, Memory, Payload, meet
 from whet.evm.meaning.symbols import Node, Word
@@ -39,6 +39,8 @@ class Effect:
     depth: int
     payload: Payload | None = None
     result: Word | None = None
+    object: Word | None = None
+    """The pointer to an object in memory of which all bytes, and nothing else, are consumed."""
 
 
 @dataclass(slots=True)
@@ -60,6 +62,11 @@ class _Shape:
     writes: bool = False
     allocates: bool = False
 
+    def facts(self) -> tuple[bool, ...]:
+        """What calls of others may change."""
+        flags = (self.pure, self.computes, self.only_memory, self.decodes)
+        return (*flags, self.halts, self.writes, self.allocates)
+
 
 class Shapes:
     """Of all functions of a contract: loops, and which are pure, write memory, or move the free pointer."""
@@ -77,7 +84,7 @@ class Shapes:
                 changed |= self._update(self.of[name], function)
 
     def _update(self, shape: _Shape, function: Function) -> bool:
-        before = replace(shape)
+        before = shape.facts()
         for block in function.blocks.values():
             goes_on = block.end.op in ("JUMP", "BRANCH", "RETURNPRIVATE")
             stops = block.end.op in ("REVERT", "INVALID")
@@ -97,7 +104,7 @@ class Shapes:
                 shape.halts |= called is not None and called.halts
                 shape.writes |= self.writes(s)
                 shape.allocates |= self.allocates(s)
-        return before != shape
+        return before != shape.facts()
 
     def gives_up(self, function: str, block: str) -> bool:
         """Whether one way out of the block is `revert(0, 0)`, or INVALID as in code older than REVERT."""
@@ -162,8 +169,9 @@ class Walk:
         self.steps, self.cut = steps, False
         self._pure: dict[tuple[object, ...], tuple[Word, ...] | None] = {}
         self._active: set[str] = set()
+        self._object: Word | None = None
         self.readers = memory.readers
-        """{statement of `function` that stores in memory: numbers of the effects that read it, None for other readers}"""
+        """{statement of `function` that stores in memory: what reads it: numbers of effects, places of other statements}"""
         args = tuple(self.symbols.node("PARAM", name) for name in function.params)
         self.words = self._run(function, args, memory, 0).words
 
@@ -265,7 +273,7 @@ class Walk:
             frame.returned.append((args, memory))
             for arg in args if not frame.depth else ():
                 if isinstance(arg, Node):
-                    memory.note_read(arg, None, None)
+                    memory.note_read(arg, None, ("", -1))
         elif end.op not in ("JUMP", "SWITCH"):
             payload = self._consumed(memory, *args) if end.op in ("RETURN", "REVERT") else None
             self._note(end.op, args, frame, block.id, -1, payload)
@@ -281,7 +289,9 @@ class Walk:
         payload: Payload | None = None,
         result: Word | None = None,
     ) -> None:
-        self.effects.append(Effect(op, args, frame.function.name, block, index, frame.depth, payload, result))
+        effect = Effect(op, args, frame.function.name, block, index, frame.depth, payload, result)
+        effect.object, self._object = self._object, None
+        self.effects.append(effect)
 
     # Calls of private functions.
 
@@ -332,7 +342,7 @@ class Walk:
         if op == "MLOAD":
             found = memory.load(args[0])
             if args[0] != FREE_POINTER:
-                memory.note_read(args[0], 32, None)
+                memory.note_read(args[0], 32, self.at)
             return found[0] if found else self._unread(args[0], memory)
         if op == "MSTORE":
             memory.store(args[0], args[1])
@@ -371,6 +381,9 @@ class Walk:
     def _consumed(self, memory: Memory, offset: Word, length: Word) -> Payload:
         """What the effect that is noted next reads."""
         memory.note_read(offset, length, len(self.effects))
+        pointer = self.symbols.add(offset, WORD - 31)
+        size = memory.load(pointer) if isinstance(length, Node) else None
+        self._object = pointer if size is not None and size[0] is length and size[1] else None
         return memory.payload(offset, length)
 
     def _unread(self, offset: Word, memory: Memory) -> Word:
@@ -403,13 +416,19 @@ class Walk:
         memory.copy(args[0], symbols.node(kind, args[1], args[2]), args[2])
 
     def _copy_constants(self, args: tuple[Word, ...], memory: Memory) -> bool:
-        """CODECOPY of whole words that stand in the code, as old compilers keep large constants."""
+        """CODECOPY of words that stand in the code, as old compilers keep large constants and long strings."""
         to, source, length = args
-        if not isinstance(source, int) or not isinstance(length, int) or length % 32 or length > 1024:
+        if not isinstance(source, int) or not isinstance(length, int) or length > 1024:
             return False
         data = self._code(source, length)
+        whole = len(data) - len(data) % 32
+        if len(data) != whole and not memory.is_untouched(
+            self.symbols.add(to, len(data)), whole + 32 - len(data)
+        ):
+            return False
         for at in range(0, len(data), 32):
-            memory.store(self.symbols.add(to, at), int.from_bytes(data[at : at + 32], "big"))
+            word = int.from_bytes(data[at : at + 32].ljust(32, b"\0"), "big")
+            memory.store(self.symbols.add(to, at), word)
         return len(data) > 0
 
     def _code(self, offset: int, length: int) -> bytes:
@@ -422,7 +441,7 @@ class Walk:
     def _move(self, args: tuple[Word, ...], memory: Memory) -> None:
         to, source, length = args
         payload = memory.payload(source, length)
-        memory.note_read(source, length, None)
+        memory.note_read(source, length, self.at)
         distance = next((node for at, node in payload.regions if at == 0), None)
         if distance is None:
             distance = self.symbols.fresh("MEMORY", source)

@@ -38,6 +38,7 @@ from whet.evm.structure.tree import (
 )
 from whet.evm.structure.tree import Node as TreeNode
 from whet.evm.terms import (
+    RETURNED,
     Assign,
     Call,
     Dispatch,
@@ -46,6 +47,7 @@ from whet.evm.terms import (
     Expression,
     Form,
     Invoke,
+    Member,
     Name,
     Operation,
     Return,
@@ -504,6 +506,13 @@ class Body(Lowering):
         self.assembly(f"mstore(0x40, {kept})", (), frozenset({kept}))
 
     def _assign(self, form: Assign) -> None:
+        word = self._word_of_storage(form.target)
+        if word is not None:
+            slot, mentions = self.slot(word)
+            text, more = self.yul(form.value)
+            self.assembly(f"sstore({slot}, {text})", (), mentions | more)
+            return
+
         def write() -> Piece:
             target = self._sol(form.target, "")
             known = is_value(target.type)
@@ -513,6 +522,13 @@ class Body(Lowering):
 
         piece = self.whole(write)
         self.out.append(Line(f"{piece.text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))
+
+    def _word_of_storage(self, target: Expression) -> Piece | None:
+        """What lies in storage and is no value, if its first slot is assigned: the length of an array, a struct's."""
+        if isinstance(target, Member) and target.name == "length":
+            return self._sol(target.base, "")
+        piece = self._sol(target, "")
+        return None if is_value(piece.type) else piece
 
     def _emit(self, form: Emit) -> None:
         natural = [self._sol(arg, "").type for arg in form.args] if form.event else []
@@ -574,7 +590,7 @@ class Body(Lowering):
         if isinstance(form, Revert):
             self._revert(form)
         elif isinstance(form, Return):
-            self._return(form.values)
+            self._return(form.values, form.raw)
         elif isinstance(form, Do):
             self._do(form.expression)
         elif form is not None:
@@ -602,12 +618,15 @@ class Body(Lowering):
             self.out.append(Line("return;"))
             return
         assert self.frame.returns is not None
-        kinds = self.frame.returns
+        kinds = tuple(in_memory(kind) for kind in self.frame.returns)
         piece = self.whole(lambda: self.several(values, kinds))
         text = piece.text if len(values) == 1 else f"({piece.text})"
         self.out.append(Line(f"return {text};", (), piece.mentions, raw=piece.raw, checked=piece.checked))
 
-    def _return(self, values: tuple[Expression, ...]) -> None:
+    def _return(self, values: tuple[Expression, ...], raw: bool = False) -> None:
+        if raw:
+            self._end_with("return", values[0])
+            return
         if self.frame.private or self.frame.returns is None or len(values) != len(self.frame.returns):
             kinds = (WORD_TYPE,) * len(values)
             piece = self.whole(lambda: self.several(values, kinds))
@@ -623,6 +642,19 @@ class Body(Lowering):
         )
         self.assembly(f"{how}(add({name}, 0x20), mload({name}))", (), frozenset({name}))
 
+    def _end_with(self, how: str, value: Expression) -> None:
+        """Ends the call with the bytes of a value and nothing else."""
+        if value == RETURNED:
+            self.assembly("returndatacopy(0, 0, returndatasize())", (), frozenset())
+            self.assembly(f"{how}(0, returndatasize())", (), frozenset())
+            return
+        piece = self.whole(lambda: self.sol(value, "bytes memory"))
+        name = piece.text
+        if name not in self.context.types:
+            name = self.temporary("bytes memory")
+            self.put(name, piece)
+        self.assembly(f"{how}(add({name}, 0x20), mload({name}))", (), frozenset({name}))
+
     def _panic(self, code: Expression) -> None:
         if code == 1:
             self.out.append(Line("assert(false);"))
@@ -632,10 +664,12 @@ class Body(Lowering):
         self._say(f"panic({hex(code) if isinstance(code, int) else piece.text});", piece)
 
     def _revert(self, form: Revert) -> None:
+        if not form.error and form.args and form.selector is None and not isinstance(form.args[0], Text):
+            self._end_with("revert", form.args[0])
+            return
         if not form.error:
-            if form.args and not isinstance(form.args[0], Text):
-                raise Unsayable("a text known only when running")
-            self.out.append(Line(f"revert({self.sol(form.args[0]).text if form.args else ''});"))
+            piece = self.whole(lambda: self.several(form.args, ("string memory",) * len(form.args)))
+            self._say(f"revert({piece.text});", piece)
             return
         if form.error == "Panic" and len(form.args) == 1:
             self._panic(form.args[0])

@@ -1,7 +1,4 @@
-"""What a function may do to the chain, by Solidity's own rules; and which forms mean the same in Solidity.
-
-Source: Solidity's view and pure checks, https://docs.soliditylang.org/en/latest/contracts.html#state-mutability
-"""
+"""Which forms mean the same in Solidity, and which functions reach others."""
 
 from __future__ import annotations
 
@@ -11,25 +8,6 @@ from dataclasses import replace
 from whet.evm.meaning.base import FunctionMeaning, Place
 from whet.evm.tac import Contract, Function
 from whet.evm.terms import Do, Expression, Form, Invoke, Name, Value, children
-
-_CHANGES = frozenset(
-    {"SSTORE", "TSTORE", "CREATE", "CREATE2", "CALL", "CALLCODE", "DELEGATECALL", "SELFDESTRUCT"}
-    | {f"LOG{count}" for count in range(5)}
-)
-_READS = frozenset(
-    {"ADDRESS", "SELFBALANCE", "BALANCE", "ORIGIN", "GASPRICE", "CALLVALUE", "CHAINID", "BASEFEE"}
-    | {"BLOBHASH", "BLOBBASEFEE", "GAS", "CALLER", "EXTCODESIZE", "EXTCODECOPY", "EXTCODEHASH", "BLOCKHASH"}
-    | {"COINBASE", "TIMESTAMP", "NUMBER", "PREVRANDAO", "GASLIMIT", "STATICCALL", "SLOAD", "TLOAD"}
-)
-ORDER = ("pure", "view", "nonpayable", "payable")
-
-
-def mutabilities(contract: Contract) -> dict[str, str]:
-    """{function: "pure", "view" or "nonpayable"}, calls of private functions followed."""
-    own = {f.name: _own(f) for f in contract.functions.values()}
-    changing = reaching(contract, {name for name, level in own.items() if level == 2})
-    reading = reaching(contract, {name for name, level in own.items() if level == 1})
-    return {name: ORDER[2 if name in changing else int(name in reading)] for name in own}
 
 
 def reaching(contract: Contract, functions: set[str]) -> set[str]:
@@ -50,11 +28,6 @@ def reaching(contract: Contract, functions: set[str]) -> set[str]:
 def panics(function: Function, code: int) -> bool:
     """Whether it writes the code of a Panic where Solidity's reverts have it."""
     return any(s.op == "MSTORE" and s.args == (4, code) for s in function.statements())
-
-
-def _own(function: Function) -> int:
-    ops = {s.op for s in function.statements()} | {b.end.op for b in function.blocks.values()}
-    return 2 if ops & _CHANGES else 1 if ops & _READS else 0
 
 
 def exact_forms(

@@ -14,9 +14,10 @@ from typing import Any
 
 from whet.evm.draft import Readable, readable
 from whet.evm.meaning.base import FunctionMeaning, Meaning
+from whet.evm.meaning.effects import effects
 from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body, Frame
-from whet.evm.solidity.effects import exact_forms, mutabilities, panics, reaching
+from whet.evm.solidity.effects import exact_forms, panics, reaching
 from whet.evm.solidity.entry import as_fallback, does_before, is_plain
 from whet.evm.solidity.expressions import Context, Piece, Unsayable
 from whet.evm.solidity.helpers import HELPERS, texts
@@ -67,7 +68,7 @@ class _Emitter:
         self._name_helpers()
         self.taken = {h.name for h in self.headers.values()} | {NAME}
         self.storage = declare(meaning.storage, meaning.declarations, self.taken)
-        self.mutabilities = mutabilities(contract)
+        self.mutabilities = effects(contract)
         self.panicking = reaching(contract, {f.name for f in functions if panics(f, 0x41)})
         self.needed: set[str] = set()
         self.interfaces: dict[str, dict[str, str]] = {}

@@ -31,6 +31,7 @@ from whet.evm.terms import (
     Call,
     Expression,
     Index,
+    InMemory,
     Invoke,
     Member,
     Name,
@@ -234,8 +235,10 @@ class Lowering:
             piece.text = f"uint256({piece.text})"
         if want in piece.others:
             return self._with(piece, piece.others[want], ATOM, want)
+        if want.endswith(" memory") and piece.type.partition(" ")[0] == want.partition(" ")[0]:
+            return self._with(piece, piece.text, piece.tightness, want)  # Solidity copies it
         if not is_value(piece.type):
-            piece = self._pointer(piece)
+            piece = self._first_word(piece) if " " not in location(piece.type) else self._pointer(piece)
         if not is_value(want):
             return self._reference(piece, want)
         if want == "bool":
@@ -247,6 +250,21 @@ class Lowering:
 
     def _with(self, piece: Piece, text: str, tightness: int, kind: str) -> Piece:
         return Piece(text, tightness, kind, piece.mentions, None, piece.raw, piece.checked)
+
+    def _first_word(self, piece: Piece) -> Piece:
+        """What the first slot of something in storage holds."""
+        slot, mentions = self.slot(piece)
+        name = self.temporary()
+        self.assembly(f"{name} := sload({slot})", (name,), mentions)
+        return Piece(name, ATOM, WORD_TYPE, frozenset({name}))
+
+    def slot(self, piece: Piece) -> tuple[str, frozenset[str]]:
+        """Assembly's name for where something in storage begins."""
+        if piece.text.isidentifier():
+            return f"{piece.text}.slot", frozenset()
+        name = self.temporary(f"{piece.type} storage")
+        self.put(name, piece)
+        return f"{name}.slot", frozenset({name})
 
     def _pointer(self, piece: Piece) -> Piece:
         """Where an object in memory lies."""
@@ -289,6 +307,8 @@ class Lowering:
             return self._member(term)
         if isinstance(term, Invoke):
             return self._invoke(term, want)
+        if isinstance(term, InMemory):
+            return self.convert(self._sol(term.pointer, ""), f"{term.type} memory")
         if isinstance(term, Call):
             return self.whole_call(term) if term.checked else self._bare_call(term)
         raise Unsayable(type(term).__name__)
@@ -314,7 +334,8 @@ class Lowering:
             self.assembly(f"{name} := {base.text}.offset", (name,), base.mentions)
             return Piece(name, ATOM, WORD_TYPE, frozenset({name}))
         if term.name == "length" and base.type.endswith(("[]", " calldata")):
-            return self._both(f"{base.text}.length", ATOM, WORD_TYPE, base)
+            text = f"bytes({base.text})" if base.type.startswith("string") else base.text
+            return self._both(f"{text}.length", ATOM, WORD_TYPE, base)
         if term.name in (inner := self.context.members.get(base.type, {})):
             return self._both(f"{base.text}.{term.name}", ATOM, inner[term.name], base)
         raise Unsayable(f"{term.name} of {base.type}")
@@ -645,7 +666,7 @@ class Lowering:
     def _call_by_selector(self, term: Call) -> Piece:
         """The same by low-level calls, where nothing but the selector is known."""
         helper = {"CALL": "callOrRevert", "STATICCALL": "readOrRevert", "DELEGATECALL": "delegateOrRevert"}
-        if term.kind not in helper or term.gas is not None:
+        if term.kind not in helper:
             raise Unsayable(f"the whole of {term.kind}")
         target = self.sol(term.target, "address")
         data = self.encoded(term.selector, term.name, term.types, term.args)
@@ -654,6 +675,9 @@ class Lowering:
             parts.append(self.sol(term.value, WORD_TYPE))
         name = helper[term.kind]
         self.context.needed.add(name)
+        parts.append(
+            Piece("gasleft()", ATOM, WORD_TYPE) if term.gas is None else self.sol(term.gas, WORD_TYPE)
+        )
         must = "true" if term.asks_code or not term.returns else "false"
         text = f"{name}({', '.join(part.text for part in parts)}, {must})"
         if term.returns:
@@ -802,6 +826,11 @@ def _braces(options: list[tuple[str, Piece]]) -> str:
 def _result(term: Call) -> str:
     """The type of what a checked call gives; "()" for none or several."""
     return in_memory(term.returns[0]) if len(term.returns) == 1 else "()"
+
+
+def location(kind: str) -> str:
+    """ " memory" or " calldata" of a type that has one; "" for what lies in storage, and for values."""
+    return next((place for place in (" memory", " calldata") if kind.endswith(place)), "")
 
 
 def element_types(kind: str) -> tuple[str, str] | None:

@@ -6,21 +6,31 @@ from collections.abc import Iterable
 
 HELPERS = {
     "callOrRevert": """\
-function callOrRevert(address target, bytes memory data, uint256 value, bool asksCode) private returns (bytes memory) {
+function callOrRevert(address target, bytes memory data, uint256 value, uint256 gas, bool asksCode)
+    private
+    returns (bytes memory)
+{
     require(!asksCode || target.code.length != 0);
-    (bool success, bytes memory result) = target.call{value: value}(data);
+    (bool success, bytes memory result) = target.call{value: value, gas: gas}(data);
     return resultOrRevert(success, result);
 }""",
     "readOrRevert": """\
-function readOrRevert(address target, bytes memory data, bool asksCode) private view returns (bytes memory) {
+function readOrRevert(address target, bytes memory data, uint256 gas, bool asksCode)
+    private
+    view
+    returns (bytes memory)
+{
     require(!asksCode || target.code.length != 0);
-    (bool success, bytes memory result) = target.staticcall(data);
+    (bool success, bytes memory result) = target.staticcall{gas: gas}(data);
     return resultOrRevert(success, result);
 }""",
     "delegateOrRevert": """\
-function delegateOrRevert(address target, bytes memory data, bool asksCode) private returns (bytes memory) {
+function delegateOrRevert(address target, bytes memory data, uint256 gas, bool asksCode)
+    private
+    returns (bytes memory)
+{
     require(!asksCode || target.code.length != 0);
-    (bool success, bytes memory result) = target.delegatecall(data);
+    (bool success, bytes memory result) = target.delegatecall{gas: gas}(data);
     return resultOrRevert(success, result);
 }""",
     "resultOrRevert": """\

@@ -12,6 +12,7 @@ from whet.evm.terms import (
     Expression,
     Group,
     Index,
+    InMemory,
     Invoke,
     Member,
     Name,
@@ -113,7 +114,7 @@ class Writer:
             return (literal, ATOM if literal[0] != "-" else _UNARY) if literal else self._term(term.value)
         return self._access(term), ATOM
 
-    def _access(self, term: Name | Text | Index | Slice | Member | Invoke | Call | Group) -> str:
+    def _access(self, term: Name | Text | Index | Slice | Member | Invoke | Call | InMemory | Group) -> str:
         if isinstance(term, Name):
             return term.name
         if isinstance(term, Text):
@@ -126,6 +127,8 @@ class Writer:
             return f"{self.text(term.base, ATOM)}.{term.name}"
         if isinstance(term, Group):
             return f"({self.several(term.items)})"
+        if isinstance(term, InMemory):
+            return f"{term.type}({self.text(term.pointer)})"
         if isinstance(term, Call):
             return self._call(term)
         return f"{self.text(term.callee, ATOM)}{self._options(term.options)}({self.several(term.args)})"

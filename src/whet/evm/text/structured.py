@@ -75,9 +75,10 @@ def structured(contract: tac.Contract, meaning: Meaning | None = None) -> str:
 def structured_function(
     contract: tac.Contract, function: tac.Function, meaning: Meaning | None = None
 ) -> str:
-    """One function."""
+    """One function, below what its words mean."""
     meaning = meaning or Meaning()
-    return Printer(function, readable(function, meaning.of(function.name)), meaning, contract).text()
+    text = Printer(function, readable(function, meaning.of(function.name)), meaning, contract).text()
+    return f"{CHECKED}\n{text}" if "checked" in text else text
 
 
 class Printer:
@@ -154,7 +155,10 @@ class Printer:
         else:
             params = ", ".join(f"{_type(self._likely(p))}{self.names[p]}" for p in self.draft.params)
         kind = meaning.visibility or function.kind
-        words = [f"function {meaning.name or function.name}({params})", kind, meaning.mutability]
+        changes = (
+            "" if function.kind == "private" and meaning.mutability == "nonpayable" else meaning.mutability
+        )
+        words = [f"function {meaning.name or function.name}({params})", kind, changes]
         if meaning.returns and (set(meaning.returns) != {"uint256"} or function.kind != "private"):
             words.append(f"returns ({', '.join(meaning.returns)})")
         elif function.returns and function.kind == "private":
@@ -324,11 +328,14 @@ class Printer:
         if isinstance(form, Emit):
             return f"emit {form.event}({self.writer.several(form.args)})"
         if isinstance(form, Revert):
-            return f"revert {form.error}({self.writer.several(form.args)})".replace("revert (", "revert(")
+            error = "raw" if form.selector is None and form.types == ("bytes",) else form.error
+            return f"revert {error}({self.writer.several(form.args)})".replace("revert (", "revert(")
         if isinstance(form, Dispatch):
             rows = [f"\n{case:#010x}: {self._title(name)}" for case, name in form.cases]
             return f"switch ({text(form.subject)}) {{{''.join(rows)}\n}}"
         values = self.writer.several(form.values)
+        if form.raw:
+            return f"return raw({values})"
         return f"return {values if len(form.values) == 1 else f'({values})'}" if form.values else "return"
 
     def _title(self, function: str) -> str:
