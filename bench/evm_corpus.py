@@ -104,6 +104,22 @@ LIBRARIES = [
         ),
         ("@chainlink/contracts/src/v0.8/shared/", "@chainlink/contracts/src/v0.8/vrf/"),
     ),
+    Library(
+        "gnosis-1",
+        "0.4.26",
+        ("@gnosis.pm/gnosis-core-contracts@1.0.2",),
+        ("@gnosis.pm/gnosis-core-contracts/contracts/",),
+    ),
+    Library(
+        "synthetix-2",
+        "0.5.17",
+        (
+            "synthetix@2.30.1",
+            "openzeppelin-solidity-2.3.0=openzeppelin-solidity@2.3.0",
+            "@chainlink/contracts-0.0.10=@chainlink/contracts@0.0.10",
+        ),
+        ("synthetix/contracts/",),
+    ),
     Library("erc721a", "0.8.30", ("erc721a@4.3.0",), ("erc721a/contracts/",)),
     Library("prb-math", "0.8.30", ("@prb/math@4.2.0",), ("@prb/math/src/",)),
 ]

@@ -1,5 +1,6 @@
 """One of the contenders of evm_speed.py: panoramix, the decompiler behind Etherscan (a virtual environment of its own with
-`pip install panoramix-decompiler`). Reads lines of hex, answers each with a line of JSON: milliseconds, functions, failures.
+`pip install panoramix-decompiler`). Reads lines of hex, answers each with a line of JSON: milliseconds, functions, failures,
+and with the argument `text` what it prints.
 
 Its table of signatures is downloaded and built at the first use, which takes most of a minute and fails without a
 network; it is left out, so functions have no names here.
@@ -36,6 +37,8 @@ for line in sys.stdin:
             "functions": len(result.json.get("functions", [])),
             "characters": len(result.text),
         }
+        if sys.argv[1:] == ["text"]:
+            answer["text"] = result.text
     except Exception as error:  # noqa: BLE001 - what a contender raises is its failure
         answer = {"failed": f"{type(error).__name__}: {error}"[:200]}
     answers.write(json.dumps({"ms": 1000 * (time.perf_counter() - started), **answer}) + "\n")

@@ -1,5 +1,6 @@
 // One of the contenders of evm_speed.py: sevm, an EVM decompiler in JavaScript (`npm install sevm@0.7.4` in some folder, which is the
-// one argument). Reads lines of hex, answers each with a line of JSON: milliseconds, functions, characters of Solidity.
+// first argument). Reads lines of hex, answers each with a line of JSON: milliseconds, functions, characters of Solidity, and with
+// the second argument `text` that Solidity too.
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import readline from 'node:readline';
@@ -11,7 +12,7 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
   try {
     const contract = new Contract('0x' + line);
     const text = contract.solidify();
-    console.log(JSON.stringify({ ms: performance.now() - started, functions: Object.keys(contract.functions ?? {}).length, characters: text.length }));
+    console.log(JSON.stringify({ ms: performance.now() - started, functions: Object.keys(contract.functions ?? {}).length, characters: text.length, ...(process.argv[3] === 'text' ? { text } : {}) }));
   } catch (error) {
     console.log(JSON.stringify({ ms: performance.now() - started, failed: String(error).slice(0, 200) }));
   }

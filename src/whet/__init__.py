@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from whet.evm import lift as lift
     from whet.evm.bytecode import Code as Code
     from whet.evm.bytecode import read_code as read_code
+    from whet.evm.decompile import decompile as decompile
+    from whet.evm.decompile.nouns import Decompiled as Decompiled
+    from whet.evm.decompile.show import show_decompiled as show_decompiled
     from whet.evm.show import show_lifted as show_lifted
     from whet.evm.tac import Contract as Contract
     from whet.evm.verify import Verification as Verification
@@ -104,6 +107,7 @@ __all__ = [
     "ConversationSource",
     "Curriculum",
     "DataError",
+    "Decompiled",
     "Diagnosis",
     "DocumentScores",
     "Estimate",
@@ -145,6 +149,7 @@ __all__ = [
     "choose_decoding",
     "converse",
     "copy_builtin",
+    "decompile",
     "diagnose",
     "difference",
     "estimate",
@@ -163,6 +168,7 @@ __all__ = [
     "reporter_for",
     "run_all",
     "score",
+    "show_decompiled",
     "show_lifted",
     "show_preview",
     "show_verified",
@@ -174,6 +180,9 @@ _HOMES = {
     "whet.doctor.run": "Diagnosis",
     "whet.evm": "lift",
     "whet.evm.bytecode": "Code read_code",
+    "whet.evm.decompile": "decompile",
+    "whet.evm.decompile.nouns": "Decompiled",
+    "whet.evm.decompile.show": "show_decompiled",
     "whet.evm.show": "show_lifted",
     "whet.evm.tac": "Contract",
     "whet.evm.verify": "Verification verify",

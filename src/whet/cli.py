@@ -329,6 +329,48 @@ def lift(
 
 
 @app.command()
+def decompile(
+    codes: opt.Codes,
+    function: opt.Function = "",
+    contract: opt.Contract = "",
+    abi: opt.Abi = None,
+    show: opt.Part = "",
+    json: opt.Json = False,
+    html: opt.Page = None,
+    source: opt.Original = None,
+    out: opt.Out = None,
+    rpc: opt.Rpc = "",
+    block: opt.AtBlock = "latest",
+    follow: opt.Follow = False,
+    verify: opt.Verifying = True,
+    compile: opt.Compiling = True,
+    calls: opt.Calls = 0,
+    jobs: opt.Jobs = 0,
+    cache: opt.Cached = True,
+) -> None:
+    """EVM bytecode to Solidity that compiles; every function with what is known of its behaviour."""
+    whet.show_decompiled(
+        codes,
+        function=function,
+        contract=contract,
+        abi=abi,
+        show=show,
+        json=json,
+        html=html,
+        source=source,
+        out=out,
+        rpc=rpc,
+        block=block,
+        follow=follow,
+        verify=verify,
+        compile=compile,
+        calls=calls,
+        jobs=jobs,
+        cache=cache,
+    )
+
+
+@app.command()
 def verify(
     original: Annotated[
         str, typer.Argument(metavar="ORIGINAL", help="Bytecode as `whet lift` takes it, or a .sol file.")

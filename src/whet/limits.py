@@ -116,3 +116,12 @@ CODE_BYTES = 2**20
 
 ARTIFACT_BYTES = 128 * 2**20
 """A compiler's artifact, or any other file with EVM code, larger than this is refused."""
+
+RPC_SECONDS = 60.0
+"""An Ethereum node may take this long for one answer, from the first byte to the last."""
+
+RPC_BYTES = 4 * 2**20
+"""Nor may its answer be longer (code of CODE_BYTES takes half of it)."""
+
+DECOMPILE_INPUTS = 100_000
+"""Files that one `whet decompile` takes, those in folders counted."""

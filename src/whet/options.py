@@ -151,3 +151,39 @@ Abi = Annotated[
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Where to (default: standard output).")
 ]
+
+# Decompiling.
+Codes = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CODE...",
+        help="Hex digits, files, folders of files, - for standard input, or with --rpc addresses.",
+    ),
+]
+Part = Annotated[str, typer.Option("--show", help="Instead of the Solidity: storage, events, errors or tac.")]
+Page = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Also a page with everything side by side.")
+]
+Original = Annotated[
+    Path | None, typer.Option("--source", metavar="FILE", help="The original Solidity, for that page.")
+]
+Rpc = Annotated[
+    str, typer.Option("--rpc", metavar="URL", help="A node (http or https) to ask for code at an address.")
+]
+AtBlock = Annotated[str, typer.Option("--block", help="A number, latest, safe or finalized.")]
+Follow = Annotated[
+    bool, typer.Option("--follow", help="Of a proxy: decompile what it stands for. Needs --rpc.")
+]
+Verifying = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Compare what was compiled with the code, call by call.")
+]
+Compiling = Annotated[
+    bool, typer.Option("--compile/--no-compile", help="Without, nothing is verified either.")
+]
+Calls = Annotated[
+    int, typer.Option("--calls", min=0, help="Most calls of a function when comparing (0: whet's own).")
+]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes (0: one per core).")]
+Cached = Annotated[
+    bool, typer.Option("--cache/--no-cache", help="Take a result of before, if it is of the same whet.")
+]

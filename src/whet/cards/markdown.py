@@ -10,7 +10,7 @@ import re
 import string
 from collections.abc import Iterable, Sequence
 
-from whet.text.visible import visible
+from whet.visible import visible
 
 MOST_CHARACTERS = 200
 _PLAIN_NAME = re.compile(r"[^`|]+")

@@ -17,7 +17,7 @@ from whet.cards.markdown import bullets, code, document, plural, prose, table
 from whet.objectives.base import OBJECTIVES
 from whet.progress import amount, duration
 from whet.recipe.schema import HUB_NAME, Model, Recipe, Stage
-from whet.text.visible import visible
+from whet.visible import visible
 
 HUB_LANGUAGES = {"english": "en"}
 """Names of natural languages that sources give, as the hub writes them."""

@@ -57,9 +57,9 @@ def show_lifted(
     print("\n".join(f"# {line}" for line in _head(read, lifted, names)), file=sys.stderr)
     shown = f"{_shown(lifted, chosen, form, names).rstrip()}\n"
     if out is None:
-        _print(shown)
+        put(shown)
     else:
-        _write(out, shown)
+        write_out(out, shown)
 
 
 def find_function(contract: Contract, wanted: str, names: Signatures) -> Function:
@@ -140,8 +140,8 @@ def _json(contract: Contract, function: Function | None) -> str:
     return json.dumps(to_json(contract), indent=1)
 
 
-def _print(shown: str) -> None:
-    """Raises BrokenPipeError where nobody reads on, CannotWrite for anything else that the system says."""
+def put(shown: str) -> None:
+    """To standard output. Raises BrokenPipeError where nobody reads on, CannotWrite for anything else that the system says."""
     try:
         sys.stdout.write(shown)
         sys.stdout.flush()
@@ -153,8 +153,11 @@ def _print(shown: str) -> None:
         raise CannotWrite(f"cannot be written: {error.strerror}", where="standard output") from error
 
 
-def _write(path: Path, shown: str) -> None:
-    """The whole text under its name or nothing; what is no plain file (/dev/stdout, a pipe) is written into."""
+def write_out(path: Path, shown: str) -> None:
+    """The whole text under its name or nothing; what is no plain file (/dev/stdout, a pipe) is written into.
+
+    Raises CannotWrite.
+    """
     try:
         if path.is_relative_to("/dev") or (path.exists() and not path.is_file()):
             path.write_text(shown, "utf-8")

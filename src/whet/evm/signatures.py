@@ -45,7 +45,7 @@ class Signatures:
         named: dict[str, list[str]] = {kind: [] for kind in _KINDS}
         for entry in entries:
             if isinstance(entry, dict) and entry.get("type") in _KINDS and isinstance(entry.get("name"), str):
-                named[entry["type"]].append(_signature(entry))
+                named[entry["type"]].append(entry_signature(entry))
         return Signatures(
             _merged(named["function"], self._functions, 4),
             _merged(named["error"], self._errors, 4),
@@ -89,7 +89,8 @@ def _builtin() -> Signatures:
     return Signatures(*named.values())
 
 
-def _signature(entry: dict[str, Any]) -> str:
+def entry_signature(entry: dict[str, Any]) -> str:
+    """ "Transfer(address,address,uint256)" of an entry of a JSON ABI. Raises CodeError for a name that cannot be shown."""
     signature = f"{entry['name']}({_types(entry.get('inputs'))})"
     if not signature.isprintable():
         raise CodeError(f"a name that cannot be shown: {signature!a:.100}", where="the ABI")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from whet.evaluate.report.fields import Estimate
-from whet.text.visible import visible as visible
+from whet.visible import visible as visible
 
 ABSENT = "–"
 MINUS = "−"

@@ -51,7 +51,7 @@ def verify(
     candidate: bytes,
     abi: Sequence[dict[str, Any]] = (),
     *,
-    functions: Sequence[int] | None = None,
+    functions: Sequence[int | None] | None = None,
     libraries: dict[int, bytes] | None = None,
     budget: Budget | None = None,
     seed: int = 0,
@@ -60,8 +60,8 @@ def verify(
     """Compare two runtime codes, call by call, in an EVM.
 
     abi: of the original; functions that only the code has are called with words at random. functions: selectors to look
-    at; None: all of either side, with fallback and receive. libraries: {address: code} that either side calls there.
-    told: gets a line for each function as it is done.
+    at, None among them for fallback and receive; None: all of either side. libraries: {address: code} that either side
+    calls there. told: gets a line for each function as it is done.
 
     The same input and seed give the same verdicts. Raises WhetError where pyrevm or eth-abi is not installed.
     """

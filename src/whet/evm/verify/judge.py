@@ -81,7 +81,7 @@ def judge(
     original: bytes,
     candidate: bytes,
     abi: list[dict[str, Any]],
-    functions: Sequence[int] | None,
+    functions: Sequence[int | None] | None,
     libraries: dict[int, bytes],
     budget: Budget,
     seed: int,

@@ -1,0 +1,111 @@
+"""What decompiling gives: a contract's Solidity, and of each function what is known of its behaviour."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from whet.evm.solidity.nouns import SolidityFunction, Source
+
+SAME = "same"
+"""Compiled, and the calls that were compared show no difference: enough of them, and telling ones (docs/verify.md)."""
+DIFFERENT = "different"
+"""A call is known that the compiled text answers otherwise than the bytecode."""
+INCONCLUSIVE = "inconclusive"
+"""No difference is known, but what was tried is too little to call it the same; the reason says what."""
+NOT_COMPILED = "not compiled"
+"""The compiler refuses the text, or there is no compiler."""
+NOT_VERIFIED = "not verified"
+"""Nobody asked: --no-verify, --no-compile."""
+
+LABELS = (SAME, DIFFERENT, INCONCLUSIVE, NOT_COMPILED, NOT_VERIFIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is known of a function's behaviour. label: one of LABELS.
+
+    evidence: what was run, one line. reason: why it is not `same`. counterexample: lines that a person reads; details:
+    the same and more for programs.
+    """
+
+    label: str
+    evidence: str = ""
+    reason: str = ""
+    counterexample: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Function:
+    """One function of the text: `text` with what is known of it. tac: its three-address code."""
+
+    text: SolidityFunction
+    judged: Judged
+    tac: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A function that was written again, more literally (`level`, see `solidity.nouns`), and why.
+
+    because: the function whose difference was the reason; "" for any other. Back at level 0 where that was of no use.
+    """
+
+    function: str
+    level: int
+    why: str
+    because: str = ""
+
+
+@dataclass(slots=True)
+class Seconds:
+    """Time by what it was spent on; compile and verify over all rounds."""
+
+    lift: float = 0.0
+    emit: float = 0.0
+    compile: float = 0.0
+    verify: float = 0.0
+
+
+@dataclass(slots=True)
+class Decompiled:
+    """A contract, decompiled.
+
+    name: of what was given. facts: what was recognised in the code, one line each. notes: what was assumed or cut.
+    source: text as the emitter wrote it. errors: of the compiler, in the last round. compiled: None if nobody asked;
+    no_compiler: it could not be had or did not answer, so that asking again may help.
+    storage: the layout, as `meaning.base.StateVariable` has it. rounds: how often it was written.
+    """
+
+    name: str
+    code: bytes
+    facts: list[str]
+    notes: list[str]
+    source: Source
+    functions: list[Function]
+    compiled: bool | None
+    no_compiler: bool = False
+    errors: list[str] = field(default_factory=list)
+    retries: list[Retry] = field(default_factory=list)
+    rounds: int = 1
+    storage: list[dict[str, Any]] = field(default_factory=list)
+    declarations: list[str] = field(default_factory=list)
+    seconds: Seconds = field(default_factory=Seconds)
+
+    @property
+    def labels(self) -> Counter[str]:
+        """How many functions have each label, private ones too."""
+        return Counter(function.judged.label for function in self.functions)
+
+    @property
+    def assembly_share(self) -> float:
+        """Statements that are assembly, 0 to 1."""
+        statements = sum(function.text.statements for function in self.functions)
+        return sum(function.text.assembly for function in self.functions) / max(statements, 1)
+
+    @property
+    def perfect(self) -> bool:
+        """It compiles and every function is the same."""
+        return bool(self.compiled) and set(self.labels) <= {SAME}

@@ -1,0 +1,225 @@
+"""One contract: written, compiled, compared; what fails is written again more literally, until nothing does.
+
+A function that does not compile or that differs goes to the next level of `solidity.nouns`; an error that is of no
+function, or of one that has no further level, moves all of them. Where a public function differs at the last level, the
+private ones that it calls move too; where even that does not help, all of them go back to what can be read. A round
+compares what it changed, the one that ends it all of the last text. Ends after at most `ROUNDS`, which is said.
+Costs a compilation and a comparison per round; most contracts take one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from whet.evm.decompile.compiling import Compiled, compile_source
+from whet.evm.decompile.nouns import (
+    DIFFERENT,
+    NOT_COMPILED,
+    NOT_VERIFIED,
+    Judged,
+    Retry,
+    Seconds,
+)
+from whet.evm.decompile.reach import callees, with_private
+from whet.evm.meaning.base import Meaning
+from whet.evm.solidity.nouns import LAST_LEVEL, Source
+from whet.evm.tac import Contract
+
+ROUNDS = 12
+
+
+class Emit(Protocol):
+    """Writes a contract. levels: {function's name in the TAC: how literally, at least}."""
+
+    def __call__(self, contract: Contract, meaning: Meaning, *, levels: dict[str, int]) -> Source: ...
+
+
+Verify = Callable[[bytes, bytes, Source, Collection[str] | None], dict[str, Judged]]
+"""(code given, code compiled, text, names in the TAC or None for all that can be called) -> {name: what came out}."""
+
+
+@dataclass(slots=True)
+class Settled:
+    """The last text and what is known of it, by the functions' names in the TAC."""
+
+    source: Source
+    judged: dict[str, Judged]
+    compiled: Compiled | None
+    retries: list[Retry] = field(default_factory=list)
+    rounds: int = 1
+    notes: list[str] = field(default_factory=list)
+
+
+def settle(
+    contract: Contract,
+    meaning: Meaning,
+    code: bytes,
+    emit: Emit,
+    verify: Verify | None,
+    seconds: Seconds,
+    *,
+    compiling: bool = True,
+    compile_: Callable[[Source], Compiled] = compile_source,
+) -> Settled:
+    """Write `contract` until it compiles and agrees with `code`. verify: None to stop after compiling."""
+    work = _Settling(contract, meaning, code, emit, verify)
+    while True:
+        with _clock(seconds, "emit"):
+            work.write()
+        if not compiling:
+            return Settled(work.source, _everywhere(work.source, Judged(NOT_VERIFIED)), None)
+        with _clock(seconds, "compile"):
+            work.compiled = compile_(work.source)
+        with _clock(seconds, "verify"):
+            again = work.judge()
+        work.rounds += 1
+        again = again or work.back()
+        if not again or work.rounds == ROUNDS:
+            return work.settled(again)
+        work.retries += again
+        work.levels |= {retry.function: retry.level for retry in again}
+        work.moved = {retry.function for retry in again}
+
+
+class _Settling:
+    """What is known between two rounds. levels: asked for so far. moved: what was written anew in this round; None: all."""
+
+    source: Source
+    compiled: Compiled
+
+    def __init__(
+        self,
+        contract: Contract,
+        meaning: Meaning,
+        code: bytes,
+        emit: Emit,
+        verify: Verify | None,
+    ) -> None:
+        self.contract, self.meaning, self.code, self.emit, self.verify = contract, meaning, code, emit, verify
+        self.levels: dict[str, int] = {}
+        self.retries: list[Retry] = []
+        self.rounds = 0
+        self.called = callees(contract)
+        self.judged: dict[str, Judged] = {}
+        self.moved: set[str] | None = None
+        self.given_up: set[str] = set()
+
+    def write(self) -> None:
+        """Ask the emitter; where it fails, which is a mistake of whet, all functions go up a level, and that is said."""
+        while True:
+            try:
+                self.source = self.emit(self.contract, self.meaning, levels=dict(self.levels))
+                return
+            except Exception as error:
+                names = [name for name, f in self.contract.functions.items() if f.kind != "entry"]
+                why = f"a mistake of whet: {type(error).__name__}: {error}"[:200]
+                higher = [
+                    Retry(name, self.level(name) + 1, why) for name in names if self.level(name) < LAST_LEVEL
+                ]
+                if not higher:
+                    raise
+                self.retries += higher
+                self.levels |= {retry.function: retry.level for retry in higher}
+                self.moved = None
+
+    def level(self, name: str) -> int:
+        """What was asked for, which the emitter may have gone beyond."""
+        return self.levels.get(name, 0)
+
+    def judge(self) -> list[Retry]:
+        """Compare what was written anew, then, if nothing of it differs, the rest; what is to be written again."""
+        compiled = self.compiled
+        if not compiled.runtime:
+            other = f"the contract does not compile: {compiled.why}"
+            self.judged = {
+                f.of: Judged(NOT_COMPILED, reason=compiled.refused.get(f.of, other))
+                for f in self.source.functions
+            }
+            self.moved = None
+            return [] if compiled.no_compiler else self._refused()
+        if self.verify is None:
+            self.judged = _everywhere(self.source, Judged(NOT_VERIFIED, evidence="compiles"))
+            return []
+        first = self._affected()
+        found = self.verify(self.code, compiled.runtime, self.source, first)
+        again = self._differing(found)
+        if first is not None and not again:
+            rest = {f.of for f in self.source.functions if f.kind != "private"} - first
+            found |= self.verify(self.code, compiled.runtime, self.source, rest) if rest else {}
+            again = self._differing(found)
+        known = {f.of for f in self.source.functions}
+        self.judged = {name: judged for name, judged in (self.judged | found).items() if name in known}
+        return again
+
+    def _affected(self) -> set[str] | None:
+        """The functions that can be called whose text, or that of one that they call, is new; None for all."""
+        if self.moved is None or NOT_COMPILED in {judged.label for judged in self.judged.values()}:
+            return None
+        moved = self.moved
+        return {
+            f.of
+            for f in self.source.functions
+            if f.kind != "private" and (f.of in moved or moved & self.called.get(f.of, set()))
+        }
+
+    def _refused(self) -> list[Retry]:
+        wrong = {name: f"does not compile: {why}" for name, why in self.compiled.refused.items()}
+        everything = dict.fromkeys(
+            (f.of for f in self.source.functions), f"the contract does not compile: {self.compiled.why}"
+        )
+        return self._up(wrong) or self._up(everything)
+
+    def back(self) -> list[Retry]:
+        """Functions to be written as they were: being literal helped none of those that they were written again for."""
+        lost = {name for name, judged in self.judged.items() if judged.label == DIFFERENT} - self.given_up
+        causes: dict[str, set[str]] = {}
+        for retry in self.retries:
+            causes.setdefault(retry.function, set()).add(retry.because)
+        self.given_up |= lost
+        why = "taken back: written literally it differs no less"
+        return [Retry(name, 0, why) for name, because in causes.items() if because <= lost]
+
+    def _differing(self, found: dict[str, Judged]) -> list[Retry]:
+        moved: dict[str, Retry] = {}
+        for name, judged in found.items():
+            if judged.label == DIFFERENT and name not in self.given_up:
+                private = dict.fromkeys(sorted(self.called.get(name, ())), f"called by {name}, which differs")
+                again = self._up({name: f"differs: {judged.reason}"}, name) or self._up(private, name)
+                moved = {retry.function: retry for retry in again} | moved
+        return list(moved.values())
+
+    def _up(self, wrong: dict[str, str], because: str = "") -> list[Retry]:
+        written = {f.of: f.level for f in self.source.functions}
+        return [
+            Retry(name, max(self.level(name), written[name]) + 1, why, because)
+            for name, why in wrong.items()
+            if name in written and max(self.level(name), written[name]) < LAST_LEVEL
+        ]
+
+    def settled(self, again: list[Retry]) -> Settled:
+        """The end; `again`: what is left undone."""
+        judged = with_private(self.source, self.judged, self.called)
+        left = ", ".join(retry.function for retry in again)
+        notes = [f"not written again after {ROUNDS} rounds: {left}"] if again else []
+        return Settled(self.source, judged, self.compiled, self.retries, self.rounds, notes)
+
+
+def _everywhere(source: Source, judged: Judged) -> dict[str, Judged]:
+    return {function.of: judged for function in source.functions}
+
+
+class _clock:
+    """Adds the time spent inside to a field of `Seconds`."""
+
+    def __init__(self, seconds: Seconds, name: str) -> None:
+        self.seconds, self.name = seconds, name
+
+    def __enter__(self) -> None:
+        self.began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        spent = time.perf_counter() - self.began
+        setattr(self.seconds, self.name, getattr(self.seconds, self.name) + spent)
