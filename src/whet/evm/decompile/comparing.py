@@ -58,4 +58,5 @@ def evidence(verdict: Verdict) -> str:
         parts.append(f"{said.executed} of {said.branches} branches")
     if said.mutants - said.equivalent:
         parts.append(f"{said.killed} of {said.mutants - said.equivalent} mutants noticed")
+    parts += verdict.notes
     return "; ".join(parts)

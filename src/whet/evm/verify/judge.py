@@ -3,8 +3,8 @@
 *Same* needs all of: no difference; at least `ENOUGH_CALLS` calls past the decoding of their arguments, of which those
 that revert count at most as often as those that succeed; at least `COVERAGE` of the branches that a call can take
 executed; at least `KILLED` of the candidate's mutants that are not equivalent noticed. A difference is *different*.
-Anything less is *inconclusive*, and the reasons say what was missing. So is a difference that only calldata shows which no
-encoder makes (dirty bits, cut off): compilers do not agree on these; the call is shown.
+Anything less is *inconclusive*, and the reasons say what was missing. Calldata that no encoder makes (dirty bits, cut off)
+is tried too, but decides nothing: compilers do not agree on it. A difference there is counted, and the call is shown.
 """
 
 from __future__ import annotations
@@ -178,6 +178,7 @@ def _verdict(pair: Pair, trial: Trial, everything: list[Method], budget: Budget)
         case = pair.malformed[method.selector]
         told = Disagreement(MALFORMED, "", case, pair.states[case.state], pair.histories[case.state])
         found.counterexample = counterexample(pair, told, method, everything)
+        found.notes.append(f"{evidence.set_aside[MALFORMED]} calls: {MALFORMED}")
     if trial.impossible & trial.seen:
         found.notes.append("a branch was executed that was thought to be impossible")
     return found
@@ -209,7 +210,11 @@ def _difference(pair: Pair, method: Method, what: str) -> str:
 
 def _reasons(pair: Pair, trial: Trial, evidence: Evidence) -> list[str]:
     """Everything that is missing for *same*."""
-    reasons = [f"{count} calls set aside: {why}" for why, count in sorted(evidence.set_aside.items())]
+    reasons = [
+        f"{count} calls set aside: {why}"
+        for why, count in sorted(evidence.set_aside.items())
+        if why != MALFORMED
+    ]
     if trial.root is None and trial.report.method.selector is not None and evidence.succeeded:
         reasons.append("its code was not found in the original, so its branches are not known")
     if trial.root and not evidence.succeeded and _can_succeed(pair.contract, trial.root):

@@ -113,7 +113,7 @@ def _line(one: Verdict, width: int) -> str:
         f"{evidence.counted} calls, {evidence.coverage:.0%} of {evidence.branches} branches, "
         f"{evidence.killed} of {evidence.mutants - evidence.equivalent} mutants noticed"
     )
-    reason = told if one.verdict == SAME else one.reason
+    reason = "; ".join([told, *one.notes]) if one.verdict == SAME else one.reason
     return f"{name:<{width}}  {one.verdict:<12}  {reason[:MOST_REASON]}"
 
 
