@@ -12,7 +12,7 @@ from whet.evm.keccak import keccak256
 from whet.evm.meaning.abi_types import split
 from whet.evm.meaning.base import FunctionMeaning
 from whet.evm.solidity.nouns import READABLE, SolidityFunction
-from whet.evm.solidity.types import WORD_TYPE, is_value
+from whet.evm.solidity.types import WORD_TYPE, in_memory, is_value
 from whet.evm.tac import Function
 from whet.evm.terms import Expression, Form, Member, Name, Operation, children
 
@@ -127,11 +127,6 @@ class Header:
             in_place = name in sliced or not (used or unread)
             found[name] = "calldata" if in_place else "memory" if panics else COPIED
         return found
-
-
-def in_memory(kind: str) -> str:
-    """The type of a parameter or result: references in memory."""
-    return kind if is_value(kind) else f"{kind} memory"
 
 
 def _terms(body: Readable) -> Iterator[Expression | Form]:

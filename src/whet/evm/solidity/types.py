@@ -25,6 +25,30 @@ def is_unsigned(kind: str) -> bool:
     return kind.startswith("uint")
 
 
+def in_memory(kind: str) -> str:
+    """The type of a parameter or result: references in memory."""
+    return kind if is_value(kind) else f"{kind} memory"
+
+
+def location(kind: str) -> str:
+    """ " memory" or " calldata" of a type that has one; "" for what lies in storage, and for values."""
+    return next((place for place in (" memory", " calldata") if kind.endswith(place)), "")
+
+
+def element_types(kind: str) -> tuple[str, str] | None:
+    """(type of the key, of the element) of a mapping or an array in storage; None for others."""
+    if kind.startswith("mapping("):
+        depth = 0
+        for place in range(len("mapping("), len(kind)):
+            depth += (kind[place] == "(") - (kind[place] == ")")
+            if depth == 0 and kind.startswith(" => ", place):
+                return kind[len("mapping(") : place], kind[place + 4 : -1]
+        return None
+    if kind.endswith("]"):
+        return WORD_TYPE, kind[: kind.rindex("[")]
+    return None
+
+
 def bits(kind: str) -> int:
     """Of uintN, intN: N; of bytesN: 8 N."""
     found = _VALUE.fullmatch(kind)
