@@ -28,6 +28,7 @@ SHIFT = 60
 _BITS = frozenset({"AND", "OR", "XOR"})
 _ALIKE = frozenset({"ADD", "MUL", "AND", "OR", "XOR"})
 _WRAPS = frozenset({"ADD", "SUB", "MUL", "EXP"})
+_CHECKED = _WRAPS | DIVIDE.keys()
 
 
 class Arithmetic(Assembly):
@@ -127,7 +128,7 @@ class Arithmetic(Assembly):
 
     def checked(self, name: str, inner: Expression) -> Piece:
         """`checked_uint8(a + b)`: arithmetic of that type, which cleans its operands and reverts."""
-        if not isinstance(inner, Operation):
+        if not isinstance(inner, Operation) or inner.op not in _CHECKED:
             raise Unsayable(name)
         kind = name.partition("_")[2] or WORD_TYPE
         with self.wrapping_apart():
