@@ -1,4 +1,7 @@
-"""CODECOPY: bytes of the original's code, which this text has as constants."""
+"""CODECOPY: bytes of the original's code, which this text has as constants.
+
+Costs two characters a byte; more than MOST_COPIED_BYTES at once cannot be said.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from whet.evm.solidity.events import Events
 from whet.evm.solidity.lines import Line
 from whet.evm.solidity.pieces import Piece, Unsayable, variable
 from whet.evm.terms import Expression
+
+MOST_COPIED_BYTES = 1 << 16
+"""More than any deployed code has (24,576, EIP-170), since compilers also zero memory by copying from behind its end."""
 
 MOST_STORES = 4
 """Words that are stored one by one; more are copied out of a literal."""
@@ -20,6 +26,8 @@ class CodeCopy(Events):
         target, offset, length = args
         if not isinstance(offset, int) or not isinstance(length, int):
             raise Unsayable("code copied from a place known only when running")
+        if length > MOST_COPIED_BYTES:
+            raise Unsayable(f"{length:#x} bytes of code copied")
         data = _read(self.frame.codes, offset, length)
         where = self.yul(target)
         if length <= 32 * MOST_STORES:
