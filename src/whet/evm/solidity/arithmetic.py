@@ -75,7 +75,7 @@ class Arithmetic(Assembly):
         else:
             mask = next(arg for arg in args if isinstance(arg, int))
             shown = number_text(mask) if mask < WORD >> 1 else f"~uint256({number_text(WORD - mask)})"
-            made = joined(f"{word.around(90)} & {shown}", 50, WORD_TYPE, word)
+            made = joined(f"{word.around(UNARY)} & {shown}", INFIX["AND"][1], WORD_TYPE, word)
         made.others = {kind: text}
         return made
 

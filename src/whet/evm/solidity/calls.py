@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from whet.evm.solidity.abi import KEYWORDS
-from whet.evm.solidity.encoding import Encoding, fits, signature
+from whet.evm.solidity.abi import KEYWORDS, fits, signature
+from whet.evm.solidity.encoding import Encoding
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, said, variable
 from whet.evm.solidity.types import ATOM, WORD_TYPE, in_memory
 from whet.evm.terms import Call

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from whet.evm.solidity.assembly import Assembly
 from whet.evm.solidity.pieces import Piece, joined
-from whet.evm.solidity.types import ATOM, UNARY, WORD_TYPE, is_unsigned, literal
+from whet.evm.solidity.types import ATOM, EQUAL, ORDER, UNARY, WORD_TYPE, is_unsigned, literal
 from whet.evm.terms import Operation
 
 COMPARE = {"LT": "<", "GT": ">", "SLT": "<", "SGT": ">", "EQ": "=="}
-EQUAL, ORDER = 25, 30
-"""How tightly == and < bind."""
-
 _OPPOSITE = {"<": ">=", ">": "<=", "==": "!=", ">=": "<", "<=": ">", "!=": "=="}
 _TURNED = {"<": ">", ">": "<", "==": "=="}
 _LOOSER = (" < ", " > ", " == ", " != ", " <= ", " >= ", " && ", " || ", " ? ")

@@ -48,7 +48,6 @@ class Frame:
     code that CODECOPY may read. errors, events: {signature: declaration}, added to here.
     """
 
-    kind: str
     returns: tuple[str, ...] | None
     private: bool
     codes: Mapping[int, bytes] = field(default_factory=dict)

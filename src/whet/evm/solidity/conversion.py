@@ -5,6 +5,7 @@ from __future__ import annotations
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, variable
 from whet.evm.solidity.types import (
     ATOM,
+    EQUAL,
     UNARY,
     WORD_TYPE,
     from_word,
@@ -62,7 +63,7 @@ class Conversion(Writer):
     def _by_word(self, piece: Piece, want: str) -> Piece:
         """One value type as another, over the word."""
         if want == "bool":
-            return joined(f"{piece.around(26)} != {literal(0, piece.type)}", 25, "bool", piece)
+            return joined(f"{piece.around(EQUAL + 1)} != {literal(0, piece.type)}", EQUAL, "bool", piece)
         word = to_word(piece.text, piece.tightness, piece.type)
         return joined(*from_word(*word, want), want, piece)
 

@@ -163,18 +163,8 @@ class _Emitter:
         entered = {}
         if function.kind == "entry":
             entered = {name: self._enter(name, other) for name, other in self.headers.items()}
-        private = header.kind == "private"
-        taken = frozenset(self.taken)
-        return Frame(
-            function.kind,
-            header.returns,
-            private,
-            self.contract.data,
-            self.errors,
-            self.events,
-            taken,
-            entered,
-        )
+        private, taken = header.kind == "private", frozenset(self.taken)
+        return Frame(header.returns, private, self.contract.data, self.errors, self.events, taken, entered)
 
     def _enter(self, name: str, header: Header) -> list[str]:
         """What the fallback does where the dispatcher goes over to a function."""

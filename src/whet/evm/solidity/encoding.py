@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whet.evm.keccak import selector as selector_of
+from whet.evm.solidity.abi import fits, signature
 from whet.evm.solidity.assembly import Assembly
 from whet.evm.solidity.pieces import Piece, joined, listed, literal_text
 from whet.evm.solidity.types import ATOM, WORD_TYPE, in_memory
@@ -32,13 +32,3 @@ class Encoding(Assembly):
         """An argument whose type the text must show, also of a bare number."""
         piece = self.sol(arg, in_memory(kind))
         return joined(f"{kind}({piece.text})", ATOM, kind, piece) if literal_text(piece) else piece
-
-
-def signature(name: str, types: tuple[str, ...]) -> str:
-    """ "transfer(address,uint256)"."""
-    return f"{name}({','.join(types)})"
-
-
-def fits(selector: int | None, name: str, types: tuple[str, ...]) -> bool:
-    """Whether the name and all types are known and make that selector."""
-    return bool(name) and all(types) and selector_of(signature(name, types)) == selector

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whet.evm.draft.nouns import DraftEnd
-from whet.evm.solidity.encoding import fits, signature
+from whet.evm.solidity.abi import fits, signature
 from whet.evm.solidity.lines import Line
 from whet.evm.solidity.pieces import Piece, Unsayable, variable
 from whet.evm.solidity.statements import Statements

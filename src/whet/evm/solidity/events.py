@@ -6,8 +6,8 @@ from itertools import combinations, islice
 from typing import TypeVar
 
 from whet.evm.keccak import keccak256
+from whet.evm.solidity.abi import signature
 from whet.evm.solidity.context import Context, Frame
-from whet.evm.solidity.encoding import signature
 from whet.evm.solidity.lowering import Lowering
 from whet.evm.solidity.types import WORD_TYPE, in_memory
 from whet.evm.terms import Emit

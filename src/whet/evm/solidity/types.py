@@ -13,7 +13,8 @@ from whet.evm.tac import WORD
 
 WORD_TYPE = "uint256"
 _VALUE = re.compile(r"(uint|int|bytes)(\d+)|bool|address")
-ATOM, UNARY, CHOICE = 100, 90, 10
+ATOM, UNARY, ORDER, EQUAL, CHOICE = 100, 90, 30, 25, 10
+"""How tightly a text holds together: without operators, by ~ or !, by <, by ==, by ?:."""
 
 
 def is_value(kind: str) -> bool:
@@ -84,7 +85,7 @@ def from_word(text: str, tightness: int, kind: str) -> tuple[str, int]:
     if kind == WORD_TYPE:
         return text, tightness
     if kind == "bool":
-        return f"{_grouped(text, tightness, 26)} != 0", 25
+        return f"{_grouped(text, tightness, EQUAL + 1)} != 0", EQUAL
     if kind == "address":
         return f"address(uint160({text}))", ATOM
     if kind == "int256" or is_unsigned(kind) or kind == "bytes32":

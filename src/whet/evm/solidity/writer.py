@@ -102,8 +102,10 @@ class Writer(ABC):
     def wrapping_apart(self) -> Iterator[None]:
         """Arithmetic that wraps is put into lines before."""
         before, self.apart = self.apart, True
-        yield
-        self.apart = before
+        try:
+            yield
+        finally:
+            self.apart = before
 
     def wrapping(self, made: Piece) -> Piece:
         """Arithmetic that wraps; in a line of its own if what is around it checks."""
