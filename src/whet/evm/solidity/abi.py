@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from whet.evm.draft import Readable
-from whet.evm.keccak import keccak256
+from whet.evm.keccak import selector as selector_of
 from whet.evm.meaning.abi_types import split
 from whet.evm.meaning.base import FunctionMeaning
 from whet.evm.solidity.nouns import READABLE, SolidityFunction
-from whet.evm.solidity.types import WORD_TYPE, is_value
+from whet.evm.solidity.types import WORD_TYPE, in_memory, is_value
 from whet.evm.tac import Function
 from whet.evm.terms import Expression, Form, Member, Name, Operation, children
 
@@ -51,7 +51,7 @@ class Header:
 
     @property
     def signature(self) -> str:
-        return f"{self.name}({','.join(self.abi_types)})" if self.kind in ("public", "private") else self.name
+        return signature(self.name, self.abi_types) if self.kind in ("public", "private") else self.name
 
     def text(self, mutability: str, locations: dict[str, str]) -> str:
         """The line that begins the function, without its brace."""
@@ -129,9 +129,14 @@ class Header:
         return found
 
 
-def in_memory(kind: str) -> str:
-    """The type of a parameter or result: references in memory."""
-    return kind if is_value(kind) else f"{kind} memory"
+def signature(name: str, types: tuple[str, ...]) -> str:
+    """ "transfer(address,uint256)"."""
+    return f"{name}({','.join(types)})"
+
+
+def fits(selector: int | None, name: str, types: tuple[str, ...]) -> bool:
+    """Whether the name and all types are known and make that selector."""
+    return bool(name) and all(types) and selector_of(signature(name, types)) == selector
 
 
 def _terms(body: Readable) -> Iterator[Expression | Form]:
@@ -175,9 +180,7 @@ def header_of(function: Function, known: FunctionMeaning) -> Header:
     header.types = tuple(_declared(kind, header.structs) for kind in abi_types)
     if known.returns is not None:
         header.returns = tuple(_declared(kind, header.structs) for kind in known.returns)
-    signature = f"{known.name}({','.join(abi_types)})"
-    fits = int.from_bytes(keccak256(signature.encode())[:4], "big") == function.selector
-    if known.name and fits and known.name not in KEYWORDS:
+    if fits(function.selector, known.name, abi_types) and known.name not in KEYWORDS:
         header.name = known.name
     else:
         header.name, header.in_fallback = f"func_{function.selector or 0:08x}", True

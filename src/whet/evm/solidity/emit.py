@@ -16,14 +16,15 @@ from whet.evm.draft import Readable, readable
 from whet.evm.meaning.base import FunctionMeaning, Meaning
 from whet.evm.meaning.effects import effects
 from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
-from whet.evm.solidity.body import Body, Frame
+from whet.evm.solidity.body import Body
+from whet.evm.solidity.context import Context, Frame
 from whet.evm.solidity.effects import exact_forms, panics, reaching
 from whet.evm.solidity.entry import as_fallback, does_before, is_plain
-from whet.evm.solidity.expressions import Context, Piece, Unsayable
 from whet.evm.solidity.helpers import HELPERS, texts
 from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
 from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
+from whet.evm.solidity.pieces import Piece, Unsayable
 from whet.evm.solidity.storage import declare
 from whet.evm.solidity.types import ATOM, is_value
 from whet.evm.tac import Contract, Function
@@ -162,18 +163,8 @@ class _Emitter:
         entered = {}
         if function.kind == "entry":
             entered = {name: self._enter(name, other) for name, other in self.headers.items()}
-        private = header.kind == "private"
-        taken = frozenset(self.taken)
-        return Frame(
-            function.kind,
-            header.returns,
-            private,
-            self.contract.data,
-            self.errors,
-            self.events,
-            taken,
-            entered,
-        )
+        private, taken = header.kind == "private", frozenset(self.taken)
+        return Frame(header.returns, private, self.contract.data, self.errors, self.events, taken, entered)
 
     def _enter(self, name: str, header: Header) -> list[str]:
         """What the fallback does where the dispatcher goes over to a function."""

@@ -13,7 +13,8 @@ from whet.evm.tac import WORD
 
 WORD_TYPE = "uint256"
 _VALUE = re.compile(r"(uint|int|bytes)(\d+)|bool|address")
-ATOM, UNARY, CHOICE = 100, 90, 10
+ATOM, UNARY, ORDER, EQUAL, CHOICE = 100, 90, 30, 25, 10
+"""How tightly a text holds together: without operators, by ~ or !, by <, by ==, by ?:."""
 
 
 def is_value(kind: str) -> bool:
@@ -23,6 +24,30 @@ def is_value(kind: str) -> bool:
 
 def is_unsigned(kind: str) -> bool:
     return kind.startswith("uint")
+
+
+def in_memory(kind: str) -> str:
+    """The type of a parameter or result: references in memory."""
+    return kind if is_value(kind) else f"{kind} memory"
+
+
+def location(kind: str) -> str:
+    """ " memory" or " calldata" of a type that has one; "" for what lies in storage, and for values."""
+    return next((place for place in (" memory", " calldata") if kind.endswith(place)), "")
+
+
+def element_types(kind: str) -> tuple[str, str] | None:
+    """(type of the key, of the element) of a mapping or an array in storage; None for others."""
+    if kind.startswith("mapping("):
+        depth = 0
+        for place in range(len("mapping("), len(kind)):
+            depth += (kind[place] == "(") - (kind[place] == ")")
+            if depth == 0 and kind.startswith(" => ", place):
+                return kind[len("mapping(") : place], kind[place + 4 : -1]
+        return None
+    if kind.endswith("]"):
+        return WORD_TYPE, kind[: kind.rindex("[")]
+    return None
 
 
 def bits(kind: str) -> int:
@@ -60,7 +85,7 @@ def from_word(text: str, tightness: int, kind: str) -> tuple[str, int]:
     if kind == WORD_TYPE:
         return text, tightness
     if kind == "bool":
-        return f"{_grouped(text, tightness, 26)} != 0", 25
+        return f"{_grouped(text, tightness, EQUAL + 1)} != 0", EQUAL
     if kind == "address":
         return f"address(uint160({text}))", ATOM
     if kind == "int256" or is_unsigned(kind) or kind == "bytes32":
