@@ -26,7 +26,11 @@ class Calls(Encoding):
         options = self._options(term)
         interface = self._declared(term)
         target = self.sol(term.target, "address")
-        text = f"{interface}({target.text}).{term.name}{_braces(options)}({listed(args)})"
+        shown = target.text
+        if term.asks_code and term.returns:  # since 0.8.10 what comes back is asked instead
+            self.context.needed.add("withCode")
+            shown = f"withCode({shown})"
+        text = f"{interface}({shown}).{term.name}{_braces(options)}({listed(args)})"
         return joined(text, ATOM, _result(term), target, *args, *options.values())
 
     def _options(self, term: Call) -> dict[str, Piece]:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 HELPERS = {
+    "withCode": """\
+function withCode(address target) private view returns (address) {
+    require(target.code.length != 0);
+    return target;
+}""",
     "callOrRevert": """\
 function callOrRevert(address target, bytes memory data, uint256 value, uint256 gas, bool asksCode)
     private
