@@ -8,7 +8,7 @@ Source: https://docs.soliditylang.org/en/latest/internals/layout_in_storage.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from whet.evm.meaning.base import StateVariable
@@ -216,9 +216,3 @@ def slots_of(kind: str, structs: dict[str, Struct]) -> int | None:
     if kind in structs:
         return max((m[2] + (slots_of(m[1], structs) or 1) for m in structs[kind].members), default=1)
     return None
-
-
-def declared_names(lines: Iterable[str]) -> Iterator[str]:
-    """The names that declarations give."""
-    for line in lines:
-        yield line.partition(";")[0].rpartition(" ")[2]
