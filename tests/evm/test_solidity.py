@@ -101,6 +101,17 @@ def test_literal_text_has_more_assembly_and_no_meaning() -> None:
     assert shares[0] < 0.25 < shares[1] <= shares[2]
 
 
+@pytest.mark.parametrize("length", [0x100, 1 << 40, (1 << 256) - 1])
+def test_a_copy_of_more_code_than_there_is_ends_well(length: int) -> None:
+    """CODECOPY(0, 0, length), then the first word is given back."""
+    code = bytes.fromhex(f"7f{length:064x}600060003960206000f3")
+    contract = apart(lift_code(code))
+    source = emit(contract, analyse(contract))
+    assert len(source.text) < 10_000
+    said = [note for function in source.functions for note in function.notes]
+    assert any("bytes of code copied" in note for note in said) == (length > 1 << 16)
+
+
 # Words and types.
 
 

@@ -41,7 +41,7 @@ class Events(Lowering):
     def _indexed(self, form: Emit) -> tuple[int, ...] | None:
         """Which parameters are topics: the first ones, unless the arguments' own types fit others better. None where no
         event of that name can be declared."""
-        natural = tuple(self.natural(arg).type for arg in form.args) if form.event else ()
+        natural = tuple(self.type_by_itself(arg) for arg in form.args) if form.event else ()
         topic = int.from_bytes(keccak256(signature(form.event, form.types).encode()), "big")
         if not all(form.types) or topic != form.topic or form.event in self.frame.taken:
             return None

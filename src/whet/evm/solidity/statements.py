@@ -134,5 +134,4 @@ class Statements(CodeCopy):
         """What lies in storage and is no value, if its first slot is assigned: the length of an array, a struct's."""
         if isinstance(target, Member) and target.name == "length":
             return self.natural(target.base)
-        piece = self.natural(target)
-        return None if is_value(piece.type) else piece
+        return None if is_value(self.type_by_itself(target)) else self.natural(target)

@@ -96,6 +96,13 @@ class Writer(ABC):
         lines, self.out = self.out, before
         return made, lines
 
+    def type_by_itself(self, term: Expression) -> str:
+        """The type that a term's text has, of which nothing is written."""
+        temporaries = self.context.temporaries
+        piece, _ = self.aside(lambda: self.natural(term))
+        self.context.temporaries = temporaries
+        return piece.type
+
     # Arithmetic that wraps.
 
     @contextmanager
