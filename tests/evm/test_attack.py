@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def without_costs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_inputs_by_number(part: int) -> None:
     size = INPUTS // PARTS
     numbers = [str(part * size), str((part + 1) * size)]
-    first, second = attacked(numbers, 1), attacked(numbers, 2)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda hash_seed: attacked(numbers, hash_seed), (1, 2))
     assert len(first) == size
     check(first)
     check(second)
