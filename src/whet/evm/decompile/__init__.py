@@ -20,13 +20,13 @@ def decompile(
     *,
     contract: str = "",
     abi: Path | str | None = None,
-    compile: bool = True,
+    compiling: bool = True,
     verify: bool = True,
     calls: int = 0,
 ) -> Decompiled:
     """A contract as Solidity, each function with what is known of its behaviour.
 
-    code, contract: as `whet.lift` has them. abi: a file with an ABI, for names. compile: False to write only; verify: False
+    code, contract: as `whet.lift` has them. abi: a file with an ABI, for names. compiling: False to write only; verify: False
     not to compare what was compiled. calls: most calls of a function when it is compared; 0: the verification's own.
 
     `Decompiled.source.text` is one file; `Decompiled.functions` have their label, evidence and three-address code. Raises
@@ -41,5 +41,5 @@ def decompile(
 
     entries = json.dumps(read_abi(Path(abi))) if abi else ""
     return run.decompile(
-        read_code(code, contract=contract), run.Options(compile, verify and compile, entries, calls)
+        read_code(code, contract=contract), run.Options(compiling, verify and compiling, entries, calls)
     )

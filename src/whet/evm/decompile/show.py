@@ -46,7 +46,7 @@ def show_decompiled(
     block: str = "latest",
     follow: bool = False,
     verify: bool = True,
-    compile: bool = True,
+    compiling: bool = True,
     calls: int = 0,
     jobs: int = 0,
     cache: bool = True,
@@ -56,7 +56,7 @@ def show_decompiled(
     codes: hex digits, files, folders, "-", or addresses where `rpc`, a node's URL, is given (block: its number or
     "latest"; follow: what a proxy stands for instead of itself). contract: which one of an artifact. function: one, by
     selector, signature or name. abi: for names. show: one of PARTS instead of the Solidity. json: everything. html: a
-    page, of one input; source: the original Solidity, for that page. verify, compile: False to leave these steps out.
+    page, of one input; source: the original Solidity, for that page. verify, compiling: False to leave these steps out.
     calls: most calls of a function when it is compared; 0: the verification's own. jobs: processes; 0: one per core.
     cache: False to do again what was done before.
 
@@ -67,7 +67,7 @@ def show_decompiled(
         raise WhetError(f"nothing is named {show!r}", where="--show", fix=f"one of {', '.join(PARTS)}")
     if jobs < 0 or calls < 0:
         raise WhetError("less than 0", where="--jobs" if jobs < 0 else "--calls", fix="0 for whet's own")
-    options = Options(compile, verify and compile, _entries(abi), calls)
+    options = Options(compiling, verify and compiling, _entries(abi), calls)
     tasks = [
         Task(name, given, options, contract, rpc, block, follow, cache) for name, given in named(list(codes))
     ]
