@@ -113,9 +113,6 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
 
 
 def _end(pool: ProcessPoolExecutor) -> None:
-    mine = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in mine:
+    for process in list((pool._processes or {}).values()):
         process.terminate()
-    for process in mine:
-        process.join()
+    pool.shutdown(wait=True, cancel_futures=True)  # its own thread takes leave of the processes; two must not
