@@ -63,10 +63,16 @@ class _Emitter:
         self.functions = {f.name: f for f in functions if f.kind != "entry" or not self.plain_entry}
         self.headers = {name: header_of(f, meaning.of(name)) for name, f in self.functions.items()}
         if not self.plain_entry:
+            every = does_before(contract)
             for name, header in self.headers.items():
                 if self.functions[name].kind != "entry":
-                    header.leave_outside(does_before(contract))
+                    header.leave_outside(every)
         self._name_helpers()
+        self.called = {
+            name: (header.name, header.types, header.returns or ())
+            for name, header in self.headers.items()
+            if self.functions[name].kind == "private"
+        }
         self.taken = {h.name for h in self.headers.values()} | {NAME}
         self.storage = declare(meaning.storage, meaning.declarations, self.taken)
         self.mutabilities = effects(contract)
@@ -209,21 +215,11 @@ class _Emitter:
         if function.kind == "private":
             spelled = dict(zip(body.draft.params, header.names, strict=True))
         return Context(
-            types, names, self._called(), spelled, level == LITERAL, self.contract.code_size,
+            types, names, self.called, spelled, level == LITERAL, self.contract.code_size,
             header.mutability == "payable" or header.kind == "private", self.storage.members,
             asks_for_memory(body), reading=frozenset(reading), interfaces=self.interfaces,
             of_variables=of_variables,
         )  # fmt: skip
-
-    def _called(self) -> dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]:
-        """Private functions by the names that terms have for them."""
-        called: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {}
-        for name, function in self.functions.items():
-            if function.kind == "private":
-                header = self.headers[name]
-                entry = (header.name, header.types, header.returns or ())
-                called[name] = entry
-        return called
 
     # The whole.
 
@@ -244,10 +240,7 @@ class _Emitter:
             out += [INDENT + line if line else line for line in one.lines]
             one.facts.last_line = len(out)
             out.append("")
-        for text in [
-            *self.storage.functions,
-            *texts(self.needed),
-        ]:
+        for text in [*self.storage.functions, *texts(self.needed)]:
             out += [*(INDENT + line for line in text.split("\n")), ""]
         if out[-1] == "":
             out.pop()
