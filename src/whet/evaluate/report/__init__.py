@@ -12,12 +12,7 @@ hostile: it is escaped, and characters that hide or reorder others are spelled o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
-
-from jinja2 import PackageLoader, StrictUndefined
-from jinja2.sandbox import SandboxedEnvironment
-from markupsafe import Markup, escape
 
 from whet.evaluate.report.checks import notices
 from whet.evaluate.report.headline import headline
@@ -27,7 +22,7 @@ from whet.evaluate.report.reproduce import reproduce
 from whet.evaluate.report.results import floors, matrix
 from whet.evaluate.report.samples import samples
 from whet.evaluate.report.training import training
-from whet.evaluate.report.wording import visible
+from whet.pages import environment
 
 
 def render(data: Mapping[str, Any]) -> str:
@@ -39,7 +34,7 @@ def render(data: Mapping[str, Any]) -> str:
     Any of it may be absent or None; nothing is raised for that.
     """
     return (
-        _environment()
+        environment(__name__)
         .get_template("report.html")
         .render(
             version=data.get("version"),
@@ -54,27 +49,3 @@ def render(data: Mapping[str, Any]) -> str:
             reproduce=reproduce(data),
         )
     )
-
-
-@cache
-def _environment() -> SandboxedEnvironment:
-    environment = SandboxedEnvironment(
-        loader=PackageLoader(__name__, ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_in_line,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["block"] = _in_block
-    return environment
-
-
-def _in_line(value: object) -> object:
-    """What the template engine does to every value it prints: here even a line break is spelled out."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _in_block(value: str) -> Markup:
-    """For text in a `<pre>`, where line breaks and tabs mean what they say."""
-    return escape(visible(value, keep="\n\t"))

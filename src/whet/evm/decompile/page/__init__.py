@@ -9,12 +9,7 @@ contract is hostile: it is escaped, and characters that hide or reorder others a
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
-
-from jinja2 import PackageLoader, StrictUndefined
-from jinja2.sandbox import SandboxedEnvironment
-from markupsafe import Markup, escape
 
 from whet.evm.decompile.annotate import LEVELS, annotated
 from whet.evm.decompile.nouns import (
@@ -29,7 +24,7 @@ from whet.evm.decompile.nouns import (
 from whet.evm.decompile.page.layout import drawn
 from whet.evm.decompile.page.original import originals
 from whet.evm.decompile.parts import declared
-from whet.visible import visible
+from whet.pages import environment
 
 _KINDS = {SAME: "same", DIFFERENT: "different", INCONCLUSIVE: "inconclusive", NOT_COMPILED: "refused"}
 """Labels -> classes of the style sheet."""
@@ -37,7 +32,7 @@ _KINDS = {SAME: "same", DIFFERENT: "different", INCONCLUSIVE: "inconclusive", NO
 
 def render(result: Decompiled, original: str = "") -> str:
     """The page; the same result gives the same bytes. original: Solidity that the contract was compiled from, or ""."""
-    template = _environment().get_template("page.html")
+    template = environment(__name__).get_template("page.html")
     return template.render(
         title=result.name or "contract",
         result=result,
@@ -103,27 +98,3 @@ def _outdented(lines: list[str]) -> str:
 
 def _kind(label: str) -> str:
     return _KINDS.get(label, "unasked")
-
-
-@cache
-def _environment() -> SandboxedEnvironment:
-    environment = SandboxedEnvironment(
-        loader=PackageLoader(__name__, ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_in_line,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["block"] = _in_block
-    return environment
-
-
-def _in_line(value: object) -> object:
-    """What the template engine does to every value it prints: even a line break is spelled out."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _in_block(value: str) -> Markup:
-    """For text in a `<pre>`, where line breaks and tabs mean what they say."""
-    return escape(visible(value, keep="\n\t"))
