@@ -95,14 +95,15 @@ def _standard(given: Mapping[str, Any], name: str, version: str) -> Project:
 
 
 def _etherscan(values: Mapping[str, Any], name: str) -> Project:
-    version, code = str(values.get("CompilerVersion") or ""), str(values.get("SourceCode") or "").strip()
+    version, code = str(values.get("CompilerVersion") or ""), str(values.get("SourceCode") or "")
     called = str(values.get("ContractName") or "contract")[:200]
     name = f"{name}:{called}"
-    if not code or version.startswith("vyper"):
-        raise NotRead(f"{VYPER}: {version}" if code else "no verified source")
+    if not code.strip() or version.startswith("vyper"):
+        raise NotRead(f"{VYPER}: {version}" if code.strip() else "no verified source")
     licence = str(values.get("LicenseType") or "")
     licence = "" if licence in _NO_LICENCE else licence
-    if code.startswith("{"):
+    if code.lstrip().startswith("{"):
+        code = code.strip()
         doubled = code.startswith("{{") and code.endswith("}}")
         try:
             inner = parse((code[1:-1] if doubled else code).encode("utf-8", "replace"), name)
