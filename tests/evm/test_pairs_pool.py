@@ -47,7 +47,11 @@ def test_an_ended_process_takes_its_own_task_along() -> None:
 
 
 def test_code_that_is_none_and_a_mistake_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert [text.missing for text in texts("00", [(1, ()), ("fallback", ()), ("pc:7", ())])] == [NONE] * 3
+    assert [text.missing for text in texts("00", [(1, ()), ("receive", ()), ("pc:7", ())])] == [NONE] * 3
+    (proxy,) = texts(
+        "363d3d373d3d3d363d73" + "be" * 20 + "5af43d82803e903d91602b57fd5bf3", [("fallback", ())]
+    )
+    assert "delegatecall" in proxy.text, "where nothing is dispatched, all of it is the fallback"
     monkeypatch.setattr("whet.evm.pairs.texts.lift_code", None)
     assert [text.missing for text in texts("00", [(1, ())])] == [FAILED]
     assert failed("", [(1, ())])[0].missing == FAILED

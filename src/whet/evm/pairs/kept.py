@@ -47,7 +47,10 @@ class Kept:
 
 
 def made(project: Project, build: str, pool: Pool, solc: str = "") -> Kept:
-    """What `make` makes, from the cache if it is there; what was lost for now only is tried again next time. Raises WhetError, CannotWrite."""
+    """What `make` makes, from the cache if it is there; what is lost for now only is tried again next time.
+
+    Raises WhetError, CannotWrite.
+    """
     path = place(project, build, solc)
     if (kept := _read(path, from_cache=True)) is not None:
         return kept

@@ -74,11 +74,14 @@ def _texts(runtime: str, wanted: Wanted) -> list[Text]:
 
 
 def _function(contract: Contract, private: dict[int, Function], key: int | str) -> Function | None:
+    """Where nothing is dispatched, the entry is the fallback."""
     if isinstance(key, int):
         return contract.public.get(key)
     if key.startswith("pc:"):
         return private.get(int(key[3:]))
-    return next((f for f in contract.functions.values() if f.kind == key), None)
+    found = next((f for f in contract.functions.values() if f.kind == key), None)
+    alone = all(f.kind in ("entry", "private") for f in contract.functions.values())
+    return contract.entry if found is None and alone and key == "fallback" else found
 
 
 class _Shown:
