@@ -124,7 +124,7 @@ class _Emitter:
         known = self.meaning.of(function.name)
         if self.levels.get(function.name, READABLE) == READABLE:
             return keeping_memory(function, exact_forms(self.contract, function, known, self.storage))
-        return replace(known, forms={}, absorbed=set(), body=None)
+        return replace(known, forms={}, absorbed=set(), skipped={}, body=None)
 
     # One function.
 
