@@ -123,8 +123,8 @@ class _Emitter:
         """What is used of a function's meaning at its level."""
         known = self.meaning.of(function.name)
         if self.levels.get(function.name, READABLE) == READABLE:
-            return keeping_memory(function, exact_forms(self.contract, function, known, self.storage.lost))
-        return replace(known, forms={}, absorbed=set(), body=None)
+            return keeping_memory(function, exact_forms(self.contract, function, known, self.storage))
+        return replace(known, forms={}, absorbed=set(), skipped={}, body=None)
 
     # One function.
 
