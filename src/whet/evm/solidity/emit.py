@@ -65,7 +65,8 @@ class _Emitter:
         every = {name: meaning.of(name) for name in contract.functions}
         self.references = references(contract, every, {})
         self.headers = {
-            name: header_of(f, meaning.of(name), self.references.get(name, {})) for name, f in self.functions.items()
+            name: header_of(f, meaning.of(name), self.references.get(name, {}))
+            for name, f in self.functions.items()
         }
         if not self.plain_entry:
             inside = does_before(contract)
