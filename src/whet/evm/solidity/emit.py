@@ -25,8 +25,9 @@ from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrap
 from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
 from whet.evm.solidity.pieces import Piece, Unsayable
+from whet.evm.solidity.references import references
 from whet.evm.solidity.storage import declare
-from whet.evm.solidity.types import ATOM, is_value
+from whet.evm.solidity.types import ATOM, in_memory, is_value
 from whet.evm.tac import Contract, Function
 from whet.evm.text.called import reached
 
@@ -61,15 +62,20 @@ class _Emitter:
         self.plain_entry = is_plain(contract)
         functions = contract.functions.values()
         self.functions = {f.name: f for f in functions if f.kind != "entry" or not self.plain_entry}
-        self.headers = {name: header_of(f, meaning.of(name)) for name, f in self.functions.items()}
+        every = {name: meaning.of(name) for name in contract.functions}
+        self.references = references(contract, every, {})
+        self.headers = {
+            name: header_of(f, meaning.of(name), self.references.get(name, {}))
+            for name, f in self.functions.items()
+        }
         if not self.plain_entry:
-            every = does_before(contract)
+            inside = does_before(contract)
             for name, header in self.headers.items():
                 if self.functions[name].kind != "entry":
-                    header.leave_outside(every)
+                    header.leave_outside(inside)
         self._name_helpers()
         self.called = {
-            name: (header.name, header.types, header.returns or ())
+            name: (header.name, _located(header.types), _located(header.returns or ()))
             for name, header in self.headers.items()
             if self.functions[name].kind == "private"
         }
@@ -123,8 +129,8 @@ class _Emitter:
         """What is used of a function's meaning at its level."""
         known = self.meaning.of(function.name)
         if self.levels.get(function.name, READABLE) == READABLE:
-            return keeping_memory(function, exact_forms(self.contract, function, known, self.storage.lost))
-        return replace(known, forms={}, absorbed=set(), body=None)
+            return keeping_memory(function, exact_forms(self.contract, function, known, self.storage))
+        return replace(known, forms={}, absorbed=set(), skipped={}, body=None)
 
     # One function.
 
@@ -209,6 +215,8 @@ class _Emitter:
         of_variables = {
             n: v.type for n, v in self.meaning.of(function.name).variables.items() if is_value(v.type)
         }
+        objects = self.references.get(function.name, {})
+        of_variables |= {name: in_memory(kind) for name, kind in objects.items()}
         for name, members in body.draft.joined.items():
             kinds = {of_variables.get(member, "") for member in (name, *members)}
             of_variables[name] = kinds.pop() if len(kinds) == 1 else ""
@@ -247,6 +255,10 @@ class _Emitter:
         facts = [w.facts for w in written]
         abi = [abi_entry(self.headers[f.of], f) for f in facts if f.kind != "private" and f.of]
         return Source("\n".join([*out, "}"]) + "\n", NAME, COMPILER, SETTINGS, abi, facts)
+
+
+def _located(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(in_memory(kind) for kind in kinds)
 
 
 def _with_dispatch(written: list[_Written], unnamed: list[Header]) -> list[_Written]:

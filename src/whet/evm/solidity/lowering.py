@@ -61,7 +61,7 @@ class Lowering(Operators, Calls):
         base = self.natural(term.base)
         if term.name == "offset" and base.type.endswith(" calldata"):
             return self.computed(f"{base.text}.offset", base)
-        if term.name == "length" and base.type.endswith(("[]", " calldata")):
+        if term.name == "length" and base.type.endswith(("[]", " calldata", " memory")):
             text = f"bytes({base.text})" if base.type.startswith("string") else base.text
             return joined(f"{text}.length", ATOM, WORD_TYPE, base)
         if term.name in (inner := self.context.members.get(base.type, {})):
