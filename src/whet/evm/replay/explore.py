@@ -22,7 +22,7 @@ from whet.evm.replay.trace import Decision, Place, Trace, trace
 from whet.evm.tac import Contract
 from whet.evm.world import World
 
-STEPS = 30_000
+STEPS = 10_000
 """Statements of one call that are traced."""
 TRIES = 4
 """For one branch: calls that it is looked for from."""
