@@ -10,7 +10,7 @@ from whet.evm.solidity.calls import Calls
 from whet.evm.solidity.operators import Operators
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, literal_text, variable
 from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, is_value, literal, number_text
-from whet.evm.terms import Call, Expression, Index, InMemory, Invoke, Member, Name, Operation, Text, Typed
+from whet.evm.terms import Call, Expression, Index, InMemory, Invoke, Member, Name, Operation, Slice, Text, Typed
 from whet.evm.text.numbers import quoted
 
 _HASHES = ("hash", "hashPair")
@@ -30,7 +30,7 @@ class Lowering(Operators, Calls):
         if isinstance(term, Operation):
             return self.operation(term, want)
         if isinstance(term, Invoke):
-            return self._invoke(term)
+            return self.object_made(term, want) or self._invoke(term)
         if isinstance(term, Call):
             return self.call(term)
         if isinstance(term, InMemory):
@@ -47,6 +47,8 @@ class Lowering(Operators, Calls):
             return self._index(term)
         if isinstance(term, Member):
             return self._member(term)
+        if isinstance(term, Slice):
+            return self.slice_of_calldata(term)
         raise Unsayable(type(term).__name__)
 
     def _index(self, term: Index) -> Piece:
