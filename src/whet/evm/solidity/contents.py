@@ -48,10 +48,10 @@ class Seen:
             return
         length = self._word(0)
         if self._is_written(0, 32):
-            if 32 + length <= self.moved < 96 + length:
-                yield from (("bytes" if length else "", term) for term in self._bytes(length))
             if self.moved == 32 + 32 * length and length:
                 yield from (("uint256[]", term) for term in self._zeros(length, 32))
+            if 32 + length <= self.moved < 96 + length:
+                yield from (("bytes" if length else "", term) for term in self._bytes(length))
         yield from self._words()
 
     def _word(self, at: int) -> int:

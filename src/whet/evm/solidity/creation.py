@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from whet.evm.draft.begin import begin
 from whet.evm.draft.inline import live
 from whet.evm.meaning.base import FunctionMeaning, Place
-from whet.evm.meaning.slices import FREE, LENGTHS, SPACE, Run, Slice, Stuck, run
+from whet.evm.meaning.slices import FREE, LENGTHS, SPACE, Run, Slice, Stuck, computed, run
 from whet.evm.meaning.walk import Shapes
 from whet.evm.opcodes import PURE
 from whet.evm.solidity.contents import Seen, made_of
@@ -182,13 +182,11 @@ class _OfFunction:
 
     # Runs.
 
-    def _run(self, block: Block, start: int, stop: int, number: int, wild: bool = True) -> Run:
-        """wild: words that nothing is read behind are any words; sizes are small."""
+    def _run(self, block: Block, start: int, stop: int, number: int) -> Run:
+        """Sizes are small; words that nothing is read behind are any words."""
         part = Slice({block.id: (start, stop + 1)}, block.id, block.id)
-        sizes = {name: LENGTHS[(number + 3 * i) % len(LENGTHS)] for i, name in enumerate(self._sizes(block, start, stop))}
+        sizes = self._sizes(block, start, stop, number)
         made = run(self.all.contract, self.function, part, number, sizes)
-        if not wild:
-            return made
         pointers = {made.values[name] // SPACE for name in made.free}
         read = {at // SPACE for at in made.read_at} & pointers
         source = random.Random(number * 7919 + stop)
@@ -202,8 +200,9 @@ class _OfFunction:
     def _environment(self, block: Block, start: int, stop: int) -> list[str]:
         return [r for s in block.statements[start : stop + 1] if s.op == "CALLDATALOAD" for r in s.results]
 
-    def _sizes(self, block: Block, start: int, stop: int) -> list[str]:
-        """Variables from outside that lengths, and how far the free pointer moves, are computed from."""
+    def _sizes(self, block: Block, start: int, stop: int, number: int) -> dict[str, int]:
+        """Values of variables from outside that lengths, and how far the free pointer moves, are computed from, and of
+        what else is computed from these alone."""
         inside = block.statements[start : stop + 1]
         work: list[str] = []
         for s in inside:
@@ -213,22 +212,34 @@ class _OfFunction:
                 work.append(s.args[1])
             elif s.op == "CALLPRIVATE" and self.all.moves(s):
                 work += [arg for arg in s.args if isinstance(arg, str)]
-        made = {r: s for s in inside for r in s.results}
-        found: dict[str, None] = {}
+        found: dict[str, int] = {}
         seen: set[str] = set()
         while work:
             name = work.pop()
             if name in seen:
                 continue
             seen.add(name)
-            s_or_none = made.get(name)
-            if s_or_none is None:
-                found[name] = None
-            elif s_or_none.op in PURE:
-                work += [arg for arg in s_or_none.args if isinstance(arg, str)]
-                if s_or_none.op == "CALLDATALOAD":
-                    found[name] = None
-        return list(found)
+            made = self.made.get(name)
+            if made is not None and made.op in PURE and made.op != "CALLDATALOAD":
+                work += [arg for arg in made.args if isinstance(arg, str)]
+            elif made is None or made not in inside or made.op in ("CALLDATALOAD", "SLOAD"):
+                found[name] = LENGTHS[(number + 3 * len(found)) % len(LENGTHS)]
+        outside = {arg for s in inside for arg in s.args if isinstance(arg, str)} - found.keys()
+        for name in outside - {r for s in inside for r in s.results}:
+            value = self._computed(name, found, 0)
+            if value is not None:
+                found[name] = value
+        return found
+
+    def _computed(self, name: str, sizes: Mapping[str, int], depth: int) -> int | None:
+        """The value of a variable that is computed from sizes and what is known of the call."""
+        if name in sizes:
+            return sizes[name]
+        made = self.made.get(name)
+        if made is None or made.op not in PURE or made.op == "CALLDATALOAD" or depth > _DEEPEST:
+            return None
+        args = [arg if isinstance(arg, int) else self._computed(arg, sizes, depth + 1) for arg in made.args]
+        return None if None in args else computed(made.op, tuple(args))  # type: ignore[arg-type]
 
     # One stretch.
 
