@@ -57,8 +57,8 @@ def _line(block: str, number: int, statement: tac.Statement, meaning: FunctionMe
         effect = HALTS if form.halts else PURE
     elif isinstance(form, Value) and form.pure is False and effect.pure:
         effect = STORED  # a field of storage, shown where a mask cuts it out of a word that was read before
-    elif isinstance(form, Value) and form.pure is False and statement.op == "MLOAD":
-        effect = MADE  # an object, shown where the pointer to it was read
+    elif isinstance(form, Value) and form.pure is False and statement.op in ("MLOAD", "KECCAK256"):
+        effect = MADE  # an object, shown where the pointer to it was read, or where its bytes are hashed
     return Line(form, assigned(form, statement.results), effect)
 
 

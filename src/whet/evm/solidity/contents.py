@@ -22,9 +22,9 @@ CALLDATA = Name("msg.data")
 
 @dataclass(slots=True)
 class Seen:
-    """One run of the code that makes an object at FREE.
+    """One run of the code that makes an object at FREE, or bytes there that are consumed at once.
 
-    moved: bytes that the free pointer went on by. stored: {offset: what a plain MSTORE of the code stored there last}.
+    moved: bytes that the free pointer went on by; 0 for bytes that are consumed. stored: {offset: what a plain MSTORE of the code stored there last}.
     said: a variable of the function as an expression where the object is made; None where it is not known there.
     """
 
@@ -46,50 +46,54 @@ class Seen:
         """(type, expression)."""
         if not 32 <= self.moved <= _MOST_BYTES:
             return
-        length = self._word(0)
-        if self._is_written(0, 32):
+        length = self._word(FREE)
+        if self._is_written(FREE, FREE + 32):
             if self.moved == 32 + 32 * length and length:
                 yield from (("uint256[]", term) for term in self._zeros(length, 32))
             if 32 + length <= self.moved < 96 + length:
-                yield from (("bytes" if length else "", term) for term in self._bytes(length))
+                yield from (("bytes" if length else "", term) for term in self._object_of(length))
         yield from self._words()
 
     def _word(self, at: int) -> int:
-        return int.from_bytes(self.run.read(FREE + at, 32), "big")
+        return int.from_bytes(self.run.read(at, 32), "big")
 
     def _is_written(self, start: int, stop: int) -> bool:
-        left = set(range(FREE + start, FREE + stop))
+        left = set(range(start, stop))
         for _, offset, size in self.run.writes:
-            left -= set(range(max(offset, FREE + start), min(offset + size, FREE + stop)))
+            left -= set(range(max(offset, start), min(offset + size, stop)))
         return not left
 
     # Bytes.
 
-    def _bytes(self, length: int) -> Iterator[Expression]:
+    def _object_of(self, length: int) -> Iterator[Expression]:
         if not length:
             yield Invoke(Name("new bytes"), (0,))
             return
         yield from self._zeros(length, 1)
-        if not self._is_written(32, 32 + length):
+        yield from self.bytes_at(FREE + 32, length)
+
+    def bytes_at(self, start: int, length: int) -> Iterator[Expression]:
+        """What makes these bytes."""
+        if not 0 < length <= _MOST_BYTES or not self._is_written(start, start + length):
             return
-        data = self.run.read(FREE + 32, length)
+        data = self.run.read(start, length)
         if self.copied is not None:
             yield from self._part_of_calldata(self.copied)
-        packed = self._packed(data)
+        packed = self._packed(data, start)
         if packed is not None and len(packed) == 1 and not isinstance(packed[0], Typed | InMemory):
             yield packed[0]
-        if length % 32 == 0 and (args := self._encoded(data, 32)) is not None:
+        if length % 32 == 0 and (args := self._encoded(data, start)) is not None:
             yield Invoke(Name("abi.encode"), args)
-        if length % 32 == 4 and (args := self._encoded(data[4:], 36)) is not None:
+        if length % 32 == 4 and (args := self._encoded(data[4:], start + 4)) is not None:
             selector = Typed(int.from_bytes(data[:4], "big") << 224, "bytes4")
             yield Invoke(Name("abi.encodeWithSelector"), (selector, *args))
         if packed is not None:
             yield Invoke(Name("abi.encodePacked"), packed)
 
     def _zeros(self, length: int, size: int) -> Iterator[Expression]:
-        name = self._operand(0)
+        name = self._operand(FREE)
         data = self.run.read(FREE + 32, size * length)
-        if name is not None and not any(data) and self._is_written(32, 32 + size * length):
+        if name is not None and not any(data) and self._is_written(FREE + 32, FREE + 32 + size * length):
             yield Invoke(Name("new bytes" if size == 1 else "new uint256[]"), (name,))
 
     def _part_of_calldata(self, copy: Statement) -> Iterator[Expression]:
@@ -105,16 +109,16 @@ class Seen:
 
     def _words(self) -> Iterator[tuple[str, Expression]]:
         count = self.moved // 32
-        if self.moved % 32 or not 1 <= count <= MOST_WORDS or not self._is_written(0, self.moved):
+        if self.moved % 32 or not 1 <= count <= MOST_WORDS or not self._is_written(FREE, FREE + self.moved):
             return
-        args = [self._operand(32 * at) for at in range(count)]
+        args = [self._operand(FREE + 32 * at) for at in range(count)]
         if None not in args:
             yield f"Words{count}", Invoke(Name(f"Words{count}"), tuple(args))  # type: ignore[arg-type]
 
     def _operand(self, at: int) -> Expression | None:
-        """What stands as a whole word at a distance from the beginning."""
+        """What stands in memory as a whole word."""
         value = self._word(at)
-        operand = self.stored.get(FREE + at)
+        operand = self.stored.get(at)
         if operand is not None and self.run.word(operand) == value:
             return self._term(operand)
         return self._found(value)
@@ -134,10 +138,10 @@ class Seen:
 
     def _objects(self) -> Iterator[tuple[str, int]]:
         for value, name in self.names.items():
-            if 0x80 <= value < len(self.run.memory) and not FREE <= value < FREE + self.moved:
+            if 0x80 <= value < len(self.run.memory) and not FREE <= value < FREE + _MOST_BYTES:
                 yield name, value
 
-    def _encoded(self, data: bytes, skip: int) -> tuple[Expression, ...] | None:
+    def _encoded(self, data: bytes, start: int) -> tuple[Expression, ...] | None:
         args: list[Expression] = []
         first = len(data)
         while 32 * len(args) < first:
@@ -146,7 +150,7 @@ class Seen:
             found = self._object(data[offset:]) if at < offset < len(data) else None
             if found is not None:
                 first = min(first, offset)
-            argument = found or self._operand(at + skip)
+            argument = found or self._operand(start + at)
             if argument is None:
                 return None
             args.append(argument)
@@ -160,15 +164,14 @@ class Seen:
                     return InMemory(said, kind)
         return None
 
-    def _packed(self, data: bytes) -> tuple[Expression, ...] | None:
+    def _packed(self, data: bytes, start: int) -> tuple[Expression, ...] | None:
         """Pieces that begin where something was written."""
-        start = FREE + 32
         bounds = sorted({o - start for _, o, _ in self.run.writes if 0 < o - start < len(data)} | {len(data)})
         pieces: list[Expression] = []
         at, constant = 0, b""
         while at < len(data):
             stop = next(bound for bound in bounds if bound > at)
-            piece = self._piece(data, at, stop, bounds)
+            piece = self._piece(data, start, at, stop, bounds)
             if isinstance(piece, bytes):
                 constant, at = constant + piece, at + len(piece)
                 continue
@@ -182,7 +185,7 @@ class Seen:
         return tuple([*pieces, _literal(constant)] if constant else pieces)
 
     def _piece(
-        self, data: bytes, at: int, stop: int, bounds: list[int]
+        self, data: bytes, start: int, at: int, stop: int, bounds: list[int]
     ) -> bytes | tuple[Expression, int] | None:
         """The bytes of a constant, or what stands there and how many bytes it has."""
         for name, pointer in self._objects():
@@ -192,7 +195,7 @@ class Seen:
         size = stop - at
         if size > 32:
             return None
-        operand = self.stored.get(FREE + 32 + at)
+        operand = self.stored.get(start + at)
         if operand is not None and self.run.word(operand) >> 8 * (32 - size) != int.from_bytes(
             data[at:stop], "big"
         ):

@@ -17,15 +17,15 @@ from dataclasses import dataclass, field, replace
 
 from whet.evm.draft.begin import begin
 from whet.evm.draft.inline import live
-from whet.evm.meaning.base import FunctionMeaning, Place
+from whet.evm.meaning.base import END, FunctionMeaning, Place
 from whet.evm.meaning.slices import FREE, LENGTHS, SPACE, Run, Slice, Stuck, computed, run
 from whet.evm.meaning.walk import Shapes
 from whet.evm.opcodes import PURE
 from whet.evm.solidity.contents import Seen, made_of
 from whet.evm.solidity.memory import FREE_POINTER
 from whet.evm.structure.graph import dominators, reverse_postorder
-from whet.evm.tac import Block, Contract, Function, Statement
-from whet.evm.terms import Expression, Form, Operation, Value
+from whet.evm.tac import Block, Contract, Function, Operand, Statement
+from whet.evm.terms import Expression, Form, Invoke, Name, Operation, Return, Revert, Value
 
 _RUNS = 6
 _MOST_TRIED = 40
@@ -67,7 +67,7 @@ def with_creations(function: Function, known: FunctionMeaning, found: list[Creat
         kept = [one for one in found if not needed & _lost(function, one)]
         if len(kept) == len(found):
             for one in found:
-                if not needed & {one.pointer, *one.aliases.values()}:
+                if one.pointer and not needed & {one.pointer, *one.aliases.values()}:
                     del forms[one.place]
                     absorbed.add(one.place)
             return trial
@@ -80,6 +80,16 @@ def _lost(function: Function, one: Creation) -> set[str]:
     places = one.hidden - one.aliases.keys() - {one.place}
     made = {r for block, index in places for r in function.blocks[block].statements[index].results}
     return made - {one.pointer}
+
+
+def _ending(op: str, term: Expression) -> Form:
+    """What is done with bytes instead of plain memory."""
+    if op == "KECCAK256":
+        return Value(Invoke(Name("keccak256"), (term,)), pure=False)
+    if op == "REVERT":
+        return Revert("", (term,), None, ("bytes",))
+    is_encoded = isinstance(term, Invoke) and term.callee == Name("abi.encode")
+    return Return(term.args) if is_encoded else Return((term,), raw=True)  # type: ignore[union-attr]
 
 
 class Creations:
@@ -126,16 +136,62 @@ class _OfFunction:
     def found(self) -> Iterator[Creation]:
         for block in self.function.blocks.values():
             start = 0
-            for index, s in enumerate(block.statements):
-                if index < start or not self.all.moves(s) or not self.all.runs(s):
-                    continue
+            for index, s in [*enumerate(block.statements), (END, None)]:
                 if self.left == 0 or block.id not in self.above:
                     return
-                self.left -= 1
-                made = self._stretch(block, index, start)
+                if s is None or s.op == "KECCAK256":
+                    made = self._consumption(block, index, start)
+                elif index >= start and self.all.moves(s) and self.all.runs(s):
+                    made = self._stretch(block, index, start)
+                else:
+                    continue
                 if made is not None:
                     yield made[0]
                     start = made[1]
+
+    def _consumption(self, block: Block, index: int, least: int) -> tuple[Creation, int] | None:
+        """Bytes at the free pointer that are hashed, returned or reverted with."""
+        op, args = block.end.op, block.end.args
+        if index != END:
+            op, args = "KECCAK256", block.statements[index].args
+        if op not in ("KECCAK256", "RETURN", "REVERT") or (block.id, index) in self.known.forms | dict.fromkeys(
+            self.known.absorbed
+        ):
+            return None
+        self.left -= 1
+        stop = first = (len(block.statements) if index == END else index) - 1
+        while first >= least and stop - first < _LONGEST and self._goes_on(block, first):
+            first -= 1
+        starts = [i for i in range(first + 1, stop + 1) if self._reads_pointer(block.statements[i])]
+        for start in reversed(starts[-4:]):
+            term = self._consumed(block, start, stop, (block.id, index), args)
+            if term is not None:
+                return Creation((block.id, index), "", "", _ending(op, term[0]), term[1]), index
+        return None
+
+    def _consumed(
+        self, block: Block, start: int, stop: int, place: Place, args: tuple[Operand, ...]
+    ) -> tuple[Expression, set[Place]] | None:
+        try:
+            runs = [self._run(block, start, stop, number) for number in range(_RUNS)]
+            ends = [made.word(args[0]) + made.word(args[1]) for made in runs]
+            if any(made.word(args[0]) != FREE or self._moved(made) for made in runs):
+                return None
+            hidden = self._hidden(block, runs, ends)
+            if hidden is None:
+                return None
+            where = (block.id, stop + 1)
+            seen = self._seen(block, start, stop, where, runs[0])
+            for term in seen.bytes_at(FREE, ends[0] - FREE):
+                if all(
+                    made_of(made, term)[32:] == made.read(FREE, end - FREE)
+                    for made, end in zip(runs, ends, strict=True)
+                ):
+                    read = {(block.id, i) for i in range(start, stop + 1) if self._reads_pointer(block.statements[i])}
+                    return term, hidden | read
+        except Stuck:
+            pass
+        return None
 
     def _stretch(self, block: Block, moved: int, least: int) -> tuple[Creation, int] | None:
         """The object whose pointer is moved at a statement, and the first statement behind the stretch."""
@@ -173,12 +229,17 @@ class _OfFunction:
         for (_, index), offset, size in made.writes:
             if offset == FREE_POINTER:
                 continue
-            if not FREE <= offset or (index > moved and offset + size > end + _SLACK):
+            if not FREE <= offset or (index > moved and not self._ends(block, index, offset, end)):
                 if index > moved:
                     break
                 continue
             stop = max(stop, index)
         return stop
+
+    def _ends(self, block: Block, index: int, offset: int, end: int) -> bool:
+        """Whether a write behind the step of the free pointer belongs to the object: to its words, or 0 behind them."""
+        s = block.statements[index]
+        return offset < end or (offset == end and s.op == "MSTORE" and s.args[1] == 0)
 
     # Runs.
 
@@ -248,7 +309,7 @@ class _OfFunction:
             runs = [self._run(block, start, stop, number) for number in range(_RUNS)]
         except Stuck:
             return None
-        hidden = self._hidden(block, runs, start, stop)
+        hidden = self._hidden(block, runs, [FREE + self._moved(made) for made in runs])
         if hidden is None:
             return None
         pointers = {
@@ -271,11 +332,10 @@ class _OfFunction:
                 return Creation(place, pointer, kind, form, hidden | set(pointers.values()) | {place}, aliases)
         return None
 
-    def _hidden(self, block: Block, runs: list[Run], start: int, stop: int) -> set[Place] | None:
+    def _hidden(self, block: Block, runs: list[Run], ends: list[int]) -> set[Place] | None:
         """Statements that write the object or move the free pointer; None where one does more than that."""
         hidden: set[Place] = set()
-        for made in runs:
-            end = int.from_bytes(made.read(FREE_POINTER, 32), "big")
+        for made, end in zip(runs, ends, strict=True):
             for place, offset, size in made.writes:
                 if offset == FREE_POINTER or (FREE <= offset and offset + size <= end + _SLACK):
                     hidden.add(place)
@@ -315,28 +375,25 @@ class _OfFunction:
     def _claimed(
         self, block: Block, start: int, stop: int, place: Place, runs: list[Run]
     ) -> tuple[str, Expression] | None:
-        copies = [s for s in block.statements[start : stop + 1] if s.op == "CALLDATACOPY"]
         try:
-            stored: dict[int, int | str] = {}
-            for (_, index), offset, _ in runs[0].writes:
-                s = block.statements[index]
-                stored.pop(offset, None)
-                if s.op == "MSTORE":
-                    stored[offset] = s.args[1]
-            seen = Seen(
-                runs[0],
-                self._moved(runs[0]),
-                stored,
-                self.made,
-                lambda name: self._said(name, place, 0),
-                copies[0] if len(copies) == 1 else None,
-            )
+            seen = self._seen(block, start, stop, place, runs[0])
             for kind, term in seen.claims():
                 if all(self._holds(made, term) for made in runs):
                     return kind, term
         except Stuck:
             pass
         return None
+
+    def _seen(self, block: Block, start: int, stop: int, place: Place, made: Run) -> Seen:
+        copies = [s for s in block.statements[start : stop + 1] if s.op == "CALLDATACOPY"]
+        stored: dict[int, Operand] = {}
+        for (_, index), offset, _ in made.writes:
+            s = block.statements[index]
+            stored.pop(offset, None)
+            if s.op == "MSTORE":
+                stored[offset] = s.args[1]
+        copied = copies[0] if len(copies) == 1 else None
+        return Seen(made, self._moved(made), stored, self.made, lambda n: self._said(n, place, 0), copied)
 
     def _moved(self, made: Run) -> int:
         return int.from_bytes(made.read(FREE_POINTER, 32), "big") - FREE

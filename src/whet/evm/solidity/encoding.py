@@ -11,6 +11,15 @@ from whet.evm.terms import Expression, InMemory, Invoke, Name, Operation, Slice,
 from whet.evm.text.numbers import quoted
 
 
+_ENCODERS = ("abi.encode", "abi.encodePacked", "abi.encodeWithSelector")
+
+
+def is_object(term: Invoke) -> bool:
+    """Whether a call makes an object in memory (`whet.evm.solidity.creation`)."""
+    name = term.callee.name if isinstance(term.callee, Name) else ""
+    return name in ("hex", *_ENCODERS) or name.startswith(("new ", "Words"))
+
+
 class Encoding(Assembly):
     """Arguments by the rules of the ABI."""
 
@@ -39,7 +48,7 @@ class Encoding(Assembly):
 
     def object_made(self, term: Invoke, want: str) -> Piece | None:
         """What makes an object. None for a call of anything else."""
-        if not isinstance(term.callee, Name):
+        if not isinstance(term.callee, Name) or not is_object(term):
             return None
         name, args = term.callee.name, term.args
         if name == "hex" and isinstance(args[0], Text):
@@ -48,9 +57,7 @@ class Encoding(Assembly):
             return self._new(name.removeprefix("new "), args[0], want)
         if name.startswith("Words"):
             return self._call_of(name, [self.sol(arg, WORD_TYPE) for arg in args], f"{name} memory")
-        if name in ("abi.encode", "abi.encodePacked", "abi.encodeWithSelector"):
-            return self._call_of(name, [self._encodable(arg) for arg in args], "bytes memory")
-        return None
+        return self._call_of(name, [self._encodable(arg) for arg in args], "bytes memory")
 
     def _call_of(self, name: str, args: list[Piece], kind: str) -> Piece:
         return joined(f"{name}({listed(args)})", ATOM, kind, *args)

@@ -7,6 +7,7 @@ bool), and is converted where another is wanted (`conversion`), never changing t
 from __future__ import annotations
 
 from whet.evm.solidity.calls import Calls
+from whet.evm.solidity.encoding import is_object
 from whet.evm.solidity.operators import Operators
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, literal_text, variable
 from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, is_value, literal, number_text
@@ -64,7 +65,8 @@ class Lowering(Operators, Calls):
         if term.name == "offset" and base.type.endswith(" calldata"):
             return self.computed(f"{base.text}.offset", base)
         if term.name == "length" and base.type.endswith(("[]", " calldata", " memory")):
-            text = f"bytes({base.text})" if base.type.startswith("string") else base.text
+            is_string = base.type.partition(" ")[0] == "string"
+            text = f"bytes({base.text})" if is_string else base.text
             return joined(f"{text}.length", ATOM, WORD_TYPE, base)
         if term.name in (inner := self.context.members.get(base.type, {})):
             return joined(f"{base.text}.{term.name}", ATOM, inner[term.name], base)
@@ -89,7 +91,7 @@ class Lowering(Operators, Calls):
 
     def _hash(self, terms: tuple[Expression, ...]) -> Piece:
         """Of bytes in memory, or of words."""
-        if len(terms) == 1 and isinstance(terms[0], InMemory):
+        if len(terms) == 1 and isinstance(terms[0], InMemory | Invoke | Slice | Text) and not _is_word(terms[0]):
             data = self.sol(terms[0], "bytes memory")
             return joined(f"keccak256({data.text})", ATOM, "bytes32", data)
         args = [self.sol(arg, WORD_TYPE) for arg in terms]
@@ -100,6 +102,11 @@ class Lowering(Operators, Calls):
             return joined(f"{name}({listed(args)})", ATOM, "bytes32", *args)
         words = ", ".join(f"uint256({arg.text})" if literal_text(arg) else arg.text for arg in args)
         return joined(f"keccak256(abi.encode({words}))", ATOM, "bytes32", *args)
+
+
+def _is_word(term: Expression) -> bool:
+    """Whether a call gives a word: checked arithmetic, a hash, a private function."""
+    return isinstance(term, Invoke) and not is_object(term)
 
 
 def _constant(term: Typed) -> Piece | None:

@@ -35,6 +35,10 @@ def references(
     an empty one, "Words2" for two words that are no array."""
     flow = _Flow(contract, known, made)
     flow.settle()
+    asked = flow.asked()
+    if asked:
+        flow = _Flow(contract, known, {**made, **asked})
+        flow.settle()
     flow.guess()
     flow.settle()
     found: dict[str, dict[str, str]] = {}
@@ -121,6 +125,13 @@ class _Flow:
 
     def guess(self) -> None:
         """What is known by use of variables to which nothing flows."""
+        for variable, kind in self._uses():
+            self.kinds.setdefault(variable, kind)
+        for variable in self.made:
+            self.kinds.setdefault(variable, "bytes")
+
+    def _uses(self) -> Iterator[tuple[Variable, str]]:
+        """(variable, type) by what is done with it."""
         for function in self.functions:
             known = self.known[function.name]
             told = {
@@ -132,9 +143,21 @@ class _Flow:
             likely = {n: v.likely.removesuffix(" memory") for n, v in known.variables.items()}
             for variable, kind in {**likely, **told}.items():
                 if _KIND.fullmatch(kind):
-                    self.kinds.setdefault((function.name, variable), _normal(kind))
-        for variable in self.made:
-            self.kinds.setdefault(variable, "bytes")
+                    yield (function.name, variable), _normal(kind)
+
+    def asked(self) -> dict[Variable, str]:
+        """Objects made as so many words that are used as bytes or arrays."""
+        wanted = dict(self._uses())
+        changed = True
+        while changed:
+            changed = False
+            for one, sources in self.sources.items():
+                for source in sources:
+                    is_words = isinstance(source[1], str) and self._kind(*source).startswith("Words")
+                    if one in wanted and is_words and source not in wanted:
+                        wanted[source] = wanted[one]  # type: ignore[index]
+                        changed = True
+        return {one: wanted[one] for one, kind in self.made.items() if kind.startswith("Words") and one in wanted}
 
 
 def _normal(kind: str) -> str:
