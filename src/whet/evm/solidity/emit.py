@@ -20,6 +20,7 @@ from whet.evm.solidity.body import Body
 from whet.evm.solidity.context import Context, Frame
 from whet.evm.solidity.effects import exact_forms, panics, reaching
 from whet.evm.solidity.entry import as_fallback, does_before, is_plain
+from whet.evm.solidity.hashes import without_wide_hashes
 from whet.evm.solidity.helpers import HELPERS, texts
 from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
 from whet.evm.solidity.memory import asks_for_memory, keeping_memory
@@ -65,7 +66,8 @@ class _Emitter:
         every = {name: meaning.of(name) for name in contract.functions}
         self.references = references(contract, every, {})
         self.headers = {
-            name: header_of(f, meaning.of(name), self.references.get(name, {})) for name, f in self.functions.items()
+            name: header_of(f, meaning.of(name), self.references.get(name, {}))
+            for name, f in self.functions.items()
         }
         if not self.plain_entry:
             inside = does_before(contract)
@@ -128,7 +130,8 @@ class _Emitter:
         """What is used of a function's meaning at its level."""
         known = self.meaning.of(function.name)
         if self.levels.get(function.name, READABLE) == READABLE:
-            return keeping_memory(function, exact_forms(self.contract, function, known, self.storage))
+            exact = exact_forms(self.contract, function, known, self.storage)
+            return without_wide_hashes(function, keeping_memory(function, exact), exact)
         return replace(known, forms={}, absorbed=set(), skipped={}, body=None)
 
     # One function.
