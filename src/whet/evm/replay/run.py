@@ -17,10 +17,11 @@ from whet.errors import WhetError
 from whet.evm.interpret import Block, OutOfSteps, Result, Transaction, run
 from whet.evm.keccak import keccak256
 from whet.evm.program import Malformed, Unresolved
+from whet.evm.replay.cases import BALANCE, Case, Tried
 from whet.evm.replay.compare import Difference, compare
-from whet.evm.replay.mocks import FORWARDER, OWNER, TARGET, people_and_mocks
+from whet.evm.replay.mocks import FORWARDER, MOCKS, OWNER, TARGET, calling_code, people_and_mocks
 from whet.evm.replay.reference import Outcome, precompile, run_reference
-from whet.evm.replay.search import Case, Search, Tried
+from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method, constants, well_formed
 from whet.evm.tac import Contract
 from whet.evm.world import Account, MissingCode, World
@@ -168,8 +169,12 @@ class Replay:
             address: replace(account, storage=dict(account.storage)) for address, account in state.items()
         }
         for (address, slot), value in case.slots.items():
-            if address in accounts:
+            if address in accounts and slot == BALANCE:
+                accounts[address].balance = value
+            elif address in accounts:
                 accounts[address].storage[slot] = value
+        if case.caller in MOCKS:
+            accounts[case.caller].code = calling_code(case.caller)
         world = World(accounts, self.lift, precompile)
         world.programs = self.programs
         return world
@@ -261,8 +266,8 @@ def unread(outcome: Outcome, result: Result, before: World) -> dict[tuple[int, i
 def transaction(case: Case) -> tuple[Transaction, Block]:
     """The transaction of a case, and the block it stands in."""
     tx = Transaction(case.caller, TARGET, case.data, case.value)
-    if case.caller == FORWARDER:
-        tx = Transaction(OWNER, FORWARDER, case.data, case.value)
+    if case.caller in (FORWARDER, *MOCKS):
+        tx = Transaction(OWNER, case.caller, case.data, case.value)
     return tx, Block(case.number, case.timestamp, prevrandao=case.timestamp * 7)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from whet.evm.replay.explore import Explorer
 from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.run import ENOUGH_CALLS, Disagreement, MethodReport, reachable
 from whet.evm.replay.search import Search
@@ -107,6 +108,7 @@ def _trial(pair: Pair, method: Method, budget: Budget) -> Trial:
     begin = root(pair.contract, method.selector, method.name)
     search = Search(method, pair.rng, pair.mined, 1)
     everything, needed = branches(pair.contract, begin), possible(pair.contract, begin)
+    search.explorers[TARGET] = Explorer(pair.contract, needed, pair.start, pair.charge)
     return Trial(
         MethodReport(method), search, begin, needed, everything - needed, budget.statements, budget.gas
     )

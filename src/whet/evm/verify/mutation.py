@@ -23,12 +23,12 @@ from whet.evm.interpret import Result, run
 from whet.evm.keccak import keccak256
 from whet.evm.opcodes import PURE
 from whet.evm.program import COMPARISONS_KEPT
+from whet.evm.replay.cases import Case
 from whet.evm.replay.compare import compare
 from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.mutants import Change, mutant
 from whet.evm.replay.reference import Outcome
 from whet.evm.replay.run import State, reachable, transaction
-from whet.evm.replay.search import Case
 from whet.evm.tac import Block, Contract, Operand, Statement
 from whet.evm.verify.branches import Place
 from whet.evm.verify.nouns import Evidence

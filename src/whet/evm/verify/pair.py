@@ -13,11 +13,11 @@ from functools import lru_cache
 from whet.errors import WhetError
 from whet.evm.interpret import Block, OutOfSteps, Result, Transaction, run
 from whet.evm.lifting import lift_code
+from whet.evm.replay.cases import Case, Tried
 from whet.evm.replay.compare import Difference, compare, compare_outcomes
 from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.reference import Outcome, run_reference
 from whet.evm.replay.run import Replay, transaction, unread
-from whet.evm.replay.search import Case, Tried
 from whet.evm.replay.vectors import Method, constants, well_formed
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import split_branches
@@ -66,6 +66,16 @@ class Pair(Replay):
     def give(self, statements: int, gas: int) -> None:
         """The budget of what comes."""
         self.statements_left, self.gas_left = statements, gas
+
+    def charge(self, statements: int) -> None:
+        """Statements that were executed for the search."""
+        self.statements_left -= statements
+
+    def start(self, case: Case) -> tuple[World, Transaction, Block]:
+        """What a call begins with, for the search."""
+        world = self.world(case)
+        world.accounts[TARGET] = replace(world.accounts[TARGET])
+        return world, *transaction(case)
 
     @property
     def spent(self) -> bool:
