@@ -21,6 +21,7 @@ from whet.evm.solidity.context import Context, Frame
 from whet.evm.solidity.creation import Creation, Creations, with_creations
 from whet.evm.solidity.effects import exact_forms, panics, reaching
 from whet.evm.solidity.entry import as_fallback, does_before, is_plain
+from whet.evm.solidity.hashes import without_wide_hashes
 from whet.evm.solidity.helpers import HELPERS, texts
 from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
 from whet.evm.solidity.memory import asks_for_memory, keeping_memory
@@ -151,7 +152,8 @@ class _Emitter:
     def _kept(self, function: Function) -> FunctionMeaning:
         """What is known of a function and the same in Solidity."""
         known = self.meaning.of(function.name)
-        return keeping_memory(function, exact_forms(self.contract, function, known, self.storage))
+        exact = exact_forms(self.contract, function, known, self.storage)
+        return without_wide_hashes(function, keeping_memory(function, exact), exact)
 
     # One function.
 
