@@ -57,6 +57,8 @@ def possible(contract: Contract, function: str | None) -> set[Place]:
         return everything
     walker = _Walker(contract)
     start = contract.functions[function]
+    if start.selector is not None and start.selector & 0xFF:
+        walker.calldata = (4, walker.calldata[1])
     try:
         walker.call(start, tuple(ANY for _ in start.params), tuple(range(len(start.params))), 0)
     except OutOfWork:
@@ -87,6 +89,8 @@ class _Walker:
         self.shapes: dict[str, _Shape] = {}
         self.known: dict[tuple[str, tuple[Interval, ...], Names], list[Interval] | None] = {}
         self.under_way: set[str] = set()
+        self.calldata = ENVIRONMENT["CALLDATASIZE"]
+        """Bytes; a selector that ends with a byte other than 0 is there as a whole."""
 
     def shape(self, function: Function) -> _Shape:
         """Found once; of a function that calls itself without what it gives back."""
@@ -169,7 +173,7 @@ class _Walk:
         self.returned: list[Interval] | None = None
 
     def run(self, args: tuple[Interval, ...]) -> list[Interval] | None:
-        self.before["b0"] = {
+        self.before["b0"] = {"CALLDATASIZE": self.walker.calldata} | {
             self._name(param): found for param, found in zip(self.function.params, args, strict=False)
         }
         order = {id_: i for i, id_ in enumerate(self.function.blocks)}

@@ -43,7 +43,9 @@ ENVIRONMENT: dict[str, Interval] = {
 
 
 def _fit(lowest: int, highest: int) -> Interval:
-    return (lowest, highest) if lowest >= 0 and highest <= WORD else ANY
+    """Of a result that wraps around: not known where only a part of it does."""
+    times = lowest >> 256
+    return (lowest & WORD, highest & WORD) if times == highest >> 256 else ANY
 
 
 def _bits(highest: int) -> int:
