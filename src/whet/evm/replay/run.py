@@ -141,7 +141,7 @@ class Replay:
 
     def one(self, report: MethodReport, search: Search) -> None:
         """The next call of the search, counted in the report."""
-        case = search.next()
+        case = self.proposed(search.next())
         report.calls += 1
         tried, differences, reason = self.attempt(case)
         if tried:
@@ -156,6 +156,10 @@ class Replay:
             report.differing += 1
             if len(report.disagreements) < DISAGREEMENTS_KEPT:
                 report.disagreements.append(self._smallest(case, differences))
+
+    def proposed(self, case: Case) -> Case:
+        """The case as it is going to be run."""
+        return case
 
     def _passed(self, method: Method, case: Case, tried: Tried | None) -> bool:
         if tried and tried.result.status == "success":
