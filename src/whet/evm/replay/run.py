@@ -17,7 +17,7 @@ from whet.errors import WhetError
 from whet.evm.interpret import Block, OutOfSteps, Result, Transaction, run
 from whet.evm.keccak import keccak256
 from whet.evm.program import Malformed, Unresolved
-from whet.evm.replay.cases import BALANCE, Case, Tried
+from whet.evm.replay.cases import BALANCE, MOST_WEI, Case, Tried
 from whet.evm.replay.compare import Difference, compare
 from whet.evm.replay.mocks import FORWARDER, MOCKS, OWNER, TARGET, calling_code, people_and_mocks
 from whet.evm.replay.reference import Outcome, precompile, run_reference
@@ -181,6 +181,10 @@ class Replay:
                 accounts[address].storage[slot] = value
         if case.caller in MOCKS:
             accounts[case.caller].code = calling_code(case.caller)
+        payer = transaction(case)[0].caller
+        paying = accounts.get(payer, Account())
+        if paying.has_code or paying.balance < case.value:  # whoever calls is a person, and has the wei
+            accounts[payer] = replace(paying, code=b"", contract=None, balance=MOST_WEI)
         world = World(accounts, self.lift, precompile)
         world.programs = self.programs
         return world
