@@ -153,6 +153,7 @@ class Walk:
 
     def __init__(self, shapes: Shapes, function: Function, memory: Memory, steps: int = STEPS) -> None:
         self.symbols, self.shapes, self.contract = memory.symbols, shapes, shapes.contract
+        self.name = function.name
         self.effects: list[Effect] = []
         self.conditions: list[tuple[Word, str, str, int]] = []
         """(condition, function, block, depth) of every BRANCH visited."""
