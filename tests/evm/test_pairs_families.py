@@ -61,7 +61,11 @@ def test_versions_of_one_library_are_one_family() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.lists(st.integers(0, 5), min_size=1, max_size=4)), max_size=20))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcd"), st.lists(st.integers(0, 5), min_size=1, max_size=4)), max_size=20
+    )
+)
 def test_no_run_stands_in_two_families(made: list[tuple[str, list[int]]]) -> None:
     functions = table(*((unit, " ".join(function(seed, 15) for seed in seeds)) for unit, seeds in made))
     found = families(functions)  # type: ignore[arg-type]
