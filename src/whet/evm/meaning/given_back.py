@@ -6,11 +6,22 @@ whether they are an array, or bytes (said: string). Not told: what code gives ba
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from whet.evm.meaning.abi_types import is_dynamic
-from whet.evm.meaning.evidence import Uses, checked_type, cleaned_type, full_type, value_type
-from whet.evm.meaning.memory import Payload
+from whet.evm.meaning.evidence import (
+    WORD_TYPES,
+    Uses,
+    checked_type,
+    cleaned_type,
+    full_type,
+    mask_type,
+    value_type,
+)
+from whet.evm.meaning.memory import FREE_POINTER, Payload
 from whet.evm.meaning.standards import declared
 from whet.evm.meaning.symbols import Node, Word, linear
+from whet.evm.meaning.walk import Effect
 
 
 def returns(uses: Uses, arguments: tuple[str, ...], signature: str = "") -> tuple[str, ...] | None:
@@ -41,7 +52,7 @@ def _returns(uses: Uses) -> tuple[str, ...] | None:
         if effect.op == "STOP" or (effect.op == "RETURN" and effect.args[1] == 0):
             types: tuple[str, ...] | None = ()
         elif effect.op == "RETURN" and effect.payload is not None:
-            types = _types(uses, effect.payload)
+            types = _types(_Encoding(uses, effect.payload, apart=_encodes_apart(uses, effect)))
         else:
             continue
         if types is None or (found is not None and len(found) != len(types)):
@@ -63,17 +74,70 @@ def _joined(a: str, b: str) -> str:
     return a if a == b or not b else (b if not a else "uint256")
 
 
-def _types(uses: Uses, payload: Payload) -> tuple[str, ...] | None:
-    words = payload.words
-    if isinstance(payload.length, int) and payload.length % 32 == 0:
+@dataclass(slots=True)
+class _Encoding:
+    """What a RETURN gives back. apart: `_encodes_apart`."""
+
+    uses: Uses
+    payload: Payload
+    apart: bool
+
+    def kind(self, at: int) -> str:
+        """The type of a word; "" where nothing tells."""
+        word, pc = self.payload.words[at], self.payload.stored[at]
+        if pc < 0:
+            return _kind(self.uses, word)
+        cleanup = self.uses.walk.contract.cleaned.get(pc)
+        if cleanup is None:
+            return _whole(self.uses, word) if self.apart else _kind(self.uses, word)
+        return _left_by(*cleanup) or _kind(self.uses, word)
+
+
+def _encodes_apart(uses: Uses, effect: Effect) -> bool:
+    """Whether what is given back is encoded in a basic block of its own, so that a cleanup that is not there was not needed.
+
+    So does solc but for its pipeline via Yul: it comes back from the function's body, encodes, and reads the free pointer again
+    for where to RETURN from."""
+    function = uses.walk.contract.functions[effect.function]
+    block = function.blocks[effect.block]
+    offset, length = block.end.args
+    if len(block.statements) < 2:
+        return False
+    pointer, size = block.statements[-2:]
+    return (pointer.op, pointer.args, pointer.results) == ("MLOAD", (FREE_POINTER,), (offset,)) and (
+        size.op,
+        size.args[1:],
+        size.results,
+    ) == ("SUB", (offset,), (length,))
+
+
+def _left_by(op: str, constant: int) -> str:
+    """The type that a cleanup leaves."""
+    if op == "AND":
+        return mask_type(constant)
+    return {"SIGNEXTEND": f"int{8 * constant + 8}", "ISZERO": "bool"}.get(op, "")
+
+
+def _whole(uses: Uses, word: Word | None) -> str:
+    """Of a word of which all bits count: bytes32 or int256; "" for uint256."""
+    kind = _kind(uses, word)
+    return kind if kind in WORD_TYPES else ""
+
+
+def _types(encoding: _Encoding) -> tuple[str, ...] | None:
+    words, length = encoding.payload.words, encoding.payload.length
+    if isinstance(length, int) and length % 32 == 0:
         if len(words) > 1 and words[0] == 32:
             return ("string",)
-        return tuple(_kind(uses, word) for word in words)
-    return _dynamic(uses, payload, words)
+        return tuple(encoding.kind(at) for at in range(len(words)))
+    return _dynamic(encoding, 0)
 
 
-def _dynamic(uses: Uses, payload: Payload, words: tuple[Word | None, ...]) -> tuple[str, ...] | None:
-    """Of an encoding whose size is known only when running: the first offset says how many heads there are."""
+def _dynamic(encoding: _Encoding, start: int) -> tuple[str, ...] | None:
+    """Of an encoding whose size is known only when running, and that begins with the word `start`: the first offset says
+    how many heads there are."""
+    payload = encoding.payload
+    words = payload.words[start:]
     first = next((at for at, word in enumerate(words[:_MOST_HEADS]) if _is_offset(word, at)), None)
     if first is None:
         return None
@@ -84,11 +148,11 @@ def _dynamic(uses: Uses, payload: Payload, words: tuple[Word | None, ...]) -> tu
     types = []
     for at, word in enumerate(words[:heads]):
         if at == first:
-            types.append(_content(uses, payload, words[heads:]))
+            types.append(_content(encoding, start + heads))
         elif isinstance(word, Node) and terms.issuperset(node for node, _ in linear(word)[1]):
             types.append("uint256[]" if types and types[-1].endswith("[]") else "string")
         else:
-            types.append(_kind(uses, word))
+            types.append(encoding.kind(start + at))
     return tuple(types)
 
 
@@ -100,11 +164,12 @@ def _is_offset(word: Word | None, at: int) -> bool:
     return isinstance(word, int) and word % 32 == 0 and at < word // 32 <= _MOST_HEADS
 
 
-def _content(uses: Uses, payload: Payload, words: tuple[Word | None, ...]) -> str:
+def _content(encoding: _Encoding, start: int) -> str:
     """bytes, string, an array or a struct, by how the length of the whole depends on that of the content."""
-    length = words[0] if words else None
+    uses, payload = encoding.uses, encoding.payload
+    length = payload.words[start] if start < len(payload.words) else None
     if isinstance(length, int) and _is_offset(length, 0):
-        inner = _dynamic(uses, payload, words)
+        inner = _dynamic(encoding, start)
         return f"({','.join(_BOOLS.get(kind, kind) or 'uint256' for kind in inner)})" if inner else "string"
     total = payload.length
     if isinstance(length, Node):

@@ -345,7 +345,7 @@ class Walk:
                 memory.note_read(args[0], 32, self.at)
             return found[0] if found else self._unread(args[0], memory)
         if op == "MSTORE":
-            memory.store(args[0], args[1])
+            memory.store(args[0], args[1], pc=s.pc)
             if isinstance(args[1], Node) and args[1].op == "CALLDATALOAD":
                 self.decoded.append((args[0], args[1]))
             elif isinstance(args[1], Node) and args[1].op == "SLOAD":

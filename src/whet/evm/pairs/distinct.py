@@ -15,11 +15,12 @@ from whet.evm.pairs.kept import Kept
 from whet.evm.pairs.nouns import Pair
 
 SAME_SOURCE = "the same source, built the same way"
-SAME_TAC = "the same TAC"
+SAME_TAC = "the same TAC as in another build"
+EQUAL_TAC = "the same TAC as another function"
 OTHER_FAMILY = "shares text with a larger family"
 FULL = "its era is full"
 
-REASONS = (SAME_SOURCE, SAME_TAC, OTHER_FAMILY, FULL)
+REASONS = (SAME_SOURCE, SAME_TAC, EQUAL_TAC, OTHER_FAMILY, FULL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def distinct(
 ) -> Iterator[Chosen]:
     """Every pair in order, those that leave with the reason. most_per_era: so many pairs of one era stay (None: all)."""
     built: set[tuple[str, str, str]] = set()
-    tacs: set[str] = set()
+    tacs: dict[str, str] = {}
     eras: Counter[str] = Counter()
     for one in kept:
         for pair in one.pairs():
@@ -62,11 +63,11 @@ def distinct(
             elif (pair.source_hash, pair.solc, pair.build) in built:
                 why = SAME_SOURCE
             elif pair.tac_hash in tacs:
-                why = SAME_TAC
+                why = SAME_TAC if tacs[pair.tac_hash] == pair.source_hash else EQUAL_TAC
             elif most_per_era is not None and eras[pair.era] >= most_per_era:
                 why = FULL
             else:
                 eras[pair.era] += 1
                 built.add((pair.source_hash, pair.solc, pair.build))
-                tacs.add(pair.tac_hash)
+                tacs[pair.tac_hash] = pair.source_hash
             yield Chosen(pair, found.of[unit], why)

@@ -193,12 +193,13 @@ def _told(reason: str) -> tuple[str, str]:
 def _note_unplaced(done: _Chunk) -> None:
     """What is known of functions that may stay without a place of their own."""
     hashes = {(one.file, one.start): one.hash for one in done.functions}
-    by_name = {(one.file, one.contract, one.name): one.hash for one in done.functions}
+    by_name: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for one in done.functions:
+        by_name[one.file, one.contract, one.name].append(one.hash)
     for within, labels in done.contracts:
-        for exposed in within.functions:  # made callable, and nothing of it is left: an empty one
-            key = by_name.get((within.file, within.subject, exposed.name))
-            if key is not None:
-                done.reasons[key].setdefault(nouns.INLINED, "")
+        for exposed in within.functions:
+            for key in by_name.get((within.file, within.subject, exposed.name), ()):
+                done.reasons[key].setdefault(nouns.NO_CODE, "")
         placed = {*labels.entries.values(), *labels.selectors.values(), *labels.special.values()}
         inlined = nouns.UNLABELLED if labels.unresolved else nouns.INLINED
         for keys, reason in (

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 INLINED = "inlined: its code stands in its callers only"
+NO_CODE = "no code is its own: it is empty, or merged with an equal function"
 CONSTRUCTION = "runs during construction only"
 NOT_REACHED = "nothing that was compiled reaches it"
 NO_ABI = "a type that no ABI carries"
@@ -37,6 +38,7 @@ REASONS = (
     COMPILER_FAILED,
     NO_ABI,
     NOT_COMPILED,
+    NO_CODE,
     NOT_REACHED,
     IMPORT,
     NO_SETTING,

@@ -22,7 +22,7 @@ from whet.evm.replay.trace import Decision, Place, Trace, trace
 from whet.evm.tac import Contract
 from whet.evm.world import World
 
-STEPS = 30_000
+STEPS = 10_000
 """Statements of one call that are traced."""
 TRIES = 4
 """For one branch: calls that it is looked for from."""
@@ -79,14 +79,19 @@ class Explorer:
     def _look(self, case: Case, seen: set[Place]) -> None:
         known = self._traced.pop(id(case)) if id(case) in self._traced else None
         traced = known[1] if known else self._trace(case)
+        if traced is None:
+            return
         others: dict[Place, int] = {}
         for index, decision in enumerate(traced.decisions):
             if decision.other in self.wanted - seen and self.tries[decision.other] < TRIES:
                 others[decision.other] = index
         self._open += [(case, traced, index) for index in sorted(others.values())]
 
-    def _trace(self, case: Case) -> Trace:
+    def _trace(self, case: Case) -> Trace | None:
+        """None where the caller is a contract that calls nobody (EIP-3607)."""
         world, tx, block = self.start(case)
+        if world.account(tx.caller).has_code:
+            return None
         traced = trace(self.contract, world, tx, block, STEPS, self.programs)
         self.charge(traced.statements)
         return traced
@@ -100,6 +105,8 @@ class Explorer:
             for given, _ in zip(self._solved(case, traced.decisions, index), range(ANSWERS), strict=False):
                 new = applied(case, given, traced)
                 followed = self._trace(new)
+                if followed is None:
+                    continue
                 if goal in followed.visited:
                     self._traced[id(new)] = new, followed
                     return new

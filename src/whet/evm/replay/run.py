@@ -32,6 +32,8 @@ STEPS = 200_000
 ENOUGH_CALLS = 10
 """Calls of a function past the decoding of its arguments, below which its agreement says little."""
 STATES_KEPT = 12
+MOST_SLOTS = 200
+"""Of a state that is kept: every call that starts from it copies them."""
 GAS_NEARLY_SPENT = 500_000
 GAS_USED_MUCH = 25_000_000
 DEEP = 40
@@ -229,6 +231,8 @@ class Replay:
 
     def _keep(self, case: Case, world: World) -> None:
         """The state after the case becomes one that later calls start from."""
+        if len(world.account(TARGET).storage) > MOST_SLOTS:
+            return
         history = (*self.histories[case.state], case)
         if len(self.states) < STATES_KEPT:
             self.states.append(world.accounts)

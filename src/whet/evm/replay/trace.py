@@ -28,6 +28,8 @@ Place = tuple[str, str]
 Answers = dict[tuple[int, int], tuple[bool, bytes]]
 """{(mock, selector): whether it succeeded, what it answered last}."""
 MOST_DECISIONS = 1_000
+MOST_COPIED = 6
+"""Calls that bytes are followed through."""
 SPANS = 24
 """Copies into memory, the last ones, that are looked through for a word."""
 _HELPERS = frozenset({recorder_code(), forwarder_code(), *map(mock_code, MOCKS), *map(calling_code, MOCKS)})
@@ -57,15 +59,21 @@ class Trace:
 
 
 class Bytes(bytes):
-    """Calldata or return data; `word(offset)` is the word there, a Word where it is known to be one."""
+    """Calldata or return data; `word(offset)` is the word there, a Word where it is known to be one. level: how many times
+    it was copied from call to call."""
 
     word: Callable[[int], int]
+    level: int
 
 
-def _bytes(data: bytes, word: Callable[[int], int]) -> Bytes:
+def _bytes(data: bytes, word: Callable[[int], int], level: int = 0) -> Bytes:
     made_of = Bytes(data)
-    made_of.word = word
+    made_of.word, made_of.level = word, level
     return made_of
+
+
+Span = tuple[int, int, Bytes, int]
+"""Bytes in memory: offset, size, what they were copied from, offset there."""
 
 
 def word_at(data: bytes, at: int) -> int:
@@ -155,7 +163,7 @@ class TracedFrame(Frame):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.words: dict[int, int] = {}
-        self.spans: list[tuple[int, int, Bytes, int]] = []
+        self.spans: list[Span] = []
         self.returned: int | None = None
         self.outside = False
         tracer, tx = self.tracer, self.machine.tx
@@ -172,23 +180,33 @@ class TracedFrame(Frame):
 
     def known(self, at: int, value: int) -> int:
         """The word that was stored at that offset, if it is still there."""
-        found = self.words.get(at)
-        if found is not None and found == value:
-            return found
-        for to, size, source, begin in reversed(self.spans[-SPANS:]):
-            if to <= at < to + size:
-                found = source.word(begin + at - to)
-                if found == value:
-                    return found
-        return value
+        return _known(at, value, self.words, self.spans[-SPANS:])
 
     def copied(self, to: int, size: int, source: bytes, begin: int) -> None:
-        if isinstance(source, Bytes) and size:
+        """Bytes that came into memory."""
+        if isinstance(source, Bytes) and size and source.level < MOST_COPIED:
             self.spans.append((to, size, source, begin))
 
     def read(self, offset: int, size: int) -> bytes:
         data = super().read(offset, size)
-        return _bytes(data, lambda at: self.known(offset + at, word_at(data, at)))
+        words = {at: word for at, word in self.words.items() if offset <= at < offset + size}
+        spans = [
+            span for span in self.spans[-SPANS:] if span[0] < offset + size and offset < span[0] + span[1]
+        ]
+        level = 1 + max((source.level for _, _, source, _ in spans), default=0)
+        return _bytes(data, lambda at: _known(offset + at, word_at(data, at), words, spans), level)
+
+
+def _known(at: int, value: int, words: dict[int, int], spans: list[Span]) -> int:
+    found = words.get(at)
+    if found is not None and found == value:
+        return found
+    for to, size, source, begin in reversed(spans):
+        if to <= at < to + size:
+            found = source.word(begin + at - to)
+            if found == value:
+                return found
+    return value
 
 
 class TracedProgram(Program):

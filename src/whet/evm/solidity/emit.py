@@ -19,6 +19,7 @@ from whet.evm.meaning.effects import effects
 from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body
 from whet.evm.solidity.context import Context, Frame
+from whet.evm.solidity.creation import Creation, Creations, with_creations
 from whet.evm.solidity.effects import exact_forms, panics
 from whet.evm.solidity.entry import as_fallback, does_before, is_plain
 from whet.evm.solidity.hashes import without_wide_hashes
@@ -27,7 +28,7 @@ from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrap
 from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
 from whet.evm.solidity.pieces import Piece, Unsayable
-from whet.evm.solidity.references import references
+from whet.evm.solidity.references import references, words_structs
 from whet.evm.solidity.storage import declare
 from whet.evm.solidity.types import ATOM, in_memory, is_value
 from whet.evm.tac import Contract, Function
@@ -64,8 +65,23 @@ class _Emitter:
         self.plain_entry = is_plain(contract)
         functions = contract.functions.values()
         self.functions = {f.name: f for f in functions if f.kind != "entry" or not self.plain_entry}
+        self.creations: dict[str, list[Creation]] = {}
+        self.storage = declare(meaning.storage, meaning.declarations, set())
+        helpers = {name: meaning.of(name).name for name in contract.functions}
+        finder = Creations(contract, helpers)
+        for name, function in self.functions.items():
+            known = self._kept(function)
+            found = finder.of(function, known)
+            with_creations(function, known, found)
+            self.creations[name] = found
+        made = {
+            (name, pointer): one.type
+            for name, found in self.creations.items()
+            for one in found
+            for pointer in (one.pointer, *one.aliases.values())
+        }
         every = {name: meaning.of(name) for name in contract.functions}
-        self.references = references(contract, every, {})
+        self.references = references(contract, every, made)
         self.headers = {
             name: header_of(f, meaning.of(name), self.references.get(name, {}))
             for name, f in self.functions.items()
@@ -134,9 +150,14 @@ class _Emitter:
         """What is used of a function's meaning at its level."""
         known = self.meaning.of(function.name)
         if self.levels.get(function.name, READABLE) == READABLE:
-            exact = exact_forms(self.contract, function, known, self.storage)
-            return without_wide_hashes(function, keeping_memory(function, exact), exact)
+            return with_creations(function, self._kept(function), self.creations[function.name])
         return replace(known, forms={}, absorbed=set(), skipped={}, body=None)
+
+    def _kept(self, function: Function) -> FunctionMeaning:
+        """What is known of a function and the same in Solidity."""
+        known = self.meaning.of(function.name)
+        exact = exact_forms(self.contract, function, known, self.storage)
+        return without_wide_hashes(function, keeping_memory(function, exact), exact)
 
     # One function.
 
@@ -243,6 +264,7 @@ class _Emitter:
         if unnamed and self.plain_entry:
             written = _with_dispatch(written, unnamed)
         structs = [*self.storage.structs, *(text for h in self.headers.values() for text in h.structs)]
+        structs += words_structs(line for one in written for line in one.lines)
         declared = list(dict.fromkeys([*structs, *self.events.values(), *self.errors.values()]))
         out = ["// SPDX-License-Identifier: UNLICENSED", f"pragma solidity {COMPILER};", ""]
         for name, functions in self.interfaces.items():

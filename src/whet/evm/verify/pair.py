@@ -30,7 +30,7 @@ MALFORMED = "differs on calldata that no encoder makes"
 TOO_LARGE, NO_STRING = ((0x4E487B71 << 256 | code).to_bytes(36, "big") for code in (0x41, 0x22))
 """Panic(0x41), for lengths past 2^64, and Panic(0x22), for words that are no string, which storage seeded by chance has:
 compilers do not agree on where they look."""
-STEPS = 60_000
+STEPS = 20_000
 """Statements of one call in the interpreter; longer ones are compared all the same."""
 PADDING = b"\xfe" * 7
 """Behind the code nothing jumps to it; a contract that then does something else reads its own code."""
