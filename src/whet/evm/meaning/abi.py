@@ -23,7 +23,7 @@ from whet.evm.meaning.calldata import (
 )
 from whet.evm.meaning.evidence import Uses, checked_type, full_type, masked_type
 from whet.evm.meaning.payloads import PANIC
-from whet.evm.meaning.structs import UNREAD, struct_of
+from whet.evm.meaning.passed_structs import UNREAD, struct_of
 from whet.evm.meaning.symbols import Node, Word, inside, linear
 from whet.evm.tac import WORD, Contract
 

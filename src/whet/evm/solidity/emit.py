@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from whet.evm.call_graph import reach
 from whet.evm.draft import Readable, readable
 from whet.evm.meaning.base import FunctionMeaning, Meaning
 from whet.evm.meaning.effects import effects
@@ -19,7 +20,7 @@ from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body
 from whet.evm.solidity.context import Context, Frame
 from whet.evm.solidity.creation import Creation, Creations, with_creations
-from whet.evm.solidity.effects import exact_forms, panics, reaching
+from whet.evm.solidity.effects import exact_forms, panics
 from whet.evm.solidity.entry import as_fallback, does_before, is_plain
 from whet.evm.solidity.hashes import without_wide_hashes
 from whet.evm.solidity.helpers import HELPERS, texts
@@ -99,7 +100,10 @@ class _Emitter:
         self.taken = {h.name for h in self.headers.values()} | {NAME}
         self.storage = declare(meaning.storage, meaning.declarations, self.taken)
         self.mutabilities = effects(contract)
-        self.panicking = reaching(contract, {f.name for f in functions if panics(f, 0x41)})
+        reached = reach(contract)
+        panicking = {f.name for f in functions if panics(f, 0x41)}
+        self.panicking = {name for name, others in reached.items() if panicking & {name, *others}}
+        self.without_arguments = _without_arguments(contract, reached)
         self.needed: set[str] = set()
         self.interfaces: dict[str, dict[str, str]] = {}
         self.errors: dict[str, str] = {}
@@ -250,6 +254,7 @@ class _Emitter:
             header.mutability == "payable" or header.kind == "private", self.storage.members,
             asks_for_memory(body), reading=frozenset(reading), interfaces=self.interfaces,
             of_variables=of_variables,
+            in_calldata=level == READABLE and function.name not in self.without_arguments,
         )  # fmt: skip
 
     # The whole.
@@ -283,6 +288,14 @@ class _Emitter:
 
 def _located(kinds: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(in_memory(kind) for kind in kinds)
+
+
+def _without_arguments(contract: Contract, reached: Mapping[str, set[str]]) -> set[str]:
+    """The functions that run before calldata is known to hold any arguments: all that others than public ones call."""
+    entry = contract.entry
+    first = {f.name for f in contract.functions.values() if f.kind in ("fallback", "receive")}
+    first |= {s.function for s in entry.statements() if s.op == "CALLPRIVATE"}
+    return first.union({entry.name}, *(reached[name] for name in first))
 
 
 def _with_dispatch(written: list[_Written], unnamed: list[Header]) -> list[_Written]:
