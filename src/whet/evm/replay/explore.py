@@ -163,6 +163,8 @@ def _may_be(case: Case, leaf: Leaf, value: int) -> bool:
         return 0xFFFF < value < 1 << 160 and value not in (TARGET, RECORDER, REFUSER)
     if kind in ("timestamp", "number"):
         return 0 < value < LATEST
+    if kind == "chain":
+        return 0 < value < 1 << 63
     if kind == "value":
         return value <= MOST_WEI
     if kind == "success":
@@ -192,7 +194,7 @@ def applied(case: Case, given: Given, traced: Trace) -> Case:
             answers[at[0], at[1]] = _answer(kind, at, value, *answers[at[0], at[1]])
             new.slots |= script(at[0], at[1], *answers[at[0], at[1]])
         else:
-            setattr(new, kind, value)  # caller, value, timestamp, number
+            setattr(new, kind, value)  # caller, value, timestamp, number, chain
     return new
 
 

@@ -280,7 +280,7 @@ def transaction(case: Case) -> tuple[Transaction, Block]:
     tx = Transaction(case.caller, TARGET, case.data, case.value)
     if case.caller in (FORWARDER, *MOCKS):
         tx = Transaction(OWNER, case.caller, case.data, case.value)
-    return tx, Block(case.number, case.timestamp, prevrandao=case.timestamp * 7)
+    return tx, Block(case.number, case.timestamp, prevrandao=case.timestamp * 7, chain_id=case.chain)
 
 
 def _cause(error: WhetError) -> str:

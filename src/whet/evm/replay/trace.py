@@ -126,8 +126,10 @@ class Tracer(Machine):
         mock = done.code_address
         if mock not in MOCKS or done.address != mock:
             to = request[1][1] if request and request[0].endswith("CALL") else 0
-            called = made(int(done.status == "success"), "CALLED", (to,))
-            return _Flag(None, called if type(to) is Word else None)
+            if type(to) is not Word:
+                return None
+            returned = made(len(done.output), "RETURNED", (to,))
+            return _Flag(returned, made(int(done.status == "success"), "CALLED", (to,)))
         selector, data, success = word_at(done.calldata, 0) >> 224, done.output, done.status == "success"
         self.answers[mock, selector] = success, bytes(data)
 
@@ -144,7 +146,7 @@ class Tracer(Machine):
 class _Flag:
     """What a message gave beside its output: the size of that, its success, and who signed."""
 
-    size: int | None
+    size: int
     success: int | None = None
     signer: int | None = None
 
@@ -403,6 +405,7 @@ def trace(
         leaf(block.number, ("number",)),
         leaf(block.timestamp, ("timestamp",)),
         prevrandao=block.prevrandao,
+        chain_id=leaf(block.chain_id, ("chain",)),
     )
     world.begin()
     tracer = Tracer(world, tx, times, steps, programs=programs, wei=wei)

@@ -10,6 +10,7 @@ storage and memory hold. Cost: `STEPS` statements at most; behind that every bra
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from whet.evm.opcodes import PURE
@@ -39,6 +40,8 @@ OF_ITSELF: dict[str, Interval] = {"EQ": (1, 1)} | dict.fromkeys(
     ("LT", "GT", "SLT", "SGT", "SUB", "XOR"), (0, 0)
 )
 """What an instruction gives of two equal words."""
+FIXED = ("CALLDATASIZE", "CALLVALUE")
+"""What a call is checked for before, and again in its functions."""
 WHO = ("CALLER", "ADDRESS", "ORIGIN")
 
 Env = dict[str, Interval]
@@ -50,15 +53,25 @@ class OutOfWork(Exception):
     """The budget is spent."""
 
 
-def possible(contract: Contract, function: str | None) -> set[Place]:
-    """Of `branches(contract, function)` those that the walk does not show to be impossible."""
+def entries(contract: Contract) -> dict[str, Env]:
+    """{function: what the dispatcher has found out before it goes over to it}."""
+    walker = _Walker(contract)
+    walker.entered = {}
+    with suppress(OutOfWork):
+        walker.call(contract.entry, (), (), {}, 0)
+        return walker.entered
+    return {}
+
+
+def possible(contract: Contract, function: str | None, known: Env | None = None) -> set[Place]:
+    """Of `branches(contract, function)` those that the walk does not show to be impossible. known: of `entries`."""
     everything = branches(contract, function)
     if function is None:
         return everything
     walker = _Walker(contract)
     start = contract.functions[function]
     try:
-        walker.call(start, tuple(ANY for _ in start.params), tuple(range(len(start.params))), 0)
+        walker.call(start, tuple(ANY for _ in start.params), tuple(range(len(start.params))), known or {}, 0)
     except OutOfWork:
         return everything
     return everything & walker.visited
@@ -85,7 +98,9 @@ class _Walker:
         self.visited: set[Place] = set()
         self.steps = STEPS
         self.shapes: dict[str, _Shape] = {}
-        self.known: dict[tuple[str, tuple[Interval, ...], Names], list[Interval] | None] = {}
+        self.known: dict[object, list[Interval] | None] = {}
+        self.entered: dict[str, Env] | None = None
+        """Where it is not None: what is known where the dispatcher goes over to a function, which is not walked then."""
         self.under_way: set[str] = set()
 
     def shape(self, function: Function) -> _Shape:
@@ -122,17 +137,17 @@ class _Walker:
                 shape.same[statement.results[index]] = name
 
     def call(
-        self, function: Function, args: tuple[Interval, ...], names: Names, depth: int
+        self, function: Function, args: tuple[Interval, ...], names: Names, around: Env, depth: int
     ) -> list[Interval] | None:
-        """What it gives back; None where it never does."""
-        key = (function.name, args, names)
+        """What it gives back; None where it never does. around: what is known of the call (`FIXED`)."""
+        key = (function.name, args, names, *around.items())
         if key in self.known:
             return self.known[key]
         if function.name in self.under_way or depth > DEPTH:
             self.visited |= reachable(self.contract, function.name)
             return [ANY] * (function.returns or 0)
         self.under_way.add(function.name)
-        self.known[key] = _Walk(self, function, names, depth).run(args)
+        self.known[key] = _Walk(self, function, names, depth).run(args, around)
         self.under_way.remove(function.name)
         return self.known[key]
 
@@ -147,6 +162,14 @@ def _first(statement: Statement, shape: _Shape, known: dict[tuple[str, tuple[Ope
     if statement.op == "AND" and args[0] == ADDRESS[1] and args[1] in WHO:
         return str(args[1])
     return known.setdefault((statement.op, args), statement.results[0])
+
+
+def _around(env: Env) -> Env:
+    return {name: env[name] for name in FIXED if name in env}
+
+
+def _joined(one: Env, other: Env) -> Env:
+    return {name: hull(one[name], other[name]) for name in one if name in other}
 
 
 class _Walk:
@@ -168,8 +191,8 @@ class _Walk:
         self.visits: dict[str, int] = {}
         self.returned: list[Interval] | None = None
 
-    def run(self, args: tuple[Interval, ...]) -> list[Interval] | None:
-        self.before["b0"] = {
+    def run(self, args: tuple[Interval, ...], around: Env) -> list[Interval] | None:
+        self.before["b0"] = around | {
             self._name(param): found for param, found in zip(self.function.params, args, strict=False)
         }
         order = {id_: i for i, id_ in enumerate(self.function.blocks)}
@@ -198,7 +221,8 @@ class _Walk:
         args = tuple(self.value(arg, env) for arg in statement.args)
         if statement.op == "CALLPRIVATE":
             callee = self.walker.contract.functions[statement.function]
-            given = self.walker.call(callee, args, self._passed(statement.args), self.depth + 1)
+            names = self._passed(statement.args)
+            given = self.walker.call(callee, args, names, _around(env), self.depth + 1)
             if given is None:
                 return False
             for result, found in zip(statement.results, given, strict=False):
@@ -244,7 +268,13 @@ class _Walk:
         if end.op == "ENTER":
             callee = self.walker.contract.functions[end.function]
             args = tuple(self.value(arg, env) for arg in end.args)
-            self.walker.call(callee, args, self._passed(end.args), self.depth + 1)
+            entered = self.walker.entered
+            if entered is None:
+                self.walker.call(callee, args, self._passed(end.args), _around(env), self.depth + 1)
+            elif end.function in entered:
+                entered[end.function] = _joined(entered[end.function], _around(env))
+            else:
+                entered[end.function] = _around(env)
         return [self._enter(block, target, dict(env)) for target in end.targets]
 
     def _enter(self, source: Block, target: str, env: Env | None) -> str:
@@ -257,7 +287,7 @@ class _Walk:
         if old is None:
             self.before[target] = env
             return target
-        joined = {name: hull(old[name], env[name]) for name in old if name in env}
+        joined = _joined(old, env)
         if joined == old:
             return ""
         self.visits[target] = self.visits.get(target, 0) + 1
