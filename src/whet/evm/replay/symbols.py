@@ -26,8 +26,8 @@ DEEPEST = 60
 
 
 class Word(int):
-    """A word that depends on inputs. op: an instruction, "LEAF", "ECRECOVER", "CALLED" or "RETURNED"; args: its operands, of which some are
-    Words; leaves: all inputs in it."""
+    """A word that depends on inputs. op: an instruction, "LEAF" or another of `OPERATIONS`; args: its operands, of which
+    some are Words; leaves: all inputs in it."""
 
     op: str
     args: tuple[int, ...]

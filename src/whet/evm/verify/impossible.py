@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from whet.evm.opcodes import PURE
 from whet.evm.replay.run import reachable
-from whet.evm.tac import Block, Contract, Function, Operand, Statement
+from whet.evm.tac import WORD, Block, Contract, Function, Operand, Statement
 from whet.evm.verify.branches import FORKS, Place, branches
 from whet.evm.verify.intervals import (
     ADDRESS,
@@ -232,8 +232,20 @@ class _Walk:
             found = result_of(statement.op, list(args))
             if statement.op in OF_ITSELF and len({self._of(arg) for arg in statement.args}) == 1:
                 found = OF_ITSELF[statement.op]
+            if self._never_wraps(statement, env):
+                found = (0, 0)
             env[name] = meet(env.get(name, ANY), found) or found
         return True
+
+    def _never_wraps(self, statement: Statement, env: Env) -> bool:
+        """Whether it asks if a sum is less than one of its parts, and the sum is too small to wrap."""
+        if statement.op not in ("LT", "GT"):
+            return False
+        total, part = statement.args if statement.op == "LT" else statement.args[::-1]
+        made = self.shape.made.get(str(total))
+        if made is None or made.op != "ADD" or self._of(part) not in map(self._of, made.args):
+            return False
+        return sum(self.value(arg, env)[1] for arg in made.args) <= WORD
 
     def _name(self, variable: str) -> str:
         name = self.shape.same.get(variable, variable)

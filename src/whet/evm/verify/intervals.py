@@ -43,7 +43,8 @@ ENVIRONMENT: dict[str, Interval] = {
 
 
 def _fit(lowest: int, highest: int) -> Interval:
-    return (lowest, highest) if lowest >= 0 and highest <= WORD else ANY
+    """Between these, modulo 2^256."""
+    return (lowest & WORD, highest & WORD) if lowest >> 256 == highest >> 256 else ANY
 
 
 def _bits(highest: int) -> int:
