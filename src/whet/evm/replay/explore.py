@@ -16,7 +16,7 @@ from whet.evm.interpret import Block, Transaction
 from whet.evm.program import Program
 from whet.evm.replay.cases import BALANCE, LATEST, MOST_WEI, Case
 from whet.evm.replay.inverse import options
-from whet.evm.replay.mocks import FORWARDER, MOCKS, MOST_ANSWERED, RECORDER, REFUSER, TARGET, script
+from whet.evm.replay.mocks import FORWARDER, INSIDE, MOCKS, MOST_ANSWERED, RECORDER, REFUSER, script
 from whet.evm.replay.symbols import Given, Leaf, Work, evaluate
 from whet.evm.replay.trace import Decision, Place, Trace, trace
 from whet.evm.tac import Contract
@@ -160,7 +160,7 @@ def _may_be(case: Case, leaf: Leaf, value: int) -> bool:
     if kind == "size":
         return 4 <= value <= MOST_DATA
     if kind == "caller":
-        return 0xFFFF < value < 1 << 160 and value not in (TARGET, RECORDER, REFUSER)
+        return 0xFFFF < value < 1 << 160 and value not in (INSIDE, RECORDER, REFUSER)
     if kind in ("timestamp", "number"):
         return 0 < value < LATEST
     if kind == "chain":
