@@ -23,9 +23,10 @@ from whet.evm.meaning.walk import Shapes
 from whet.evm.opcodes import PURE
 from whet.evm.solidity.contents import Seen, made_of
 from whet.evm.solidity.memory import FREE_POINTER
+from whet.evm.solidity.types import WORD_TYPE
 from whet.evm.structure.graph import dominators, reverse_postorder
 from whet.evm.tac import Block, Contract, Function, Operand, Statement
-from whet.evm.terms import Expression, Form, Invoke, Name, Operation, Return, Revert, Value, variables
+from whet.evm.terms import Expression, Form, InMemory, Invoke, Name, Operation, Return, Revert, Value, variables
 
 _RUNS = 6
 _MOST_TRIED = 40
@@ -73,6 +74,21 @@ def with_creations(function: Function, known: FunctionMeaning, found: list[Creat
             return trial
         found[:] = kept
     return known
+
+
+def results_of(function: Function, known: FunctionMeaning) -> tuple[str, ...] | None:
+    """The types of what a public function gives back, by what its RETURNs are said to encode; None if that is not known
+    of all of them."""
+    found: set[tuple[str, ...]] = set()
+    for block in function.blocks.values():
+        form = known.forms.get((block.id, END))
+        if block.end.op == "STOP" or (block.end.op == "RETURN" and not isinstance(form, Return)):
+            return None
+        if isinstance(form, Return):
+            if form.raw:
+                return None
+            found.add(tuple(v.type if isinstance(v, InMemory) else WORD_TYPE for v in form.values))
+    return found.pop() if len(found) == 1 else None
 
 
 def _lost(function: Function, one: Creation) -> set[str]:
@@ -131,7 +147,7 @@ class _OfFunction:
             for index, s in enumerate(block.statements):
                 self.made |= dict.fromkeys(s.results, s)
                 self.where |= dict.fromkeys(s.results, (block.id, index))
-        self.above = _dominators(function)
+        self.above = dominating(function)
 
     def found(self) -> Iterator[Creation]:
         for block in self.function.blocks.values():
@@ -426,7 +442,7 @@ class _OfFunction:
         return None if None in parts else Operation(s.op, tuple(parts))  # type: ignore[arg-type]
 
 
-def _dominators(function: Function) -> dict[str, set[str]]:
+def dominating(function: Function) -> dict[str, set[str]]:
     """{block: all that stand on every way to it}."""
     order = reverse_postorder({block.id: block.end.targets for block in function.blocks.values()})
     nearest = dominators(order, function.predecessors())

@@ -18,8 +18,9 @@ from whet.evm.meaning.effects import effects
 from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body
 from whet.evm.solidity.context import Context, Frame
-from whet.evm.solidity.creation import Creation, Creations, with_creations
+from whet.evm.solidity.creation import Creation, Creations, results_of, with_creations
 from whet.evm.solidity.effects import exact_forms, panics, reaching
+from whet.evm.solidity.elements import with_elements
 from whet.evm.solidity.entry import as_fallback, does_before, is_plain
 from whet.evm.solidity.helpers import HELPERS, texts
 from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
@@ -64,14 +65,17 @@ class _Emitter:
         functions = contract.functions.values()
         self.functions = {f.name: f for f in functions if f.kind != "entry" or not self.plain_entry}
         self.creations: dict[str, list[Creation]] = {}
+        self.results: dict[str, tuple[str, ...] | None] = {}
         self.storage = declare(meaning.storage, meaning.declarations, set())
         helpers = {name: meaning.of(name).name for name in contract.functions}
         finder = Creations(contract, helpers)
         for name, function in self.functions.items():
             known = self._kept(function)
             found = finder.of(function, known)
-            with_creations(function, known, found)
+            said = with_creations(function, known, found)
             self.creations[name] = found
+            if not known.returns and function.kind == "public" and known.body is None:
+                self.results[name] = results_of(function, said)
         made = {
             (name, pointer): one.type
             for name, found in self.creations.items()
@@ -81,7 +85,8 @@ class _Emitter:
         every = {name: meaning.of(name) for name in contract.functions}
         self.references = references(contract, every, made)
         self.headers = {
-            name: header_of(f, meaning.of(name), self.references.get(name, {})) for name, f in self.functions.items()
+            name: header_of(f, self._with_results(name), self.references.get(name, {}))
+            for name, f in self.functions.items()
         }
         if not self.plain_entry:
             inside = does_before(contract)
@@ -107,6 +112,11 @@ class _Emitter:
             meaning.storage,
             meaning.declarations,
         )
+
+    def _with_results(self, name: str) -> FunctionMeaning:
+        """What is known of a function, and what its RETURNs were found to give."""
+        known = self.meaning.of(name)
+        return replace(known, returns=self.results.get(name) or known.returns)
 
     def _name_helpers(self) -> None:
         """Private functions are called after the compiler's helper that they are, where that tells one from all others."""
@@ -144,7 +154,8 @@ class _Emitter:
         """What is used of a function's meaning at its level."""
         known = self.meaning.of(function.name)
         if self.levels.get(function.name, READABLE) == READABLE:
-            return with_creations(function, self._kept(function), self.creations[function.name])
+            known = with_creations(function, self._kept(function), self.creations[function.name])
+            return with_elements(function, known, self.references.get(function.name, {}))
         return replace(known, forms={}, absorbed=set(), body=None)
 
     def _kept(self, function: Function) -> FunctionMeaning:

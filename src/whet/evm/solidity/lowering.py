@@ -10,7 +10,7 @@ from whet.evm.solidity.calls import Calls
 from whet.evm.solidity.encoding import is_object
 from whet.evm.solidity.operators import Operators
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, literal_text, variable
-from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, is_value, literal, number_text
+from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, in_memory, is_value, literal, number_text
 from whet.evm.terms import Call, Expression, Index, InMemory, Invoke, Member, Name, Operation, Slice, Text, Typed
 from whet.evm.text.numbers import quoted
 
@@ -54,9 +54,11 @@ class Lowering(Operators, Calls):
 
     def _index(self, term: Index) -> Piece:
         base = self.natural(term.base)
-        inner = element_types(base.type)
+        inner = element_types(base.type.removesuffix(" memory"))
         if inner is None:
             raise Unsayable(f"an element of {base.type}")
+        if base.type.endswith(" memory"):
+            inner = (inner[0], in_memory(inner[1]))
         key = self.sol(term.key, inner[0])
         return joined(f"{base.text}[{key.text}]", ATOM, inner[1], base, key)
 
@@ -68,6 +70,8 @@ class Lowering(Operators, Calls):
             is_string = base.type.partition(" ")[0] == "string"
             text = f"bytes({base.text})" if is_string else base.text
             return joined(f"{text}.length", ATOM, WORD_TYPE, base)
+        if base.type.startswith("Words"):
+            return joined(f"{base.text}.{term.name}", ATOM, WORD_TYPE, base)
         if term.name in (inner := self.context.members.get(base.type, {})):
             return joined(f"{base.text}.{term.name}", ATOM, inner[term.name], base)
         raise Unsayable(f"{term.name} of {base.type}")
