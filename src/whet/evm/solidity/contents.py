@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from whet.evm.meaning.slices import FREE, Run, Stuck, calldata, computed
+from whet.evm.meaning.slices import FREE, RETURNED_BYTES, Run, Stuck, calldata, computed, returned
 from whet.evm.tac import Statement
 from whet.evm.terms import Expression, InMemory, Invoke, Name, Operation, Slice, Text, Typed
 
@@ -18,6 +18,8 @@ _MOST_BYTES = 1 << 12
 _MASKS = {"address": (1 << 160) - 1, **{f"uint{n}": (1 << n) - 1 for n in range(8, 256, 8)}}
 _LEFT = {f"bytes{n}": (1 << 256) - (1 << 256 - 8 * n) for n in range(1, 32)}
 CALLDATA = Name("msg.data")
+RETURNED_DATA = Invoke(Name("returned"))
+"""All that the last call gave back, as an object."""
 
 
 @dataclass(slots=True)
@@ -70,6 +72,8 @@ class Seen:
             if not isinstance(self.stored.get(FREE, 0), str):  # else only samples may be that small
                 yield Invoke(Name("new bytes"), (0,))
             return
+        if length == RETURNED_BYTES:
+            yield RETURNED_DATA
         yield from self._zeros(length, 1)
         yield from self.bytes_at(FREE + 32, length)
 
@@ -267,6 +271,8 @@ def made_of(run: Run, term: Expression) -> bytes:
     name, args = term.callee.name, term.args
     if name == "hex":
         return _with_length(_packed_bytes(run, term))
+    if term == RETURNED_DATA:
+        return _with_length(returned(0, RETURNED_BYTES))
     if name.startswith("Words"):
         return b"".join(value_of(run, arg).to_bytes(32, "big") for arg in args)
     if name.startswith("new "):

@@ -35,8 +35,9 @@ _SLACK = 64
 """Bytes behind an object that may be written with it: the end of its last word."""
 _LONGEST = 80
 _DEEPEST = 6
-_MEMORY = frozenset({"MLOAD", "MSTORE", "MSTORE8", "MCOPY", "CALLDATACOPY", "SLOAD", "TLOAD", "RETURNDATASIZE"})
-_WRITES = frozenset({"MSTORE", "MSTORE8", "MCOPY", "CALLDATACOPY"})
+_MEMORY = frozenset(
+    {"MLOAD", "MSTORE", "MSTORE8", "MCOPY", "CALLDATACOPY", "SLOAD", "TLOAD", "RETURNDATASIZE", "RETURNDATACOPY"}
+)
 _ALLOCATING = ("allocate_memory", "finalize_allocation")
 """Helpers of the compiler's that move the free pointer and may panic as Solidity does."""
 
