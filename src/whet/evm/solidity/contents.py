@@ -195,7 +195,7 @@ class Seen:
         """The bytes of a constant, or what stands there and how many bytes it has."""
         for name, pointer in self._objects():
             size = int.from_bytes(self.run.read(pointer, 32), "big")
-            if 0 < size and at + size in bounds and self.run.read(pointer + 32, size) == data[at : at + size]:
+            if size > 0 and at + size in bounds and self.run.read(pointer + 32, size) == data[at : at + size]:
                 return InMemory(self.said(name) or name, "bytes"), size
         size = stop - at
         if size > 32:

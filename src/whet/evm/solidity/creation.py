@@ -21,12 +21,24 @@ from whet.evm.meaning.base import END, FunctionMeaning, Place
 from whet.evm.meaning.slices import FREE, LENGTHS, SPACE, Run, Slice, Stuck, computed, run
 from whet.evm.meaning.walk import Shapes
 from whet.evm.opcodes import PURE
-from whet.evm.solidity.contents import Seen, made_of
+from whet.evm.solidity.contents import RETURNED_DATA, Seen, made_of
+from whet.evm.solidity.empties import only_where_returned, zeroed
 from whet.evm.solidity.memory import FREE_POINTER
 from whet.evm.solidity.types import WORD_TYPE
 from whet.evm.structure.graph import dominators, reverse_postorder
 from whet.evm.tac import Block, Contract, Function, Operand, Statement
-from whet.evm.terms import Expression, Form, InMemory, Invoke, Name, Operation, Return, Revert, Value, variables
+from whet.evm.terms import (
+    Expression,
+    Form,
+    InMemory,
+    Invoke,
+    Name,
+    Operation,
+    Return,
+    Revert,
+    Value,
+    variables,
+)
 
 _RUNS = 6
 _MOST_TRIED = 40
@@ -36,7 +48,17 @@ _SLACK = 64
 _LONGEST = 80
 _DEEPEST = 6
 _MEMORY = frozenset(
-    {"MLOAD", "MSTORE", "MSTORE8", "MCOPY", "CALLDATACOPY", "SLOAD", "TLOAD", "RETURNDATASIZE", "RETURNDATACOPY"}
+    {
+        "MLOAD",
+        "MSTORE",
+        "MSTORE8",
+        "MCOPY",
+        "CALLDATACOPY",
+        "SLOAD",
+        "TLOAD",
+        "RETURNDATASIZE",
+        "RETURNDATACOPY",
+    }
 )
 _ALLOCATING = ("allocate_memory", "finalize_allocation")
 """Helpers of the compiler's that move the free pointer and may panic as Solidity does."""
@@ -53,18 +75,21 @@ class Creation:
     hidden: set[Place]
     aliases: dict[Place, str] = field(default_factory=dict)
     """{place: pointer}: the same pointer, read again."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """{block: where its branch always goes}."""
 
 
 def with_creations(function: Function, known: FunctionMeaning, found: list[Creation]) -> FunctionMeaning:
     """The meaning with objects instead of the code that makes them, as far as nothing else needs that code."""
     while found:
-        forms, absorbed = dict(known.forms), set(known.absorbed)
+        forms, absorbed, skipped = dict(known.forms), set(known.absorbed), dict(known.skipped)
         for one in found:
+            skipped |= one.skipped
             absorbed |= one.hidden - {one.place}
             forms[one.place] = one.form
             for place in one.aliases:
                 forms[place] = Value(one.pointer, pure=True)
-        trial = replace(known, forms=forms, absorbed=absorbed)
+        trial = replace(known, forms=forms, absorbed=absorbed, skipped=skipped)
         needed = live(begin(function, trial))
         kept = [one for one in found if not needed & _lost(function, one)]
         if len(kept) == len(found):
@@ -171,9 +196,10 @@ class _OfFunction:
         op, args = block.end.op, block.end.args
         if index != END:
             op, args = "KECCAK256", block.statements[index].args
-        if op not in ("KECCAK256", "RETURN", "REVERT") or (block.id, index) in self.known.forms | dict.fromkeys(
-            self.known.absorbed
-        ):
+        if op not in ("KECCAK256", "RETURN", "REVERT") or (
+            block.id,
+            index,
+        ) in self.known.forms | dict.fromkeys(self.known.absorbed):
             return None
         self.left -= 1
         stop = first = (len(block.statements) if index == END else index) - 1
@@ -204,7 +230,11 @@ class _OfFunction:
                     made_of(made, term)[32:] == made.read(FREE, end - FREE)
                     for made, end in zip(runs, ends, strict=True)
                 ):
-                    read = {(block.id, i) for i in range(start, stop + 1) if self._reads_pointer(block.statements[i])}
+                    read = {
+                        (block.id, i)
+                        for i in range(start, stop + 1)
+                        if self._reads_pointer(block.statements[i])
+                    }
                     return term, hidden | read
         except Stuck:
             pass
@@ -220,7 +250,13 @@ class _OfFunction:
             last += 1
         starts = [i for i in range(first, moved + 1) if self._reads_pointer(block.statements[i])]
         for start in reversed(starts[-4:]):
-            for stop in dict.fromkeys((self._last_write(block, start, moved, last), moved)):
+            last_write = self._last_write(block, start, moved, last)
+            if (
+                last_write is not None
+                and (new := self._new(block, start, max(moved, last_write))) is not None
+            ):
+                return new, max(moved, last_write) + 1
+            for stop in dict.fromkeys((last_write, moved)):
                 made = self._tried(block, start, stop) if stop is not None else None
                 if made is not None:
                     return made, stop + 1  # type: ignore[operator]
@@ -246,7 +282,7 @@ class _OfFunction:
         for (_, index), offset, size in made.writes:
             if offset == FREE_POINTER:
                 continue
-            if not FREE <= offset or (index > moved and not self._ends(block, index, offset, end)):
+            if not offset >= FREE or (index > moved and not self._ends(block, index, offset, end)):
                 if index > moved:
                     break
                 continue
@@ -339,7 +375,9 @@ class _OfFunction:
             return None
         pointer, first = next(iter(pointers.items()))
         for place in (first, (block.id, stop)):
-            if place != first and (len(pointers) > 1 or not self._is_free_until(block, start, stop, hidden, pointer)):
+            if place != first and (
+                len(pointers) > 1 or not self._is_free_until(block, start, stop, hidden, pointer)
+            ):
                 continue
             claim = self._claimed(block, start, stop, place, runs)
             made_of_it = self._depends(block, start, stop, pointer)
@@ -347,15 +385,49 @@ class _OfFunction:
                 kind, term = claim
                 form = Value(term, (pointer,), pure=False)
                 aliases = {p: r for r, p in pointers.items() if r != pointer}
-                return Creation(place, pointer, kind, form, hidden | set(pointers.values()) | {place}, aliases)
+                made = Creation(
+                    place, pointer, kind, form, hidden | set(pointers.values()) | {place}, aliases
+                )
+                if term == RETURNED_DATA and len(pointers) == 1:
+                    asking = only_where_returned(self.function, block, stop + 1, pointer)
+                    made.skipped = {asking: block.id} if asking else {}
+                return made
         return None
+
+    def _new(self, block: Block, start: int, stop: int) -> Creation | None:
+        """An object of a length known only when running, that a branch behind fills with zeros."""
+        try:
+            runs = [self._run(block, start, stop, number) for number in range(_RUNS)]
+        except Stuck:
+            return None
+        stores = [
+            s for s in block.statements[start : stop + 1] if s.op == "MSTORE" and s.args[0] != FREE_POINTER
+        ]
+        read = [i for i in range(start, stop + 1) if self._reads_pointer(block.statements[i])]
+        if len(stores) != 1 or len(read) != 1 or not isinstance(length := stores[0].args[1], str):
+            return None
+        pointer, first = block.statements[read[0]].results[0], (block.id, read[0])
+        found = zeroed(self.function, block, pointer, length) if stores[0].args[0] == pointer else None
+        if found is None or self._said(length, first, 0) != length:
+            return None
+        kind, meets, filled = found
+        size = 1 if kind == "bytes" else 32
+        for made in runs:
+            count = made.word(length)
+            if not 32 + size * count <= self._moved(made) < 64 + size * count:
+                return None
+        hidden = self._hidden(block, runs, [FREE + self._moved(made) for made in runs])
+        if hidden is None:
+            return None
+        form = Value(Invoke(Name(f"new {kind}"), (length,)), (pointer,), pure=False)
+        return Creation(first, pointer, kind, form, hidden | {first, filled}, skipped={block.id: meets})
 
     def _hidden(self, block: Block, runs: list[Run], ends: list[int]) -> set[Place] | None:
         """Statements that write the object or move the free pointer; None where one does more than that."""
         hidden: set[Place] = set()
         for made, end in zip(runs, ends, strict=True):
             for place, offset, size in made.writes:
-                if offset == FREE_POINTER or (FREE <= offset and offset + size <= end + _SLACK):
+                if offset == FREE_POINTER or (offset >= FREE and offset + size <= end + _SLACK):
                     hidden.add(place)
                 elif offset + size > FREE_POINTER:
                     return None
@@ -432,8 +504,10 @@ class _OfFunction:
         if where is None or depth > _DEEPEST:
             return None
         block, index = where
-        if block == "" or (block == place[0] and index < place[1]) or (
-            block != place[0] and block in self.above.get(place[0], ())
+        if (
+            block == ""
+            or (block == place[0] and index < place[1])
+            or (block != place[0] and block in self.above.get(place[0], ()))
         ):
             return name
         s = self.made.get(name)

@@ -14,13 +14,11 @@ from dataclasses import dataclass, replace
 from whet.evm.meaning.base import END, FunctionMeaning, Place
 from whet.evm.opcodes import PURE
 from whet.evm.solidity.creation import dominating
+from whet.evm.solidity.sums import Sum, sum_of
 from whet.evm.tac import Block, Function, Operand, Statement
 from whet.evm.terms import Assign, Expression, Form, Index, InMemory, Member, Operation, Revert, Value
 
-_DEEPEST = 6
 _OUT_OF_BOUNDS = 0x32
-Linear = tuple[int, tuple[tuple[str, int], ...]]
-"""(constant, ((variable, factor), ...)), variables in the order of their names."""
 
 
 def with_elements(function: Function, known: FunctionMeaning, kinds: Mapping[str, str]) -> FunctionMeaning:
@@ -38,7 +36,7 @@ class _Access:
 
     target: Expression
     base: str
-    index: Linear | None = None
+    index: Sum | None = None
 
 
 class _Elements:
@@ -67,7 +65,7 @@ class _Elements:
                         self.forms[place] = Assign(access.target, s.args[1])
 
     def _access(self, address: Operand) -> _Access | None:
-        constant, terms = self._linear(address, 0)
+        constant, terms = sum_of(address, self.made, self.kinds)
         bases = [name for name, factor in terms if factor == 1 and name in self.kinds]
         if len(bases) != 1:
             return None
@@ -79,30 +77,16 @@ class _Elements:
             if rest or odd or position >= int(kind.removeprefix("Words")):
                 return None
             return _Access(Member(pointer, f"f{position}"), base)
-        if not kind.endswith("[]") or constant < 32 or any(factor % 32 for _, factor in rest) or constant % 32:
+        if (
+            not kind.endswith("[]")
+            or constant < 32
+            or any(factor % 32 for _, factor in rest)
+            or constant % 32
+        ):
             return None
-        at: Linear = ((constant - 32) // 32, tuple((name, factor // 32) for name, factor in rest))
+        at: Sum = ((constant - 32) // 32, tuple((name, factor // 32) for name, factor in rest))
         index = _said(at)
         return None if index is None else _Access(Index(pointer, index), base, at)
-
-    def _linear(self, operand: Operand, depth: int) -> Linear:
-        """A sum by its parts; typed pointers and what is no sum stay whole."""
-        if isinstance(operand, int):
-            return operand, ()
-        s = self.made.get(operand)
-        whole: Linear = (0, ((operand, 1),))
-        if s is None or operand in self.kinds or depth == _DEEPEST:
-            return whole
-        if s.op == "ADD":
-            one, other = (self._linear(arg, depth + 1) for arg in s.args)
-            return _sum(one, other)
-        if s.op == "SHL" and isinstance(s.args[0], int) and s.args[0] < 16:
-            return _times(self._linear(s.args[1], depth + 1), 1 << s.args[0])
-        if s.op == "MUL":
-            for one_arg, other_arg in (s.args, s.args[::-1]):
-                if isinstance(one_arg, int) and one_arg < 1 << 16:
-                    return _times(self._linear(other_arg, depth + 1), one_arg)
-        return whole
 
     # Checks.
 
@@ -126,7 +110,7 @@ class _Elements:
         if s is None or s.op not in ("LT", "GT") or not holds:
             return False
         index, length = s.args if s.op == "LT" else s.args[::-1]
-        return self._is_length(length, access.base) and self._linear(index, 0) == access.index
+        return self._is_length(length, access.base) and sum_of(index, self.made, self.kinds) == access.index
 
     def _is_length(self, operand: Operand, base: str) -> bool:
         s: Statement | None = self.made.get(operand) if isinstance(operand, str) else None
@@ -145,18 +129,7 @@ class _Elements:
             self.skipped[asked] = block.id
 
 
-def _sum(one: Linear, other: Linear) -> Linear:
-    factors = dict(one[1])
-    for name, factor in other[1]:
-        factors[name] = factors.get(name, 0) + factor
-    return one[0] + other[0], tuple(sorted((n, f) for n, f in factors.items() if f))
-
-
-def _times(one: Linear, factor: int) -> Linear:
-    return one[0] * factor, tuple((name, times * factor) for name, times in one[1])
-
-
-def _said(index: Linear) -> Expression | None:
+def _said(index: Sum) -> Expression | None:
     """An index as a term; None for sums of many parts."""
     constant, terms = index
     if not terms:

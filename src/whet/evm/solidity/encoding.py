@@ -10,7 +10,6 @@ from whet.evm.solidity.types import ATOM, WORD_TYPE, in_memory, is_value
 from whet.evm.terms import Expression, InMemory, Invoke, Name, Operation, Slice, Text, Typed
 from whet.evm.text.numbers import quoted
 
-
 _ENCODERS = ("abi.encode", "abi.encodePacked", "abi.encodeWithSelector")
 
 

@@ -11,7 +11,19 @@ from whet.evm.solidity.encoding import is_object
 from whet.evm.solidity.operators import Operators
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, literal_text, variable
 from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, in_memory, is_value, literal, number_text
-from whet.evm.terms import Call, Expression, Index, InMemory, Invoke, Member, Name, Operation, Slice, Text, Typed
+from whet.evm.terms import (
+    Call,
+    Expression,
+    Index,
+    InMemory,
+    Invoke,
+    Member,
+    Name,
+    Operation,
+    Slice,
+    Text,
+    Typed,
+)
 from whet.evm.text.numbers import quoted
 
 _HASHES = ("hash", "hashPair")
@@ -95,7 +107,11 @@ class Lowering(Operators, Calls):
 
     def _hash(self, terms: tuple[Expression, ...]) -> Piece:
         """Of bytes in memory, or of words."""
-        if len(terms) == 1 and isinstance(terms[0], InMemory | Invoke | Slice | Text) and not _is_word(terms[0]):
+        if (
+            len(terms) == 1
+            and isinstance(terms[0], InMemory | Invoke | Slice | Text)
+            and not _is_word(terms[0])
+        ):
             data = self.sol(terms[0], "bytes memory")
             return joined(f"keccak256({data.text})", ATOM, "bytes32", data)
         args = [self.sol(arg, WORD_TYPE) for arg in terms]
