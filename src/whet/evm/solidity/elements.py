@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from whet.evm.meaning.base import END, FunctionMeaning, Place
 from whet.evm.opcodes import PURE
-from whet.evm.solidity.creation import dominating
+from whet.evm.solidity.samples import dominating
 from whet.evm.solidity.sums import Sum, sum_of
 from whet.evm.tac import Block, Function, Operand, Statement
 from whet.evm.terms import Assign, Expression, Form, Index, InMemory, Member, Operation, Revert, Value

@@ -15,10 +15,11 @@ from typing import Any
 from whet.evm.draft import Readable, readable
 from whet.evm.meaning.base import FunctionMeaning, Meaning
 from whet.evm.meaning.effects import effects
+from whet.evm.meaning.walk import Shapes
 from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body
 from whet.evm.solidity.context import Context, Frame
-from whet.evm.solidity.creation import Creation, Creations, results_of, with_creations
+from whet.evm.solidity.creation import Creation, results_of, with_creations
 from whet.evm.solidity.effects import exact_forms, panics, reaching
 from whet.evm.solidity.elements import with_elements
 from whet.evm.solidity.entry import as_fallback, does_before, is_plain
@@ -28,7 +29,9 @@ from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
 from whet.evm.solidity.pieces import Piece, Unsayable
 from whet.evm.solidity.references import references, words_structs
+from whet.evm.solidity.samples import Samples
 from whet.evm.solidity.storage import declare
+from whet.evm.solidity.stretches import Stretches
 from whet.evm.solidity.types import ATOM, in_memory, is_value
 from whet.evm.tac import Contract, Function
 from whet.evm.text.called import reached
@@ -68,10 +71,11 @@ class _Emitter:
         self.results: dict[str, tuple[str, ...] | None] = {}
         self.storage = declare(meaning.storage, meaning.declarations, set())
         helpers = {name: meaning.of(name).name for name in contract.functions}
-        finder = Creations(contract, helpers)
+        shapes = Shapes(contract)
         for name, function in self.functions.items():
             known = self._kept(function)
-            found = finder.of(function, known)
+            samples = Samples(contract, shapes, helpers, function)
+            found = list(Stretches(samples, known).found())
             said = with_creations(function, known, found)
             self.creations[name] = found
             if not known.returns and function.kind == "public" and known.body is None:
