@@ -82,6 +82,14 @@ def test_a_check_that_was_made_before_is_impossible_to_fail() -> None:
     assert len(possible(contract, begin)) == 5
 
 
+def test_a_whole_selector_is_four_bytes() -> None:
+    short = "PUSH 0 PUSH 4 CALLDATASIZE SUB SLT @short JUMPI STOP"
+    contract = split_branches(lift_code(dispatched(short)))
+    begin = root(contract, PUT, "put")
+    assert len(branches(contract, begin)) == 4
+    assert len(possible(contract, begin)) == 3
+
+
 @pytest.mark.parametrize("op", sorted(set(RULES) & (set(ONE) | set(TWO))))
 def test_intervals_hold_what_instructions_give(op: str) -> None:
     rng = Random(op)

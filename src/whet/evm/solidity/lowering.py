@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from whet.evm.solidity.calls import Calls
 from whet.evm.solidity.encoding import is_object
+from whet.evm.solidity.hashes import IN_SCRATCH
 from whet.evm.solidity.operators import Operators
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, literal_text, variable
 from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, in_memory, is_value, literal, number_text
@@ -25,9 +26,6 @@ from whet.evm.terms import (
     Typed,
 )
 from whet.evm.text.numbers import quoted
-
-_HASHES = ("hash", "hashPair")
-"""Helpers that hash one word, two words."""
 
 
 class Lowering(Operators, Calls):
@@ -115,8 +113,8 @@ class Lowering(Operators, Calls):
             data = self.sol(terms[0], "bytes memory")
             return joined(f"keccak256({data.text})", ATOM, "bytes32", data)
         args = [self.sol(arg, WORD_TYPE) for arg in terms]
-        if self.context.raw_memory and 1 <= len(args) <= len(_HASHES):
-            name = _HASHES[len(args) - 1]
+        if self.context.raw_memory and 1 <= len(args) <= len(IN_SCRATCH):
+            name = IN_SCRATCH[len(args) - 1]
             self.context.needed.add(name)
             self.hidden_assembly = True
             return joined(f"{name}({listed(args)})", ATOM, "bytes32", *args)

@@ -3,8 +3,9 @@ are given.
 
 A private function that is shared between callers has branches that only some of them can take, and compilers check again
 what was checked before; such branches are no fault of the calls that do not take them. Pure values that are computed
-twice are known to be equal, conditions on the way hold (`whet.evm.verify.intervals`). Left out: relations between two
-unknown words, what storage and memory hold. Cost: `STEPS` statements at most; behind that every branch counts as possible.
+twice are known to be equal, and so are what a private function gives back unchanged and arguments that are the same
+word; conditions on the way hold (`whet.evm.verify.intervals`). Left out: other relations between two unknown words, what
+storage and memory hold. Cost: `STEPS` statements at most; behind that every branch counts as possible.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from whet.evm.opcodes import PURE
 from whet.evm.replay.run import reachable
 from whet.evm.tac import Block, Contract, Function, Operand, Statement
 from whet.evm.verify.branches import FORKS, Place, branches
-from whet.evm.verify.intervals import ANY, Interval, compared, hull, meet, result_of, without
+from whet.evm.verify.intervals import (
+    ADDRESS,
+    ANY,
+    ENVIRONMENT,
+    Interval,
+    compared,
+    hull,
+    meet,
+    result_of,
+    without,
+)
 
 STEPS = 60_000
 """Statements, of one public function with all it calls."""
@@ -24,8 +35,15 @@ DEPTH = 30
 VISITS = 3
 """Of a block in one walk, after which what still changes is any word."""
 COMMUTATIVE = frozenset({"ADD", "MUL", "AND", "OR", "XOR", "EQ"})
+OF_ITSELF: dict[str, Interval] = {"EQ": (1, 1)} | dict.fromkeys(
+    ("LT", "GT", "SLT", "SGT", "SUB", "XOR"), (0, 0)
+)
+"""What an instruction gives of two equal words."""
+WHO = ("CALLER", "ADDRESS", "ORIGIN")
 
 Env = dict[str, Interval]
+Names = tuple[str | int, ...]
+"""Of each argument: the instruction that gives it, or the index of the first one that is the same word."""
 
 
 class OutOfWork(Exception):
@@ -39,8 +57,10 @@ def possible(contract: Contract, function: str | None) -> set[Place]:
         return everything
     walker = _Walker(contract)
     start = contract.functions[function]
+    if start.selector is not None and start.selector & 0xFF:
+        walker.calldata = (4, walker.calldata[1])
     try:
-        walker.call(start, tuple(ANY for _ in start.params), 0)
+        walker.call(start, tuple(ANY for _ in start.params), tuple(range(len(start.params))), 0)
     except OutOfWork:
         return everything
     return everything & walker.visited
@@ -48,29 +68,15 @@ def possible(contract: Contract, function: str | None) -> set[Place]:
 
 @dataclass(slots=True)
 class _Shape:
-    """What is the same in all walks of a function. same: {variable: the first one of equal value}; made: by what."""
+    """What is the same in all walks of a function. same: {variable: the first one of equal value, or "CALLER" and the like};
+    made: by what; given: {index of a result: index of the parameter that it always is}."""
 
     same: dict[str, str] = field(default_factory=dict)
     made: dict[str, Statement] = field(default_factory=dict)
+    given: dict[int, int] = field(default_factory=dict)
 
-
-def _shape(function: Function) -> _Shape:
-    shape = _Shape()
-    known: dict[tuple[str, tuple[Operand, ...]], str] = {}
-    for _ in range(2):  # the second time, arguments that stand further down are known
-        known.clear()
-        for statement in function.statements():
-            if len(statement.results) != 1 or statement.op == "CALLPRIVATE":
-                continue
-            shape.made[statement.results[0]] = statement
-            if statement.op in PURE:
-                args = tuple(shape.same.get(a, a) if isinstance(a, str) else a for a in statement.args)
-                if statement.op in COMMUTATIVE:
-                    args = tuple(sorted(args, key=str))
-                shape.same[statement.results[0]] = known.setdefault(
-                    (statement.op, args), statement.results[0]
-                )
-    return shape
+    def name(self, operand: Operand) -> Operand:
+        return self.same.get(operand, operand) if isinstance(operand, str) else operand
 
 
 class _Walker:
@@ -81,35 +87,95 @@ class _Walker:
         self.visited: set[Place] = set()
         self.steps = STEPS
         self.shapes: dict[str, _Shape] = {}
-        self.known: dict[tuple[str, tuple[Interval, ...]], list[Interval] | None] = {}
+        self.known: dict[tuple[str, tuple[Interval, ...], Names], list[Interval] | None] = {}
         self.under_way: set[str] = set()
+        self.calldata = ENVIRONMENT["CALLDATASIZE"]
+        """Bytes; a selector that ends with a byte other than 0 is there as a whole."""
 
-    def call(self, function: Function, args: tuple[Interval, ...], depth: int) -> list[Interval] | None:
+    def shape(self, function: Function) -> _Shape:
+        """Found once; of a function that calls itself without what it gives back."""
+        if function.name not in self.shapes:
+            self.shapes[function.name] = _Shape()
+            self.shapes[function.name] = self._shape(function)
+        return self.shapes[function.name]
+
+    def _shape(self, function: Function) -> _Shape:
+        shape = _Shape()
+        known: dict[tuple[str, tuple[Operand, ...]], str] = {}
+        for _ in range(2):  # the second time, arguments that stand further down are known
+            known.clear()
+            for statement in function.statements():
+                if statement.op == "CALLPRIVATE":
+                    self._unchanged(statement, shape)
+                elif len(statement.results) == 1:
+                    shape.made[statement.results[0]] = statement
+                    if statement.op in PURE:
+                        shape.same[statement.results[0]] = _first(statement, shape, known)
+        ends = [block.end for block in function.blocks.values() if block.end.op == "RETURNPRIVATE"]
+        for index in range(function.returns or 0):
+            names = {shape.name(end.args[index]) for end in ends}
+            if len(names) == 1 and (name := names.pop()) in function.params:
+                shape.given[index] = function.params.index(str(name))
+        return shape
+
+    def _unchanged(self, statement: Statement, shape: _Shape) -> None:
+        """Results of a private call that are one of its arguments."""
+        for index, param in self.shape(self.contract.functions[statement.function]).given.items():
+            name = shape.name(statement.args[param])
+            if isinstance(name, str):
+                shape.same[statement.results[index]] = name
+
+    def call(
+        self, function: Function, args: tuple[Interval, ...], names: Names, depth: int
+    ) -> list[Interval] | None:
         """What it gives back; None where it never does."""
-        key = (function.name, args)
+        key = (function.name, args, names)
         if key in self.known:
             return self.known[key]
         if function.name in self.under_way or depth > DEPTH:
             self.visited |= reachable(self.contract, function.name)
             return [ANY] * (function.returns or 0)
         self.under_way.add(function.name)
-        shape = self.shapes.setdefault(function.name, _shape(function))
-        self.known[key] = _Walk(self, function, shape, depth).run(args)
+        self.known[key] = _Walk(self, function, names, depth).run(args)
         self.under_way.remove(function.name)
         return self.known[key]
 
 
-class _Walk:
-    """One function, given intervals for its parameters."""
+def _first(statement: Statement, shape: _Shape, known: dict[tuple[str, tuple[Operand, ...]], str]) -> str:
+    """The name of a pure value: its first variable; of one without operands, the instruction, also where it is cleaned."""
+    if not statement.args:
+        return statement.op
+    args = tuple(shape.name(arg) for arg in statement.args)
+    if statement.op in COMMUTATIVE:
+        args = tuple(sorted(args, key=str))
+    if statement.op == "AND" and args[0] == ADDRESS[1] and args[1] in WHO:
+        return str(args[1])
+    return known.setdefault((statement.op, args), statement.results[0])
 
-    def __init__(self, walker: _Walker, function: Function, shape: _Shape, depth: int) -> None:
-        self.walker, self.function, self.shape, self.depth = walker, function, shape, depth
+
+class _Walk:
+    """One function, given intervals for its parameters, and which of them are the same word."""
+
+    def __init__(self, walker: _Walker, function: Function, names: Names, depth: int) -> None:
+        self.walker, self.function, self.depth = walker, function, depth
+        self.shape = walker.shape(function)
+        self.names = {
+            param: name if isinstance(name, str) else function.params[name]
+            for param, name in zip(function.params, names, strict=False)
+        }
+        for made in self.shape.made.values():
+            if made.op == "AND" and ADDRESS[1] in made.args:
+                self.names |= {
+                    self._name(made.results[0]): who for who in map(self._of, made.args) if who in WHO
+                }
         self.before: dict[str, Env] = {}
         self.visits: dict[str, int] = {}
         self.returned: list[Interval] | None = None
 
     def run(self, args: tuple[Interval, ...]) -> list[Interval] | None:
-        self.before["b0"] = dict(zip(self.function.params, args, strict=False))
+        self.before["b0"] = {"CALLDATASIZE": self.walker.calldata} | {
+            self._name(param): found for param, found in zip(self.function.params, args, strict=False)
+        }
         order = {id_: i for i, id_ in enumerate(self.function.blocks)}
         todo = {"b0"}
         while todo:
@@ -136,18 +202,30 @@ class _Walk:
         args = tuple(self.value(arg, env) for arg in statement.args)
         if statement.op == "CALLPRIVATE":
             callee = self.walker.contract.functions[statement.function]
-            given = self.walker.call(callee, args, self.depth + 1)
+            given = self.walker.call(callee, args, self._passed(statement.args), self.depth + 1)
             if given is None:
                 return False
-            env |= dict(zip(statement.results, given, strict=False))
+            for result, found in zip(statement.results, given, strict=False):
+                env[self._name(result)] = found
         elif statement.results:
             name = self._name(statement.results[0])
             found = result_of(statement.op, list(args))
+            if statement.op in OF_ITSELF and len({self._of(arg) for arg in statement.args}) == 1:
+                found = OF_ITSELF[statement.op]
             env[name] = meet(env.get(name, ANY), found) or found
         return True
 
     def _name(self, variable: str) -> str:
-        return self.shape.same.get(variable, variable)
+        name = self.shape.same.get(variable, variable)
+        return self.names.get(name, name)
+
+    def _of(self, operand: Operand) -> Operand:
+        return self._name(operand) if isinstance(operand, str) else operand
+
+    def _passed(self, args: tuple[Operand, ...]) -> Names:
+        """Which arguments of a private call are the same word."""
+        named = [self._of(arg) for arg in args]
+        return tuple(name if name in ENVIRONMENT else named.index(name) for name in named)
 
     def value(self, operand: Operand, env: Env) -> Interval:
         if isinstance(operand, int):
@@ -169,7 +247,8 @@ class _Walk:
             return [self._enter(block, to, dict(env)) for case, to in pairs if low <= case <= high]
         if end.op == "ENTER":
             callee = self.walker.contract.functions[end.function]
-            self.walker.call(callee, tuple(self.value(arg, env) for arg in end.args), self.depth + 1)
+            args = tuple(self.value(arg, env) for arg in end.args)
+            self.walker.call(callee, args, self._passed(end.args), self.depth + 1)
         return [self._enter(block, target, dict(env)) for target in end.targets]
 
     def _enter(self, source: Block, target: str, env: Env | None) -> str:
