@@ -11,8 +11,20 @@ from whet.evm.solidity.encoding import is_object
 from whet.evm.solidity.hashes import IN_SCRATCH
 from whet.evm.solidity.operators import Operators
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, literal_text, variable
-from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, is_value, literal, number_text
-from whet.evm.terms import Call, Expression, Index, InMemory, Invoke, Member, Name, Operation, Slice, Text, Typed
+from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, in_memory, is_value, literal, number_text
+from whet.evm.terms import (
+    Call,
+    Expression,
+    Index,
+    InMemory,
+    Invoke,
+    Member,
+    Name,
+    Operation,
+    Slice,
+    Text,
+    Typed,
+)
 from whet.evm.text.numbers import quoted
 
 
@@ -52,9 +64,11 @@ class Lowering(Operators, Calls):
 
     def _index(self, term: Index) -> Piece:
         base = self.natural(term.base)
-        inner = element_types(base.type)
+        inner = element_types(base.type.removesuffix(" memory"))
         if inner is None:
             raise Unsayable(f"an element of {base.type}")
+        if base.type.endswith(" memory"):
+            inner = (inner[0], in_memory(inner[1]))
         key = self.sol(term.key, inner[0])
         return joined(f"{base.text}[{key.text}]", ATOM, inner[1], base, key)
 
@@ -66,6 +80,8 @@ class Lowering(Operators, Calls):
             is_string = base.type.partition(" ")[0] == "string"
             text = f"bytes({base.text})" if is_string else base.text
             return joined(f"{text}.length", ATOM, WORD_TYPE, base)
+        if base.type.startswith("Words"):
+            return joined(f"{base.text}.{term.name}", ATOM, WORD_TYPE, base)
         if term.name in (inner := self.context.members.get(base.type, {})):
             return joined(f"{base.text}.{term.name}", ATOM, inner[term.name], base)
         raise Unsayable(f"{term.name} of {base.type}")
@@ -89,7 +105,11 @@ class Lowering(Operators, Calls):
 
     def _hash(self, terms: tuple[Expression, ...]) -> Piece:
         """Of bytes in memory, or of words."""
-        if len(terms) == 1 and isinstance(terms[0], InMemory | Invoke | Slice | Text) and not _is_word(terms[0]):
+        if (
+            len(terms) == 1
+            and isinstance(terms[0], InMemory | Invoke | Slice | Text)
+            and not _is_word(terms[0])
+        ):
             data = self.sol(terms[0], "bytes memory")
             return joined(f"keccak256({data.text})", ATOM, "bytes32", data)
         args = [self.sol(arg, WORD_TYPE) for arg in terms]
