@@ -29,6 +29,7 @@ from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
 from whet.evm.solidity.pieces import Piece, Unsayable
 from whet.evm.solidity.references import references, words_structs
+from whet.evm.solidity.returned import copies, with_returned
 from whet.evm.solidity.storage import declare
 from whet.evm.solidity.types import ATOM, in_memory, is_value
 from whet.evm.tac import Contract, Function
@@ -80,6 +81,7 @@ class _Emitter:
             for one in found
             for pointer in (one.pointer, *one.aliases.values())
         }
+        made |= {(name, c.pointer): "bytes" for name, f in self.functions.items() for c in copies(f)}
         every = {name: meaning.of(name) for name in contract.functions}
         self.references = references(contract, every, made)
         self.headers = {
@@ -157,7 +159,8 @@ class _Emitter:
         """What is known of a function and the same in Solidity."""
         known = self.meaning.of(function.name)
         exact = exact_forms(self.contract, function, known, self.storage)
-        return without_wide_hashes(function, keeping_memory(function, exact), exact)
+        kept = without_wide_hashes(function, keeping_memory(function, exact), exact)
+        return with_returned(function, kept)
 
     # One function.
 

@@ -11,8 +11,21 @@ from whet.evm.solidity.encoding import is_object
 from whet.evm.solidity.hashes import IN_SCRATCH
 from whet.evm.solidity.operators import Operators
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, literal_text, variable
+from whet.evm.solidity.returned import RETURNED
 from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, is_value, literal, number_text
-from whet.evm.terms import Call, Expression, Index, InMemory, Invoke, Member, Name, Operation, Slice, Text, Typed
+from whet.evm.terms import (
+    Call,
+    Expression,
+    Index,
+    InMemory,
+    Invoke,
+    Member,
+    Name,
+    Operation,
+    Slice,
+    Text,
+    Typed,
+)
 from whet.evm.text.numbers import quoted
 
 
@@ -80,6 +93,10 @@ class Lowering(Operators, Calls):
                 return self._private(callee.name, term.args)
             if callee.name == "keccak256":
                 return self._hash(term.args)
+            if callee == RETURNED:
+                self.context.needed.add(RETURNED.name)
+                self.hidden_assembly = True
+                return Piece("returned()", ATOM, "bytes memory")
         raise Unsayable(f"a call of {callee}")
 
     def _private(self, callee: str, terms: tuple[Expression, ...]) -> Piece:
@@ -89,7 +106,11 @@ class Lowering(Operators, Calls):
 
     def _hash(self, terms: tuple[Expression, ...]) -> Piece:
         """Of bytes in memory, or of words."""
-        if len(terms) == 1 and isinstance(terms[0], InMemory | Invoke | Slice | Text) and not _is_word(terms[0]):
+        if (
+            len(terms) == 1
+            and isinstance(terms[0], InMemory | Invoke | Slice | Text)
+            and not _is_word(terms[0])
+        ):
             data = self.sol(terms[0], "bytes memory")
             return joined(f"keccak256({data.text})", ATOM, "bytes32", data)
         args = [self.sol(arg, WORD_TYPE) for arg in terms]
