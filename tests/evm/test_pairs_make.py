@@ -198,9 +198,9 @@ def test_copies_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(merged.of.values()) == {"small"}, "all of the copy is in the other"
     chosen = list(distinct.distinct(kept, merged))
     stays = [one for one in chosen if not one.why]
-    assert {one.why for one in chosen} <= {"", *distinct.REASONS}
+    assert {one.why for one in chosen} <= {"", *nouns.LEAVING}
     assert len({one.pair.tac_hash for one in stays}) == len(stays)
-    assert any(one.why == distinct.SAME_SOURCE for one in chosen)
+    assert any(one.why == nouns.SAME_SOURCE for one in chosen)
     few = [one for one in distinct.distinct(kept, merged, most_per_era=3) if not one.why]
     assert len(few) == 3
     apart = distinct.grouped(kept, "file")

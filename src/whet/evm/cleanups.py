@@ -40,7 +40,7 @@ def cleanups(functions: Iterable[Function], disassembly: Disassembly) -> dict[in
             for s in block.statements:
                 if s.op == "MSTORE":
                     value = s.args[1]
-                    cleanup = ("", 0) if value in pushed else _of(value, makers, called, named)
+                    cleanup = ("", 0) if value in pushed else _of(value, makers, pushed, called, named)
                     found[s.pc] = cleanup if found.get(s.pc, cleanup) == cleanup else ("", 0)
     return {pc: cleanup for pc, cleanup in found.items() if cleanup is not None}
 
@@ -54,20 +54,26 @@ def _makers(statements: Iterable[Statement]) -> _Makers:
 
 
 def _of(
-    operand: Operand, makers: _Makers, called: dict[str, Statement], named: dict[str, Function]
+    operand: Operand,
+    makers: _Makers,
+    pushed: set[int],
+    called: dict[str, Statement],
+    named: dict[str, Function],
 ) -> Cleanup | None:
     if isinstance(operand, int):
         return None
     if operand in makers:
-        return _made(makers[operand], makers)
+        return _made(makers[operand], makers, pushed)
     call = called.get(operand)
     return _called(named[call.function], named, _DEEPEST) if call is not None else None
 
 
-def _made(maker: Statement, makers: _Makers) -> Cleanup:
+def _made(maker: Statement, makers: _Makers, pushed: set[int]) -> Cleanup:
+    """pushed: constants of this block; others are values."""
     op = maker.op
     if op in ("AND", "SIGNEXTEND"):
-        known = [word for word in (_constant(arg, makers) for arg in maker.args) if word is not None]
+        ours = [arg for arg in maker.args if arg in pushed or arg in makers]
+        known = [word for word in (_constant(arg, makers) for arg in ours) if word is not None]
         return (op, known[0]) if known else ("", 0)
     return ("ISZERO", 0) if op in _TRUTHS else ("", 0)
 
@@ -97,7 +103,8 @@ def _called(function: Function, named: dict[str, Function], depth: int) -> Clean
     given = ends[0].args[0] if len(ends) == 1 else 0
     makers = _makers(statements)
     if given in makers:
-        cleanup = _made(makers[str(given)], makers)
+        words = {arg for s in statements for arg in s.args if isinstance(arg, int)}
+        cleanup = _made(makers[str(given)], makers, words)
         return cleanup if cleanup[0] else None
     call = next((s for s in statements if s.op == "CALLPRIVATE" and s.results == (given,)), None)
     return _called(named[call.function], named, depth - 1) if call is not None else None

@@ -13,16 +13,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from whet import store
-from whet.evm.pairs import distinct, nouns
-from whet.evm.pairs.builds import BUILD, DEFAULT
-from whet.evm.pairs.kept import Kept, made
-from whet.evm.pairs.nouns import Lost, Pair, Project
-from whet.evm.pairs.pool import Pool
+from whet.evm.pairs import nouns
+from whet.evm.pairs.nouns import BUILD, DEFAULT, Lost, Pair, Project
 from whet.evm.pairs.pragma import Unreadable, number
 from whet.records import Document, Dropped
 from whet.sources import _solidity
@@ -31,7 +28,10 @@ from whet.sources._walk import existing, find, fingerprint
 from whet.sources.base import Source
 from whet.text.conversation import Conversation, Message, to_text
 
-REASONS = tuple(dict.fromkeys((*nouns.REASONS, *distinct.REASONS, *_solidity.REASONS)))
+if TYPE_CHECKING:
+    from whet.evm.pairs.kept import Kept
+
+REASONS = tuple(dict.fromkeys((*nouns.REASONS, *nouns.LEAVING, *_solidity.REASONS)))
 """Every reason for which this source drops a record."""
 
 
@@ -120,6 +120,10 @@ class SoliditySource(Source):
 
     def documents(self) -> Iterator[Document | Dropped]:
         """Each pair as a conversation: TAC asked, Solidity answered; and every function that is none."""
+        from whet.evm.pairs import distinct
+        from whet.evm.pairs.kept import made
+        from whet.evm.pairs.pool import Pool
+
         kept: list[Kept] = []
         with Pool() as pool:
             for project in self._projects():

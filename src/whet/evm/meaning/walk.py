@@ -153,9 +153,12 @@ class Walk:
 
     def __init__(self, shapes: Shapes, function: Function, memory: Memory, steps: int = STEPS) -> None:
         self.symbols, self.shapes, self.contract = memory.symbols, shapes, shapes.contract
+        self.name = function.name
         self.effects: list[Effect] = []
         self.conditions: list[tuple[Word, str, str, int]] = []
         """(condition, function, block, depth) of every BRANCH visited."""
+        self.stores: list[tuple[Word, Word, int]] = []
+        """(offset in memory, word, offset in the code) of every MSTORE."""
         self.decoded: list[tuple[Word, Node]] = []
         """(offset in memory, word of calldata) of every MSTORE of one."""
         self.copied: set[Word] = set()
@@ -346,6 +349,7 @@ class Walk:
             return found[0] if found else self._unread(args[0], memory)
         if op == "MSTORE":
             memory.store(args[0], args[1], pc=s.pc)
+            self.stores.append((args[0], args[1], s.pc))
             if isinstance(args[1], Node) and args[1].op == "CALLDATALOAD":
                 self.decoded.append((args[0], args[1]))
             elif isinstance(args[1], Node) and args[1].op == "SLOAD":

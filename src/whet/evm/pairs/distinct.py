@@ -12,20 +12,12 @@ from dataclasses import dataclass
 
 from whet.evm.pairs.families import Families, Function, Runs, families, runs
 from whet.evm.pairs.kept import Kept
-from whet.evm.pairs.nouns import Pair
-
-SAME_SOURCE = "the same source, built the same way"
-SAME_TAC = "the same TAC as in another build"
-EQUAL_TAC = "the same TAC as another function"
-OTHER_FAMILY = "shares text with a larger family"
-FULL = "its era is full"
-
-REASONS = (SAME_SOURCE, SAME_TAC, EQUAL_TAC, OTHER_FAMILY, FULL)
+from whet.evm.pairs.nouns import EQUAL_TAC, FULL, OTHER_FAMILY, SAME_SOURCE, SAME_TAC, Pair
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A pair. `family`: of its project. `why`: one of REASONS if it leaves, else ""."""
+    """A pair. `family`: of its project. `why`: one of `nouns.LEAVING` if it leaves, else ""."""
 
     pair: Pair
     family: str

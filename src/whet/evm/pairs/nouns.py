@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -48,6 +49,21 @@ REASONS = (
     NO_TEXT,
 )
 """Every reason for which a function is no pair; where several hold of one function, the first of these is told."""
+
+SAME_SOURCE = "the same source, built the same way"
+SAME_TAC = "the same TAC as in another build"
+EQUAL_TAC = "the same TAC as another function"
+OTHER_FAMILY = "shares text with a larger family"
+FULL = "its era is full"
+
+LEAVING = (OTHER_FAMILY, SAME_SOURCE, SAME_TAC, EQUAL_TAC, FULL)
+"""Every reason for which a pair leaves when those of several projects and builds come together."""
+
+DEFAULT = "default"
+"""The build that an export tells, else the optimiser with 200 runs."""
+
+BUILD = re.compile(r"default|(off|runs\d{1,9})(-ir)?(-noinline)?")
+"""Names of builds: off or runsN (the optimiser), -ir (through Yul), -noinline (without the optimiser's inliner)."""
 
 
 @dataclass(frozen=True, slots=True)

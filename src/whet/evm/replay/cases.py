@@ -10,6 +10,8 @@ from whet.evm.replay.mocks import OWNER
 TIMES = (1, 1_700_000_000, 1_700_000_001, 1_731_536_000, (1 << 32) + 7, (1 << 40) - 1)
 LATEST = 1 << 40
 """Seconds; no block of ours is later."""
+MOST_WEI = 10**24
+"""That a call brings."""
 BALANCE = -1
 """Stands for an account's wei among its slots."""
 

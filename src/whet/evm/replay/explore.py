@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from whet.evm.interpret import Block, Transaction
 from whet.evm.program import Program
-from whet.evm.replay.cases import BALANCE, LATEST, Case
+from whet.evm.replay.cases import BALANCE, LATEST, MOST_WEI, Case
 from whet.evm.replay.inverse import options
 from whet.evm.replay.mocks import FORWARDER, MOCKS, MOST_ANSWERED, RECORDER, REFUSER, TARGET, script
 from whet.evm.replay.symbols import Given, Leaf, Work, evaluate
@@ -34,7 +34,6 @@ WORK = 6_000
 """Operations evaluated in one round."""
 DEEP, WIDE = 6, 8
 """Conditions on the way that are repaired one after the other, ways tried for each."""
-MOST_WEI = 10**23
 MOST_DATA = 4 + 32 * 48
 Start = Callable[[Case], tuple[World, Transaction, Block]]
 
@@ -79,19 +78,14 @@ class Explorer:
     def _look(self, case: Case, seen: set[Place]) -> None:
         known = self._traced.pop(id(case)) if id(case) in self._traced else None
         traced = known[1] if known else self._trace(case)
-        if traced is None:
-            return
         others: dict[Place, int] = {}
         for index, decision in enumerate(traced.decisions):
             if decision.other in self.wanted - seen and self.tries[decision.other] < TRIES:
                 others[decision.other] = index
         self._open += [(case, traced, index) for index in sorted(others.values())]
 
-    def _trace(self, case: Case) -> Trace | None:
-        """None where the caller is a contract that calls nobody (EIP-3607)."""
+    def _trace(self, case: Case) -> Trace:
         world, tx, block = self.start(case)
-        if world.account(tx.caller).has_code:
-            return None
         traced = trace(self.contract, world, tx, block, STEPS, self.programs)
         self.charge(traced.statements)
         return traced
@@ -105,8 +99,6 @@ class Explorer:
             for given, _ in zip(self._solved(case, traced.decisions, index), range(ANSWERS), strict=False):
                 new = applied(case, given, traced)
                 followed = self._trace(new)
-                if followed is None:
-                    continue
                 if goal in followed.visited:
                     self._traced[id(new)] = new, followed
                     return new

@@ -17,7 +17,7 @@ from whet.errors import WhetError
 from whet.evm.interpret import Block, OutOfSteps, Result, Transaction, run
 from whet.evm.keccak import keccak256
 from whet.evm.program import Malformed, Unresolved
-from whet.evm.replay.cases import BALANCE, Case, Tried
+from whet.evm.replay.cases import BALANCE, MOST_WEI, Case, Tried
 from whet.evm.replay.compare import Difference, compare
 from whet.evm.replay.mocks import FORWARDER, MOCKS, OWNER, TARGET, calling_code, people_and_mocks
 from whet.evm.replay.reference import Outcome, precompile, run_reference
@@ -141,7 +141,7 @@ class Replay:
 
     def one(self, report: MethodReport, search: Search) -> None:
         """The next call of the search, counted in the report."""
-        case = search.next()
+        case = self.proposed(search.next())
         report.calls += 1
         tried, differences, reason = self.attempt(case)
         if tried:
@@ -156,6 +156,10 @@ class Replay:
             report.differing += 1
             if len(report.disagreements) < DISAGREEMENTS_KEPT:
                 report.disagreements.append(self._smallest(case, differences))
+
+    def proposed(self, case: Case) -> Case:
+        """The case as it is going to be run."""
+        return case
 
     def _passed(self, method: Method, case: Case, tried: Tried | None) -> bool:
         if tried and tried.result.status == "success":
@@ -177,6 +181,10 @@ class Replay:
                 accounts[address].storage[slot] = value
         if case.caller in MOCKS:
             accounts[case.caller].code = calling_code(case.caller)
+        payer = transaction(case)[0].caller
+        paying = accounts.get(payer, Account())
+        if paying.has_code or paying.balance < case.value:  # whoever calls is a person, and has the wei
+            accounts[payer] = replace(paying, code=b"", contract=None, balance=MOST_WEI)
         world = World(accounts, self.lift, precompile)
         world.programs = self.programs
         return world

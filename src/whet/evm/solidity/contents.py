@@ -67,7 +67,8 @@ class Seen:
 
     def _object_of(self, length: int) -> Iterator[Expression]:
         if not length:
-            yield Invoke(Name("new bytes"), (0,))
+            if not isinstance(self.stored.get(FREE, 0), str):  # else only samples may be that small
+                yield Invoke(Name("new bytes"), (0,))
             return
         yield from self._zeros(length, 1)
         yield from self.bytes_at(FREE + 32, length)

@@ -25,7 +25,7 @@ from whet.evm.solidity.contents import Seen, made_of
 from whet.evm.solidity.memory import FREE_POINTER
 from whet.evm.structure.graph import dominators, reverse_postorder
 from whet.evm.tac import Block, Contract, Function, Operand, Statement
-from whet.evm.terms import Expression, Form, Invoke, Name, Operation, Return, Revert, Value
+from whet.evm.terms import Expression, Form, Invoke, Name, Operation, Return, Revert, Value, variables
 
 _RUNS = 6
 _MOST_TRIED = 40
@@ -325,7 +325,8 @@ class _OfFunction:
             if place != first and (len(pointers) > 1 or not self._is_free_until(block, start, stop, hidden, pointer)):
                 continue
             claim = self._claimed(block, start, stop, place, runs)
-            if claim is not None:
+            made_of_it = self._depends(block, start, stop, pointer)
+            if claim is not None and not made_of_it & set(variables(claim[1])):
                 kind, term = claim
                 form = Value(term, (pointer,), pure=False)
                 aliases = {p: r for r, p in pointers.items() if r != pointer}
@@ -349,28 +350,33 @@ class _OfFunction:
                 return None
         return hidden
 
+    def _depends(self, block: Block, start: int, stop: int, pointer: str) -> set[str]:
+        """The pointer, and what is computed from it in the stretch."""
+        depends = {pointer}
+        for s in block.statements[start : stop + 1]:
+            if depends & set(s.args):
+                depends.update(s.results)
+        return depends
+
     def _is_free_until(self, block: Block, start: int, stop: int, hidden: set[Place], pointer: str) -> bool:
         """Whether nothing that stays shown before the last write needs the pointer."""
-        depends = {pointer}
+        inner = self._depends(block, start, stop, pointer) - {pointer}
         for index in range(start, stop + 1):
             s = block.statements[index]
-            if (block.id, index) in hidden:
-                depends.update(s.results)
-            elif depends & set(s.args):
-                if s.op not in PURE:
-                    return False
-                depends.update(s.results)
-        inner = depends - {pointer}
+            if (block.id, index) not in hidden and s.op not in PURE and (inner | {pointer}) & set(s.args):
+                return False
         shown = (
-            (other, i)
+            s
             for other in self.function.blocks.values()
-            for i in range(len(other.statements))
+            for i, s in enumerate(other.statements)
             if (other.id, i) not in hidden and (other is not block or not start <= i <= stop)
         )
-        if any(inner & set(other.statements[i].args) for other, i in shown):
+        if any(inner & set(s.args) for s in shown):
             return False
         blocks = self.function.blocks.values()
-        return not any(inner & set(b.end.args) or any(inner & set(p.incoming.values()) for p in b.phis) for b in blocks)
+        return not any(
+            inner & set(b.end.args) or any(inner & set(p.incoming.values()) for p in b.phis) for b in blocks
+        )
 
     def _claimed(
         self, block: Block, start: int, stop: int, place: Place, runs: list[Run]

@@ -59,6 +59,8 @@ class _Flow:
         self.kinds: dict[Variable, str] = {}
         self.functions = [f for f in contract.functions.values() if f.name in known]
         self.phis: set[Variable] = set()
+        self.inner: set[Variable] = set()
+        """Sums: words, but maybe pointers into objects; they do not keep a parameter from being a pointer."""
         for function in self.functions:
             self._connect(contract, function)
             self._begin(function)
@@ -101,6 +103,8 @@ class _Flow:
                 if isinstance(given, Name) and _KIND.fullmatch(kind := declared.get(given.name, "")):
                     self.kinds[name, s.results[0]] = _normal(kind)
                 elif s.op not in ("CALLPRIVATE", "MLOAD"):
+                    if s.op in ("ADD", "SUB"):
+                        self.inner |= {(name, r) for r in s.results}
                     self.kinds |= {(name, r): _WORD for r in s.results if (name, r) not in self.made}
 
     def settle(self) -> None:
@@ -112,7 +116,8 @@ class _Flow:
                 before = self.kinds.get(one)
                 if before == _WORD:
                     continue
-                kinds = {kind for source in sources if (kind := self._kind(*source))}
+                left = [s for s in sources if one in self.phis or s not in self.inner]
+                kinds = {kind for source in left if (kind := self._kind(*source))}
                 now = kinds.pop() if len(kinds) == 1 else _WORD if kinds else before
                 if now is not None and now != before:
                     self.kinds[one] = now if before is None else _WORD

@@ -32,15 +32,16 @@ from whet.evm.verify.nouns import (
     Verdict,
     Verification,
 )
-from whet.evm.verify.pair import MALFORMED, Pair
+from whet.evm.verify.pair import MALFORMED, UNDECIDED, Pair
 from whet.evm.verify.telling import counterexample
 
 COVERAGE = 0.8
 KILLED = 0.9
 ROUNDS = 2
 """Of the first calls: those of the second start from states that other functions left."""
-STALE, STALE_BELOW = 60, 150
-"""Calls without anything new after which a function is left, where the coverage is enough and where it is not."""
+STALE, STALE_BELOW, STALE_FAILING = 60, 120, 200
+"""Calls without anything new after which a function is left: where the coverage is enough, where it is not, and where
+too few calls succeed."""
 AGAIN, MORE_CALLS = 3, 50
 """Rounds of further calls for the sake of mutants that are alive, and the calls of each."""
 MOST_FUNCTIONS = 1_000
@@ -89,7 +90,7 @@ def judge(
     told: Callable[[str], None],
 ) -> Verification:
     """See `whet.evm.verify.verify`."""
-    pair = Pair(original, candidate, seed, libraries)
+    pair = Pair(original, candidate, seed, libraries, budget)
     everything = methods(abi, *pair.lifted)
     chosen = [m for m in everything if functions is None or m.selector in functions][:MOST_FUNCTIONS]
     trials = [_trial(pair, method, budget) for method in chosen]
@@ -130,10 +131,16 @@ def _call(pair: Pair, trial: Trial, calls: int) -> None:
 
 def _more(pair: Pair, trial: Trial, budget: Budget) -> None:
     """Further calls, as long as they may bring something that is missing."""
-    while trial.report.calls < budget.calls and not trial.report.differing and not trial.spent:
+    while (
+        trial.report.calls < budget.calls
+        and not trial.report.differing
+        and not trial.spent
+        and not pair.exhausted
+    ):
         coverage, stale = trial.coverage, trial.search.stale
         enough = _counted(pair.contract, trial) >= ENOUGH_CALLS
-        if enough and (coverage == 1 or stale >= (STALE if coverage >= COVERAGE else STALE_BELOW)):
+        patience = STALE_FAILING if not enough else STALE if coverage >= COVERAGE else STALE_BELOW
+        if (enough and coverage == 1) or stale >= patience:
             return
         _call(pair, trial, 1)
 
@@ -180,7 +187,7 @@ def _verdict(pair: Pair, trial: Trial, everything: list[Method], budget: Budget)
         case = pair.malformed[method.selector]
         told = Disagreement(MALFORMED, "", case, pair.states[case.state], pair.histories[case.state])
         found.counterexample = counterexample(pair, told, method, everything)
-        found.notes.append(f"{evidence.set_aside[MALFORMED]} calls: {MALFORMED}")
+    found.notes += [f"{evidence.set_aside[why]} calls: {why}" for why in UNDECIDED if evidence.set_aside[why]]
     if trial.impossible & trial.seen:
         found.notes.append("a branch was executed that was thought to be impossible")
     return found
@@ -215,7 +222,7 @@ def _reasons(pair: Pair, trial: Trial, evidence: Evidence) -> list[str]:
     reasons = [
         f"{count} calls set aside: {why}"
         for why, count in sorted(evidence.set_aside.items())
-        if why != MALFORMED
+        if why not in UNDECIDED
     ]
     if trial.root is None and trial.report.method.selector is not None and evidence.succeeded:
         reasons.append("its code was not found in the original, so its branches are not known")
@@ -230,7 +237,9 @@ def _reasons(pair: Pair, trial: Trial, evidence: Evidence) -> list[str]:
     if evidence.kill_rate < KILLED:
         judged = evidence.mutants - evidence.equivalent
         reasons.append(f"mutants: {evidence.killed} of {judged} noticed")
-    if reasons and (trial.spent or pair.spent):
+    if reasons and pair.exhausted:
+        reasons.append("the budget of work for this contract was spent")
+    elif reasons and (trial.spent or pair.spent):
         reasons.append("the budget of work for this function was spent")
     return reasons
 

@@ -210,9 +210,9 @@ def _replayed(
     try:
         result = run(None, world, *transaction(case), MORE * pair.steps)
     except WhetError:
-        pair.statements_left -= MORE * pair.steps
+        pair.charge(MORE * pair.steps)
         return None
-    pair.statements_left -= result.statements
+    pair.charge(result.statements)
     return result
 
 

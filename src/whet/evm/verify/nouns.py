@@ -22,13 +22,15 @@ class Budget:
 
     calls: most calls of one function. least: calls of each, where no difference ends it. statements: of the interpreter
     for the calls of one function, and as many again for its mutants; gas: of both sides in the EVM, for the calls of one
-    function. mutants: made of each function.
+    function. contract_statements, contract_gas: the same for all functions together. mutants: made of each function.
     """
 
     calls: int = MOST_CALLS
     least: int = LEAST_CALLS
     statements: int = 3_000_000
     gas: int = 6_000_000_000
+    contract_statements: int = 60_000_000
+    contract_gas: int = 60_000_000_000
     mutants: int = 16
 
 
