@@ -68,6 +68,7 @@ def test_what_a_folder_holds(folder: Path) -> None:
         f"{root}/README.md": _solidity.OTHER_FILE,
         f"{root}/node_modules": "version control or cache folder",
         f"{root}:src/latin.sol": nouns.NO_TEXT,
+        f"{root}:test/Bank.t.sol": nouns.TEST,
     }
     assert set(reasons.values()) <= set(solidity.REASONS)
 

@@ -9,8 +9,8 @@ from whet import limits
 from whet.errors import ArtefactError, WhetError
 from whet.evm.pairs import exports
 from whet.evm.pairs.exports import NotRead
-from whet.evm.pairs.nouns import NO_TEXT, Project
-from whet.evm.pairs.projects import from_folder, from_npm
+from whet.evm.pairs.nouns import NO_TEXT, TEST, Project
+from whet.evm.pairs.projects import from_folder, from_npm, without_tests
 from whet.records import Dropped
 from whet.sources import _walk
 from whet.sources._walk import Found, find
@@ -23,7 +23,7 @@ TOO_LARGE = "file too large"
 NO_EXPORT = "a JSON file that is no export of Solidity"
 OTHER_FILE = "neither .sol nor .json"
 PACKAGE = "the package cannot be had"
-REASONS = (TOO_LARGE, NO_EXPORT, OTHER_FILE, PACKAGE, NO_TEXT, *_walk.REASONS, *opening.REASONS)
+REASONS = (TOO_LARGE, NO_EXPORT, OTHER_FILE, PACKAGE, NO_TEXT, TEST, *_walk.REASONS, *opening.REASONS)
 
 _CONFIGURING = ("remappings.txt", "foundry.toml")
 _METADATA = "metadata.json"
@@ -44,7 +44,7 @@ def projects_at(path: str, dependencies: Sequence[str], *, tests: bool) -> Itera
         elif name == _METADATA:
             metadata[inside] = raw
         elif name.endswith(".json"):
-            yield from _exported(raw, item.label)
+            yield from _exported(raw, item.label, tests=tests)
         else:
             plain[plain_name(inside)] = raw
     root = os.path.basename(os.path.normpath(path))
@@ -78,11 +78,14 @@ def _whole(project: Project) -> Iterator[Project | Dropped]:
     yield project
     for file in project.unread:
         yield Dropped(origin=f"{project.name}:{file}", reason=NO_TEXT)
+    for file in project.tests:
+        yield Dropped(origin=f"{project.name}:{file}", reason=TEST)
 
 
-def _exported(raw: bytes, label: str) -> Iterator[Project | Dropped]:
+def _exported(raw: bytes, label: str, *, tests: bool) -> Iterator[Project | Dropped]:
     try:
-        yield from exports.from_json(raw, label)
+        for project in exports.from_json(raw, label):
+            yield from _whole(project if tests else without_tests(project))
     except NotRead as why:
         yield Dropped(origin=label, reason=NO_EXPORT, detail=str(why), size_bytes=len(raw))
 

@@ -27,6 +27,7 @@ CUT = "the lifter cut it off"
 LIFTER_FAILED = "the lifter failed"
 LONG = "too long"
 NO_TEXT = "no UTF-8"
+TEST = "a test, mock or script"
 
 REASONS = (
     INLINED,
@@ -88,6 +89,8 @@ class Project:
     compiled: Mapping[str, Any] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     """Files of it that are no text."""
+    tests: tuple[str, ...] = ()
+    """Tests, mocks and scripts that are no longer among its own files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from whet import limits
 from whet.errors import WhetError
@@ -22,10 +23,17 @@ def from_npm(wanted: str, dependencies: Sequence[str] = (), *, tests: bool = Fal
     name, _, version = wanted.rpartition("@")
     found = package(name, version)
     texts, unread = _package_texts(found, name)
-    own = tuple(one for one in texts if tests or not _TESTS.search(one.removeprefix(f"{name}/")))
-    if not own:
+    if not texts:
         raise WhetError(f"{wanted} holds no Solidity", fix="name another package")
-    return Project(wanted, name, texts | library(dependencies), own, _licence(found), unread=tuple(unread))
+    whole = texts | library(dependencies)
+    project = Project(wanted, name, whole, tuple(texts), _licence(found), unread=tuple(unread))
+    return project if tests else without_tests(project)
+
+
+def without_tests(project: Project) -> Project:
+    """With its tests, mocks and scripts to be imported only, by their folders and names."""
+    left = tuple(file for file in project.own if _TESTS.search(file.removeprefix(f"{project.lineage}/")))
+    return replace(project, own=tuple(file for file in project.own if file not in left), tests=left)
 
 
 def from_folder(
@@ -43,12 +51,9 @@ def from_folder(
     rules = _rules(texts)
     sources = remapped({path: text for path, text in texts.items() if path.endswith(".sol")}, rules)
     libraries = rules or "foundry.toml" in texts
-    own = tuple(
-        path
-        for path in sources
-        if (tests or not _TESTS.search(path)) and not (libraries and path.startswith("lib/"))
-    )
-    return Project(name, name, sources | library(dependencies), own, unread=tuple(unread))
+    own = tuple(path for path in sources if not (libraries and path.startswith("lib/")))
+    project = Project(name, name, sources | library(dependencies), own, unread=tuple(unread))
+    return project if tests else without_tests(project)
 
 
 def _rules(texts: Mapping[str, str]) -> list[str]:
