@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from whet.evm.blocks import Disassembly
 from whet.evm.build import build, build_private
+from whet.evm.cleanups import cleanups
 from whet.evm.contexts import NotAFunction, Program
 from whet.evm.dispatch import Edge, Entry, Walk, find_entries
 from whet.evm.flow import Flow
@@ -43,6 +44,7 @@ def lift_code(code: bytes, steps: int = DEFAULT_STEPS) -> Contract:
         data={},
         notes=[*(["the control-flow analysis was cut off"] if flow.cut else []), *notes],
         figures={},
+        cleaned=cleanups(functions, disassembly),
     )
     fold(contract)
     _drop_uncalled(contract)

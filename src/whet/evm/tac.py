@@ -48,6 +48,10 @@ EXITS = frozenset(
 """Ends after which no block of this function follows."""
 
 
+Cleanup = tuple[str, int]
+"""An instruction that drops bits, and its constant: what `whet.evm.cleanups` finds."""
+
+
 @dataclass(slots=True)
 class Statement:
     """One instruction: `results = op(args)`. Source: `pc`, the byte offset of the EVM instruction it stands for."""
@@ -156,6 +160,8 @@ class Contract:
     places: tuple[int, ...] = ()
     figures: dict[str, int] = field(default_factory=dict)
     """Counted while lifting: jump_sites, jump_sites_resolved, jumpdests, jumpdests_reached, steps, ..."""
+    cleaned: dict[int, Cleanup] = field(default_factory=dict)
+    """{offset of an MSTORE: how its value was cleaned directly before}: what encoders tell of types (`whet.evm.cleanups`)."""
 
     @property
     def public(self) -> dict[int, Function]:
@@ -181,6 +187,7 @@ def to_json(contract: Contract) -> dict[str, Any]:
         "notes": list(contract.notes),
         "places": _words(contract.places),
         "figures": dict(contract.figures),
+        "cleaned": {hex(offset): [op, hex(word)] for offset, (op, word) in sorted(contract.cleaned.items())},
         "functions": [_function_json(function) for function in contract.functions.values()],
     }
 
@@ -197,6 +204,9 @@ def from_json(raw: dict[str, Any]) -> Contract:
         notes=list(raw["notes"]),
         places=_offsets(raw["places"]),
         figures=dict(raw["figures"]),
+        cleaned={
+            int(offset, 16): (op, int(word, 16)) for offset, (op, word) in raw.get("cleaned", {}).items()
+        },
     )
 
 

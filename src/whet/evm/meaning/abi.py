@@ -8,6 +8,8 @@ Not told apart by any bytecode: bytes and string, uint256 and bytes32 without us
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from whet.evm.meaning.calldata import (
     MOST_WORDS,
     Calldata,
@@ -20,8 +22,10 @@ from whet.evm.meaning.calldata import (
     size_checks,
 )
 from whet.evm.meaning.evidence import Uses, checked_type, full_type, masked_type
-from whet.evm.meaning.symbols import Node, inside
-from whet.evm.tac import WORD
+from whet.evm.meaning.passed_structs import UNREAD, struct_of
+from whet.evm.meaning.payloads import PANIC
+from whet.evm.meaning.symbols import Node, Word, inside, linear
+from whet.evm.tac import WORD, Contract
 
 _DEEPEST = 6
 """Offsets within offsets."""
@@ -38,12 +42,25 @@ def arguments(uses: Uses, strict: bool) -> tuple[str, ...]:
     return tuple(_members(calldata, heads, 4, count, frozenset()))
 
 
-def is_strict(uses: Uses) -> bool:
-    """Whether some argument's dirty bits are checked."""
-    return any(
-        node.op == "CALLDATALOAD" and node.args[0] != 0 and checked_type(uses, node)
-        for node in uses.walk.symbols.nodes
+def is_strict(contract: Contract, walks: Iterable[Uses]) -> bool:
+    """Whether decoders check dirty bits: some argument's are checked, or the arguments' size is compared as signed
+    numbers by a compiler that panics (solc from 0.8 on; older ones with its decoder did not check them)."""
+    nodes = [(uses, node) for uses in walks for node in uses.walk.symbols.nodes]
+    checks = (n.op == "CALLDATALOAD" and n.args[0] != 0 and bool(checked_type(uses, n)) for uses, n in nodes)
+    if any(checks):
+        return True
+    signed = any(n.op == "SLT" and _is_size(n.args[0]) and isinstance(n.args[1], int) for _, n in nodes)
+    return signed and any(
+        s.op == "MSTORE" and s.args[1] == PANIC << 224
+        for f in contract.functions.values()
+        for s in f.statements()
     )
+
+
+def _is_size(word: Word) -> bool:
+    """`calldatasize() - 4`."""
+    constant, terms = linear(word)
+    return constant == -4 & WORD and [(node.op, factor) for node, factor in terms] == [("CALLDATASIZE", 1)]
 
 
 def _head_words(calldata: Calldata, heads: list[Read]) -> int:
@@ -174,9 +191,20 @@ def _enum(calldata: Calldata, node: Node) -> str:
     for condition, function, block, depth in walk.conditions:
         if isinstance(condition, Node) and condition.op in ("LT", "GT") and node in condition.args:
             others = [a for a in condition.args if isinstance(a, int)]
-            if others and 0 < others[0] < 32 and depth > 0 and walk.shapes.gives_up(function, block):
+            decodes = depth > 0 or _is_first(calldata, block)
+            if others and 0 < others[0] < 32 and decodes and walk.shapes.gives_up(function, block):
                 return "uint8"
     return ""
+
+
+def _is_first(calldata: Calldata, block: str) -> bool:
+    """Whether nothing was done before a block of the function itself but asking for value and arguments."""
+    walk = calldata.uses.walk
+    order = list(walk.contract.functions[walk.name].blocks)
+    done = [
+        e.block for e in walk.effects if e.op not in ("CALLVALUE", "CALLDATASIZE", "REVERT") and not e.depth
+    ]
+    return block in order and order.index(block) <= min(map(order.index, done), default=len(order))
 
 
 def _dynamic(calldata: Calldata, read: Read, base: int) -> str:
@@ -186,8 +214,9 @@ def _dynamic(calldata: Calldata, read: Read, base: int) -> str:
     behind_it = read.pointers | {read.node}
     reads = [r for r in calldata.reads if r.pointers == behind_it]
     copies = [c for c in calldata.copies if c.pointers == behind_it]
+    sizes = [size for start, size, _ in size_checks(calldata, behind_it) if start == base]
     if not reads and not copies:
-        return ""
+        return struct_of((UNREAD,) * (max(sizes, default=0) // 32))
     lengths = [r.node for r in reads if r.constant == base and not r.indexes]
     if lengths and any(other.pointers == behind_it | {lengths[0]} for other in calldata.reads):
         lengths = []  # an offset itself: the first member of a struct
@@ -198,11 +227,14 @@ def _dynamic(calldata: Calldata, read: Read, base: int) -> str:
     if stride:
         return f"{_element(calldata, behind, base + 32, stride)}[]"
     count = max((r.constant - base) // 32 + 1 for r in reads) if reads else 0
-    sizes = [size for start, size, _ in size_checks(calldata, behind_it) if start == base]
     count = max(count, max(sizes, default=0) // 32)
-    if not 0 < count <= MOST_WORDS or any(r.constant < base for r in reads):
+    if not 1 < count <= MOST_WORDS or any(r.constant < base for r in reads):
         return "bytes"
-    return f"({','.join(_members(calldata, reads, base, count, behind_it))})"
+    known = {(r.constant - base) // 32 for r in reads}
+    members = _members(calldata, reads, base, count, behind_it)
+    if len(members) == count:
+        members = [kind if at in known else UNREAD for at, kind in enumerate(members)]
+    return struct_of(tuple(members))
 
 
 def _stride(calldata: Calldata, length: Node, pointer: Node) -> int:

@@ -1,160 +1,64 @@
-"""Types of what public functions give back, from the words that their RETURNs take out of memory.
+"""Types of what public functions give back: of all their ends together, and as their standard declares them.
 
-A word is what it was made of: a comparison, an address, a hash, a field of storage. Told of dynamic results is only
-whether they are an array, or bytes (said: string). Not told: what code gives back that memory is not followed for.
+Not told: what code gives back that memory is not followed for.
 """
 
 from __future__ import annotations
 
 from whet.evm.meaning.abi_types import is_dynamic
-from whet.evm.meaning.evidence import Uses, checked_type, cleaned_type, full_type, value_type
-from whet.evm.meaning.memory import Payload
+from whet.evm.meaning.evidence import Uses
+from whet.evm.meaning.returned import TYPES, Encoding, joined
 from whet.evm.meaning.standards import declared
-from whet.evm.meaning.symbols import Node, Word, linear
+from whet.evm.meaning.walk import Effect
+
+_Types = tuple[str, ...]
 
 
-def returns(uses: Uses, arguments: tuple[str, ...], signature: str = "") -> tuple[str, ...] | None:
+def returns(uses: Uses, arguments: _Types, signature: str = "") -> _Types | None:
     """The types that the function gives back; None where its RETURNs do not tell or do not agree.
 
     arguments: their types; what a function makes of bytes is said to be bytes, other text string.
     signature: the known one; what its standard declares is said where that can be what the code gives back.
     """
-    found = _returns(uses)
-    ended = any(effect.op in ("RETURN", "STOP") for effect in uses.walk.effects)
+    ends = [effect for effect in uses.walk.effects if effect.op in ("RETURN", "STOP")]
+    found = _returns(uses, ends)
     standard = declared(signature)
-    if standard is not None and (not ended or _agrees(found, standard.results)):
+    if standard is not None and (not ends or _agrees(found, standard.results)):
         return standard.results
     if found is not None and "bytes" in arguments:
         return tuple("bytes" if kind == "string" else kind for kind in found)
-    return found if ended or uses.walk.cut else ()
+    return found if ends or uses.walk.cut else ()
 
 
-def _agrees(found: tuple[str, ...] | None, results: tuple[str, ...]) -> bool:
+def _agrees(found: _Types | None, results: _Types) -> bool:
     if found is None:
         return len(results) > 0
     return len(found) == len(results) and any(map(is_dynamic, found)) == any(map(is_dynamic, results))
 
 
-def _returns(uses: Uses) -> tuple[str, ...] | None:
-    found: tuple[str, ...] | None = None
-    for effect in uses.walk.effects:
-        if effect.op == "STOP" or (effect.op == "RETURN" and effect.args[1] == 0):
-            types: tuple[str, ...] | None = ()
-        elif effect.op == "RETURN" and effect.payload is not None:
-            types = _types(uses, effect.payload)
-        else:
+def _returns(uses: Uses, ends: list[Effect]) -> _Types | None:
+    found: _Types | None = None
+    for effect in ends:
+        if _is_raw(effect):
             continue
+        types: _Types | None = ()
+        if effect.op == "RETURN" and effect.args[1] != 0:
+            types = Encoding(uses, effect).types()
         if types is None or (found is not None and len(found) != len(types)):
             return None
-        found = types if found is None else tuple(_joined(a, b) for a, b in zip(found, types, strict=True))
+        found = types if found is None else tuple(joined(a, b) for a, b in zip(found, types, strict=True))
     if found is None:
-        return None
-    return tuple(_BOOLS.get(kind, kind) or "uint256" for kind in found)
+        return () if ends else None
+    return tuple(TYPES.get(kind, kind) for kind in found)
 
 
-_BOOLS = {"0": "", "1": "bool"}
-"""What the constants 0 and 1 are taken for where nothing else is given back."""
-
-
-def _joined(a: str, b: str) -> str:
-    if a in _BOOLS or b in _BOOLS:
-        other = b if a in _BOOLS else a
-        return "bool" if other in ("bool", *_BOOLS) and a != b else other
-    return a if a == b or not b else (b if not a else "uint256")
-
-
-def _types(uses: Uses, payload: Payload) -> tuple[str, ...] | None:
-    words = payload.words
-    if isinstance(payload.length, int) and payload.length % 32 == 0:
-        if len(words) > 1 and words[0] == 32:
-            return ("string",)
-        return tuple(_kind(uses, word) for word in words)
-    return _dynamic(uses, payload, words)
-
-
-def _dynamic(uses: Uses, payload: Payload, words: tuple[Word | None, ...]) -> tuple[str, ...] | None:
-    """Of an encoding whose size is known only when running: the first offset says how many heads there are."""
-    first = next((at for at, word in enumerate(words[:_MOST_HEADS]) if _is_offset(word, at)), None)
-    if first is None:
-        return None
-    heads = words[first] // 32  # type: ignore[operator]
-    if heads > len(words):
-        return None
-    terms = {node for node, _ in linear(payload.length)[1]}
-    types = []
-    for at, word in enumerate(words[:heads]):
-        if at == first:
-            types.append(_content(uses, payload, words[heads:]))
-        elif isinstance(word, Node) and terms.issuperset(node for node, _ in linear(word)[1]):
-            types.append("uint256[]" if types and types[-1].endswith("[]") else "string")
-        else:
-            types.append(_kind(uses, word))
-    return tuple(types)
-
-
-_MOST_HEADS = 16
-
-
-def _is_offset(word: Word | None, at: int) -> bool:
-    """Whether it can say where something begins behind `at` heads and more."""
-    return isinstance(word, int) and word % 32 == 0 and at < word // 32 <= _MOST_HEADS
-
-
-def _content(uses: Uses, payload: Payload, words: tuple[Word | None, ...]) -> str:
-    """bytes, string, an array or a struct, by how the length of the whole depends on that of the content."""
-    length = words[0] if words else None
-    if isinstance(length, int) and _is_offset(length, 0):
-        inner = _dynamic(uses, payload, words)
-        return f"({','.join(_BOOLS.get(kind, kind) or 'uint256' for kind in inner)})" if inner else "string"
-    total = payload.length
-    if isinstance(length, Node):
-        factor = dict(linear(total)[1]).get(length, 0)
-        if factor and factor % 32 == 0:
-            return f"{_element(uses)}[]"
-    if any(node.op == "LOOP" for node, _ in linear(total)[1]):
-        return f"{_element(uses)}[]"
-    return "string"
-
-
-def _element(uses: Uses) -> str:
-    """What an encoder leaves of each word that a loop reads out of memory: the only cleanup there is of such words."""
-    found = set()
-    for node in uses.walk.symbols.nodes:
-        if node.op == "MLOAD" and any(part.op == "LOOP" for part, _ in linear(node.args[0])[1]):
-            found |= {_cleaned(uses, user) for user in uses.users.get(node, ())}
-    found.discard("")
-    return found.pop() if len(found) == 1 else "uint256"
-
-
-def _cleaned(uses: Uses, user: Node) -> str:
-    """The type that a cleanup leaves whose result is used for nothing but being stored."""
-    if user.op == "ISZERO":
-        twice = uses.of(user, "ISZERO")
-        return "bool" if twice and not uses.users.get(twice[0]) else ""
-    unused = not uses.users.get(user) and not uses.sums.get(user)
-    return cleaned_type(uses, user) if unused else ""
-
-
-def _kind(uses: Uses, word: Word | None, depth: int = 0) -> str:
-    if word is None or depth > 8:
-        return ""
-    if isinstance(word, int):
-        if word in (0, 1):
-            return str(word)
-        if 1 << 128 <= word < 1 << 160:
-            return "address"
-        if not word & ((1 << 248) - 1):
-            return "bytes1"
-        return "bytes4" if not word & ((1 << 224) - 1) else ""
-    if word.op == "CALLDATALOAD":
-        return checked_type(uses, word) or full_type(uses, word)
-    if word.op == "SHR" and word.args[0] in range(128, 256, 8) and word.args[1].op == "SLOAD":
-        return f"uint{256 - word.args[0]}"
-    if word.op == "CHOICE":
-        kinds = [_kind(uses, part, depth + 1) for part in word.args[:-1]]
-        joined = kinds[0]
-        for kind in kinds[1:]:
-            joined = _joined(joined, kind)
-        return joined
-    kind = value_type(word) or uses.kind_of(word)
-    return "" if kind in ("bytes", "string") else kind
+def _is_raw(effect: Effect) -> bool:
+    """Whether it gives back what no encoder makes: all that a call gave back, or a part of a word."""
+    if effect.op == "STOP" or effect.payload is None:
+        return False
+    length = effect.args[1]
+    if isinstance(length, int):
+        return length % 32 != 0
+    return length.op == "RETURNDATASIZE" and [(at, node.op) for at, node in effect.payload.regions] == [
+        (0, "RETURNDATA")
+    ]

@@ -43,7 +43,7 @@ def interface(
     walks: of all functions that are not private, by `tac.Function.name`.
     """
     public = {name: uses for name, uses in walks.items() if contract.functions[name].kind == "public"}
-    strict = any(is_strict(uses) for uses in public.values())
+    strict = is_strict(contract, public.values())
     signatures = {
         name: _signature(contract.functions[name].selector or 0, arguments(uses, strict), known)
         for name, uses in public.items()

@@ -21,13 +21,15 @@ _MOST_WORDS = 512
 class Cell(NamedTuple):
     """The bytes from `low` to `high` (of 0..32) of a word that was stored. sure: no loop may have changed it since.
 
-    by: the statement of the function walked that stored it, itself or by a call."""
+    by: the statement of the function walked that stored it, itself or by a call. pc: offset of its MSTORE, -1 if it has none.
+    """
 
     word: Word
     low: int = 0
     high: int = 32
     sure: bool = True
     by: tuple[str, int] | None = None
+    pc: int = -1
 
 
 class Region(NamedTuple):
@@ -51,6 +53,8 @@ class Payload(NamedTuple):
     sure: bool
     by: frozenset[tuple[str, int]] = frozenset()
     """Statements that stored these words."""
+    stored: tuple[int, ...] = ()
+    """Of each word the offset of the MSTORE that stored all of it; -1 where there is none."""
 
 
 class Memory:
@@ -81,14 +85,14 @@ class Memory:
             self._owned.add(terms)
         return self.cells[terms]
 
-    def store(self, offset: Word, word: Word, low: int = 0) -> None:
-        """MSTORE; with low=31 the last byte of the word alone, placed at `offset` (MSTORE8)."""
+    def store(self, offset: Word, word: Word, low: int = 0, pc: int = -1) -> None:
+        """MSTORE at `pc`; with low=31 the last byte of the word alone, placed at `offset` (MSTORE8)."""
         start, terms = linear(offset)
         start -= low
         cells = self._object(terms)
         if start not in cells or low:
             _cut(cells, start + low, start + 32)
-        cells[start] = Cell(word, low, by=self.by)
+        cells[start] = Cell(word, low, by=self.by, pc=pc)
         if len(cells) > 4096:
             cells.clear()
 
@@ -205,7 +209,8 @@ class Memory:
             words.append(found[0] if found else None)
             sure &= bool(found and found[1])
         by = self._stored_by(offset, length) if sure and isinstance(length, int) else frozenset()
-        return Payload(length, selector, tuple(words), self._regions(start), sure, by)
+        stored = tuple([self._stored_at(self.symbols.add(start, 32 * at)) for at in range(len(words))])
+        return Payload(length, selector, tuple(words), self._regions(start), sure, by, stored)
 
     def note_read(self, offset: Word, length: Word | None, reader: int | tuple[str, int]) -> None:
         """Notes who may read what stands there. length: None for everything that can be reached from the offset."""
@@ -229,6 +234,11 @@ class Memory:
         return frozenset(
             c.by for at, c in cells.items() if start - 32 < at < start + length and c.by is not None
         )
+
+    def _stored_at(self, offset: Word) -> int:
+        start, terms = linear(offset)
+        cell = self.cells.get(terms, {}).get(start)
+        return cell.pc if cell is not None and cell.high - cell.low == 32 else -1
 
     def _is_stored(self, offset: Word) -> bool:
         start, terms = linear(offset)

@@ -153,9 +153,12 @@ class Walk:
 
     def __init__(self, shapes: Shapes, function: Function, memory: Memory, steps: int = STEPS) -> None:
         self.symbols, self.shapes, self.contract = memory.symbols, shapes, shapes.contract
+        self.name = function.name
         self.effects: list[Effect] = []
         self.conditions: list[tuple[Word, str, str, int]] = []
         """(condition, function, block, depth) of every BRANCH visited."""
+        self.stores: list[tuple[Word, Word, int]] = []
+        """(offset in memory, word, offset in the code) of every MSTORE."""
         self.decoded: list[tuple[Word, Node]] = []
         """(offset in memory, word of calldata) of every MSTORE of one."""
         self.copied: set[Word] = set()
@@ -198,12 +201,14 @@ class Walk:
 
     def _meet(self, frame: _Frame, id_: str, ways: list[str]) -> Memory:
         memories = [frame.left[way][0] for way in ways]
-        pointers = [m.load(FREE_POINTER) for m in memories] if len(memories) > 1 else []
-        known = [p[0] for p in pointers if p]
-        pointer: Word = 0
-        if any(word is not known[0] for word in known[1:]):
-            pointer = self.symbols.fresh("CHOICE", *known[:4])
-        return meet(memories, pointer)
+        return meet(memories, self._free_pointer(memories)) if len(memories) > 1 else memories[0].fork()
+
+    def _free_pointer(self, memories: list[Memory]) -> Word:
+        """The pointer where ways meet; a word of its own unless all know it and agree."""
+        known = [p[0] for m in memories if (p := m.load(FREE_POINTER))]
+        if len(known) == len(memories) and len(set(known)) == 1:
+            return known[0]
+        return self.symbols.fresh("CHOICE", *known[:4])
 
     def _enter_loop(self, frame: _Frame, shape: _Shape, block: Block, memory: Memory) -> None:
         body = [s for id_ in shape.heads[block.id] for s in frame.function.blocks[id_].statements]
@@ -325,9 +330,7 @@ class Walk:
             distinct = list(dict.fromkeys(words[position] for words, _ in inner.returned))
             results.append(distinct[0] if len(distinct) == 1 else self.symbols.fresh("CHOICE", *distinct[:4]))
         memories = [m for _, m in inner.returned]
-        known = [p[0] for m in memories if (p := m.load(FREE_POINTER))]
-        pointer = known[0] if len(set(known)) == 1 else self.symbols.fresh("CHOICE", *known[:4])
-        left = meet(memories, pointer)
+        left = meet(memories, self._free_pointer(memories))
         memory.cells, memory.regions, memory._owned = left.cells, left.regions, set()
         return tuple(results)
 
@@ -345,7 +348,8 @@ class Walk:
                 memory.note_read(args[0], 32, self.at)
             return found[0] if found else self._unread(args[0], memory)
         if op == "MSTORE":
-            memory.store(args[0], args[1])
+            memory.store(args[0], args[1], pc=s.pc)
+            self.stores.append((args[0], args[1], s.pc))
             if isinstance(args[1], Node) and args[1].op == "CALLDATALOAD":
                 self.decoded.append((args[0], args[1]))
             elif isinstance(args[1], Node) and args[1].op == "SLOAD":

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from whet.evm.pairs import nouns
-from whet.evm.pairs.nouns import Project
+from whet.evm.pairs.nouns import DEFAULT, Project
 from whet.evm.pairs.pragma import Unreadable, Version, choose, number, supported, written
 from whet.evm.solc.compiler import Settings
 from whet.evm.solc.sources import closure, pragmas
-
-DEFAULT = "default"
-"""What an export says, else the optimiser with 200 runs."""
-
-BUILD = re.compile(r"default|(off|runs\d{1,9})(-ir)?(-noinline)?")
-"""Names of builds: off or runsN (the optimiser), -ir (through Yul), -noinline (without the optimiser's inliner)."""
 
 TOGETHER = 150
 """Files that are analysed in one run of the compiler, with what they import."""
@@ -111,8 +104,3 @@ def _impossible(settings: Settings) -> str:
 def described(settings: Settings) -> str:
     """The build's name without the version, such as "runs200-ir"."""
     return settings.name.removeprefix(f"{settings.version}-")
-
-
-def wrong(builds: Sequence[str]) -> str:
-    """The first name that is no build's; "" if all are."""
-    return next((build for build in builds if not BUILD.fullmatch(build)), "")

@@ -12,19 +12,12 @@ from dataclasses import dataclass
 
 from whet.evm.pairs.families import Families, Function, Runs, families, runs
 from whet.evm.pairs.kept import Kept
-from whet.evm.pairs.nouns import Pair
-
-SAME_SOURCE = "the same source, built the same way"
-SAME_TAC = "the same TAC"
-OTHER_FAMILY = "shares text with a larger family"
-FULL = "its era is full"
-
-REASONS = (SAME_SOURCE, SAME_TAC, OTHER_FAMILY, FULL)
+from whet.evm.pairs.nouns import EQUAL_TAC, FULL, OTHER_FAMILY, SAME_SOURCE, SAME_TAC, Pair
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A pair. `family`: of its project. `why`: one of REASONS if it leaves, else ""."""
+    """A pair. `family`: of its project. `why`: one of `nouns.LEAVING` if it leaves, else ""."""
 
     pair: Pair
     family: str
@@ -52,7 +45,7 @@ def distinct(
 ) -> Iterator[Chosen]:
     """Every pair in order, those that leave with the reason. most_per_era: so many pairs of one era stay (None: all)."""
     built: set[tuple[str, str, str]] = set()
-    tacs: set[str] = set()
+    tacs: dict[str, str] = {}
     eras: Counter[str] = Counter()
     for one in kept:
         for pair in one.pairs():
@@ -62,11 +55,11 @@ def distinct(
             elif (pair.source_hash, pair.solc, pair.build) in built:
                 why = SAME_SOURCE
             elif pair.tac_hash in tacs:
-                why = SAME_TAC
+                why = SAME_TAC if tacs[pair.tac_hash] == pair.source_hash else EQUAL_TAC
             elif most_per_era is not None and eras[pair.era] >= most_per_era:
                 why = FULL
             else:
                 eras[pair.era] += 1
                 built.add((pair.source_hash, pair.solc, pair.build))
-                tacs.add(pair.tac_hash)
+                tacs[pair.tac_hash] = pair.source_hash
             yield Chosen(pair, found.of[unit], why)

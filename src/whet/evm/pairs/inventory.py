@@ -127,12 +127,16 @@ def scanned(file: str, text: str) -> Iterator[Defined]:
     """The functions of a file by its words and brackets: what a file that does not compile would have had."""
     blank = _blanked(text)
     contract = ""
+    until = 0
     for match in _OPEN.finditer(blank):
+        start = match.start()
+        if start < until:  # a type, within a function
+            continue
         if match[1]:
             contract = match[2]
             continue
-        start = match.start()
         body = _body(blank, match.end())
+        until = body[1] if body else until
         words = blank[match.end() : body[0]].split("(")[0].split() if body else []
         if not body or (match[3] != "function" and words) or (words and words[0] == contract):
             continue

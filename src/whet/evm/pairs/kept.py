@@ -13,6 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,27 +47,37 @@ class Kept:
 
 
 def made(project: Project, build: str, pool: Pool, solc: str = "") -> Kept:
-    """What `make` makes, from the cache if it is there. Raises WhetError, CannotWrite."""
-    path = _place(_key(project, build, solc))
+    """What `make` makes, from the cache if it is there; what is lost for now only is tried again next time.
+
+    Raises WhetError, CannotWrite.
+    """
+    path = place(project, build, solc)
     if (kept := _read(path, from_cache=True)) is not None:
         return kept
-    _write(path, make(project, build, pool, solc))
+    done = make(project, build, pool, solc)
+    if any(one.for_now for one in done.lost):
+        path = path.with_name(f"for-now-{path.name}")
+    _write(path, done)
     kept = _read(path, from_cache=False)
     assert kept is not None
     return kept
 
 
-def _key(project: Project, build: str, solc: str) -> str:
-    digest = hashlib.sha256(f"{SCHEMA}\n{store.code_hash('evm')}\n".encode())
+def place(project: Project, build: str, solc: str = "") -> Path:
+    """Where it is kept, or would be."""
+    digest = hashlib.sha256(f"{SCHEMA}\n{_code()}\n".encode())
     said = [project.name, project.lineage, project.own, project.licence, dict(project.compiled), build, solc]
     digest.update(json.dumps(said, sort_keys=True).encode())
     for name, text in sorted(project.texts.items()):
         digest.update(f"\n{name}\0".encode() + hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-    return digest.hexdigest()
-
-
-def _place(key: str) -> Path:
+    key = digest.hexdigest()
     return cache_folder() / "pairs" / key[:2] / f"{key}.jsonl.zst"
+
+
+@cache
+def _code() -> str:
+    """Of what decides what a pair is; once for a run, since it must not change within one."""
+    return store.code_hash("evm")
 
 
 def _read(path: Path, *, from_cache: bool) -> Kept | None:

@@ -2,13 +2,15 @@
 
 A jump that the source map tags as a call goes to a place whose source range is a function's (`whet.evm.solc.srcmap`). Where
 the compiler keeps data on functions (0.8.5 and newer), each such label is compared with it, and one that it denies is none.
-Works on one compiler output; knows nothing of the lifter.
+Which function answers a selector follows from the inheritance; where the code that the dispatcher jumps to has a function's
+range in the source map, that must be the same one. Works on one compiler output; knows nothing of the lifter.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 from whet.evm.keccak import keccak256, selector
 from whet.evm.pairs.inventory import functions, kind_of
 from whet.evm.solc.harness import Output, Reader
-from whet.evm.solc.srcmap import calls, places, walk
+from whet.evm.solc.srcmap import calls, instructions, places, walk
 from whet.evm.solc.truth import linked
 
 Key = tuple[str, int]
@@ -68,6 +70,7 @@ def _read(output: Output) -> Callable[[str, str], dict[str, Any]]:
                     labels.selectors[key] = home
                 else:
                     labels.special[key] = home
+        _check_selectors(labels, contract["evm"]["deployedBytecode"].get("sourceMap", ""), ranges)
         return {"labels": labels}
 
     return read
@@ -117,6 +120,26 @@ LABELS = Reader(
     _read,
 )
 """The labels of a contract, under "labels"."""
+
+
+def _check_selectors(labels: Labels, source_map: str, ranges: _Ranges) -> None:
+    """Against the source map, where the dispatcher compares and jumps as solc's old pipeline writes it. Code that several
+    selectors lead to has the range of one of them and proves nothing."""
+    listed = list(zip(instructions(bytes.fromhex(labels.runtime)), places(source_map), strict=False))
+    at = {instruction.pc: place.src for instruction, place in listed if instruction.name == "JUMPDEST"}
+    names = [instruction.name for instruction, _ in listed]
+    found = {
+        listed[index][0].value: listed[index + 2][0].value
+        for index in range(len(listed) - 3)
+        if names[index] == "PUSH4" and names[index + 1] == "EQ" and names[index + 3] == "JUMPI"
+    }
+    times = Counter(found.values())
+    for four, pc in found.items():
+        said = ranges.exact.get(at.get(pc or 0, ""))
+        if four in labels.selectors and said is not None and times[pc] == 1:
+            labels.checked += 1
+            if labels.selectors[four] != said:
+                labels.denied.append(labels.selectors.pop(four))
 
 
 def _filled(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 INLINED = "inlined: its code stands in its callers only"
+NO_CODE = "no code is its own: it is empty, or merged with an equal function"
 CONSTRUCTION = "runs during construction only"
 NOT_REACHED = "nothing that was compiled reaches it"
 NO_ABI = "a type that no ABI carries"
@@ -22,6 +24,7 @@ UNLABELLED = "the source map does not say where it is"
 DOUBTFUL = "the compiler's own data says otherwise"
 NOT_LIFTED = "the lifter finds no function there"
 CUT = "the lifter cut it off"
+LIFTER_FAILED = "the lifter failed"
 LONG = "too long"
 NO_TEXT = "no UTF-8"
 
@@ -29,6 +32,7 @@ REASONS = (
     INLINED,
     LONG,
     CUT,
+    LIFTER_FAILED,
     NOT_LIFTED,
     DOUBTFUL,
     UNLABELLED,
@@ -37,6 +41,7 @@ REASONS = (
     COMPILER_FAILED,
     NO_ABI,
     NOT_COMPILED,
+    NO_CODE,
     NOT_REACHED,
     IMPORT,
     NO_SETTING,
@@ -46,6 +51,24 @@ REASONS = (
     NO_TEXT,
 )
 """Every reason for which a function is no pair; where several hold of one function, the first of these is told."""
+
+ENDED = "the compiler's process was ended by the system; too little memory?"
+"""A detail of COMPILER_FAILED."""
+
+SAME_SOURCE = "the same source, built the same way"
+SAME_TAC = "the same TAC as in another build"
+EQUAL_TAC = "the same TAC as another function"
+OTHER_FAMILY = "shares text with a larger family"
+FULL = "its era is full"
+
+LEAVING = (OTHER_FAMILY, SAME_SOURCE, SAME_TAC, EQUAL_TAC, FULL)
+"""Every reason for which a pair leaves when those of several projects and builds come together."""
+
+DEFAULT = "default"
+"""The build that an export tells, else the optimiser with 200 runs."""
+
+BUILD = re.compile(r"default|(off|runs\d{1,9})(-ir)?(-noinline)?")
+"""Names of builds: off or runsN (the optimiser), -ir (through Yul), -noinline (without the optimiser's inliner)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +152,8 @@ class Lost:
     source_hash: str
     reason: str
     detail: str = ""
+
+    @property
+    def for_now(self) -> bool:
+        """Whether another run, or another machine, may not lose it."""
+        return self.reason in (COMPILER_MISSING, LIFTER_FAILED) or self.detail == ENDED

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import posixpath
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from whet import limits
 from whet.errors import WhetError
 from whet.evm.pairs.nouns import Project
 from whet.evm.solc.npm import Package, package
-from whet.evm.solc.sources import imports
 
 _IMPORTED = re.compile(r"""(\bimport\b[^;"']*["'])([^"'\n]+)(["'][^;]*;)""")
 _TESTS = re.compile(r"(^|/)(test|tests|mocks?|scripts?)/|\.(t|s)\.sol$")
@@ -31,23 +29,45 @@ def from_npm(wanted: str, dependencies: Sequence[str] = (), *, tests: bool = Fal
 
 
 def from_folder(
-    folder: Path, files: Mapping[str, bytes], dependencies: Sequence[str] = (), *, lineage: str = ""
+    name: str, files: Mapping[str, bytes], dependencies: Sequence[str] = (), *, tests: bool = False
 ) -> Project:
-    """The .sol files of a folder, {path inside it: bytes}; paths are what they are imported by. A remappings.txt among
-    them is obeyed. Raises WhetError for what `dependencies` cannot give."""
+    """The .sol files of a folder, {path inside it: bytes}; paths are what they are imported by. remappings.txt and
+    foundry.toml among them are obeyed; the libraries of such a project (lib/) are there to be imported. Raises WhetError
+    for what `dependencies` cannot give."""
     texts, unread = {}, []
     for path, raw in sorted(files.items()):
         try:
             texts[path] = raw.decode("utf-8")
         except UnicodeDecodeError:
             unread.append(path)
-    mapped = [
-        line for path in files if posixpath.basename(path) == "remappings.txt" for line in _lines(files[path])
-    ]
-    own = tuple(path for path in texts if path.endswith(".sol"))
-    sources = remapped({path: texts[path] for path in own}, mapped)
-    name = lineage or folder.name
+    rules = _rules(texts)
+    sources = remapped({path: text for path, text in texts.items() if path.endswith(".sol")}, rules)
+    libraries = rules or "foundry.toml" in texts
+    own = tuple(
+        path
+        for path in sources
+        if (tests or not _TESTS.search(path)) and not (libraries and path.startswith("lib/"))
+    )
     return Project(name, name, sources | library(dependencies), own, unread=tuple(unread))
+
+
+def _rules(texts: Mapping[str, str]) -> list[str]:
+    """The remappings of a Foundry project: written ones, then what Foundry infers for each folder in lib/."""
+    found = [line for line in texts.get("remappings.txt", "").splitlines() if "=" in line]
+    if "foundry.toml" in texts:
+        try:
+            profile = tomllib.loads(texts["foundry.toml"]).get("profile", {}).get("default", {})
+            found += [str(one) for one in profile.get("remappings", ())]
+        except (tomllib.TOMLDecodeError, AttributeError, TypeError):
+            pass
+        for name in sorted(
+            {path.split("/")[1] for path in texts if path.startswith("lib/") and path.count("/") > 1}
+        ):
+            places = (f"lib/{name}/src/", f"lib/{name}/contracts/", f"lib/{name}/")
+            found.append(
+                f"{name}/={next(one for one in places if any(path.startswith(one) for path in texts))}"
+            )
+    return found
 
 
 def library(wanted: Sequence[str]) -> dict[str, str]:
@@ -72,11 +92,6 @@ def remapped(texts: Mapping[str, str], mapped: Sequence[str]) -> dict[str, str]:
         return _IMPORTED.sub(lambda match: f"{match[1]}{_target(file, match[2], rules)}{match[3]}", text)
 
     return {file: changed(file, text) for file, text in texts.items()}
-
-
-def missing(texts: Mapping[str, str], files: Sequence[str]) -> list[str]:
-    """What these files import that is not there."""
-    return sorted({one for file in files for one in imports(file, texts[file]) if one not in texts})
 
 
 def _rule(text: str) -> tuple[str, str, str] | None:
@@ -113,7 +128,3 @@ def _licence(found: Package) -> str:
     except (OSError, ValueError, AttributeError):
         return ""
     return said if isinstance(said, str) else ""
-
-
-def _lines(raw: bytes) -> list[str]:
-    return raw.decode("utf-8", "replace").splitlines()

@@ -87,8 +87,10 @@ class Conversion(Writer):
 
     def _pointer(self, piece: Piece) -> Piece:
         """Where an object in memory lies."""
-        if not piece.type.endswith(" memory") or not piece.text.isidentifier():
+        if not piece.type.endswith(" memory"):
             raise Unsayable(f"{piece.text} ({piece.type}) as a word")
+        if not piece.text.isidentifier():
+            piece = self.held(piece)
         return self.computed(piece.text, variable(piece.text))
 
     def _reference(self, piece: Piece, want: str) -> Piece:

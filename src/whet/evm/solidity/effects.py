@@ -1,4 +1,4 @@
-"""Which forms mean the same in Solidity, and which functions reach others."""
+"""Which forms mean the same in Solidity."""
 
 from __future__ import annotations
 
@@ -10,21 +10,6 @@ from whet.evm.solidity.storage import Declared
 from whet.evm.solidity.within import Within, indexes
 from whet.evm.tac import Contract, Function
 from whet.evm.terms import Do, Expression, Form, Invoke, Name, Value, children
-
-
-def reaching(contract: Contract, functions: set[str]) -> set[str]:
-    """The functions, and all that call them, however far away."""
-    callers: dict[str, set[str]] = {}
-    for function in contract.functions.values():
-        for statement in function.statements():
-            if statement.op == "CALLPRIVATE":
-                callers.setdefault(statement.function, set()).add(function.name)
-    found, work = set(functions), list(functions)
-    while work:
-        new = callers.get(work.pop(), set()) - found
-        found |= new
-        work += new
-    return found
 
 
 def panics(function: Function, code: int) -> bool:

@@ -58,6 +58,8 @@ class Operators(Comparisons, Arithmetic, Sometimes):
             return True
         if op == "MLOAD":
             return not self.is_object(args[0])
+        if op == "CALLDATALOAD":
+            return not self.context.in_calldata
         if op in ("ADDMOD", "MULMOD"):
             return not isinstance(args[2], int) or not args[2]  # Solidity's revert for 0
         return op == "SIGNEXTEND" and not (isinstance(args[0], int) and args[0] < 31)
@@ -92,6 +94,11 @@ class Operators(Comparisons, Arithmetic, Sometimes):
         text = f"bytes({base.text})" if base.type == "string memory" else base.text
         return joined(f"{text}.length", ATOM, WORD_TYPE, base)
 
+    def calldata_word(self, term: Operation) -> Piece:
+        """A slice reverts where it begins behind calldata; what is read past its end is 0 for both."""
+        start = self.sol(term.args[0], WORD_TYPE)
+        return joined(f"bytes32(msg.data[{start.text}:])", ATOM, "bytes32", start)
+
     def block_hash(self, term: Operation) -> Piece:
         number = self.sol(term.args[0], WORD_TYPE)
         return joined(f"blockhash({number.text})", ATOM, "bytes32", number)
@@ -109,6 +116,7 @@ _WRITERS: dict[str, Callable[[Operators, Operation], Piece]] = {
     "NOT": Operators.complement,
     "CODESIZE": Operators.code_size,
     "BLOCKHASH": Operators.block_hash,
+    "CALLDATALOAD": Operators.calldata_word,
     "MLOAD": Operators.length,
     "ADDMOD": Operators.modular,
     "MULMOD": Operators.modular,

@@ -190,6 +190,8 @@ class Pair(Replay):
             return MALFORMED
         if "OutOfGas" in ours.why + theirs.why:
             return "one side runs out of gas" if ours.why != theirs.why else "depends on gas"
+        if "StackOverflow" in (ours.why, theirs.why):
+            return "one side recurses deeper than its stack"
         if (TOO_LARGE in (ours.data, theirs.data)) and ours.data != theirs.data:
             return "a size that only one side refuses"
         if (PANIC in (ours.data, theirs.data)) and ours.data != theirs.data and self._no_string(case, ours):
