@@ -119,6 +119,16 @@ class Tracer(Machine):
         tx = self.tx
         return TracedFrame(self, tx.to, tx.to, tx.caller, tx.value, tx.data, tx.gas)
 
+    def message(self, frame: Frame) -> None:
+        assert isinstance(frame, TracedFrame)
+        assert frame.request
+        assert frame.resume
+        (op, args), result, depth = frame.request, frame.resume[0], len(self.frames)
+        super().message(frame)
+        if len(self.frames) == depth and op == "CALL" and type(args[2]) is Word:  # for want of wei
+            wei = frame.balance_of(frame.address, self.world.account(frame.address).balance)
+            frame.values[result] = made(0, "ISZERO", (made(1, "GT", (args[2], wei)),))
+
     def resume(self, caller: Frame, done: Frame) -> None:
         assert isinstance(caller, TracedFrame)
         assert caller.resume
@@ -206,6 +216,14 @@ class TracedFrame(Frame):
         """Bytes that came into memory."""
         if isinstance(source, Bytes) and size and source.level < MOST_COPIED:
             self.spans.append((to, size, source, begin))
+
+    def balance_of(self, account: int, wei: int) -> int:
+        """An account's wei, as an input where the account was there before the call."""
+        name, before = ("balance", account), self.tracer.wei
+        if account not in before:
+            return wei
+        self.tracer.drift[name] = wei - before[account]
+        return leaf(wei, name)
 
     def read(self, offset: int, size: int) -> bytes:
         data = super().read(offset, size)
@@ -376,18 +394,11 @@ def _extcodehash(values: Values, frame: TracedFrame, result: int, account: int) 
 
 
 def _balance(values: Values, frame: TracedFrame, result: int, account: int) -> None:
-    _balance_of(values, frame, result, int(values[account]) & ADDRESS)
+    values[result] = frame.balance_of(int(values[account]) & ADDRESS, values[result])
 
 
 def _selfbalance(values: Values, frame: TracedFrame, result: int) -> None:
-    _balance_of(values, frame, result, frame.address)
-
-
-def _balance_of(values: Values, frame: TracedFrame, result: int, account: int) -> None:
-    name = ("balance", account)
-    if account in frame.tracer.wei:
-        frame.tracer.drift[name] = values[result] - frame.tracer.wei[account]
-        values[result] = leaf(values[result], name)
+    values[result] = frame.balance_of(frame.address, values[result])
 
 
 AFTER: dict[str, Callable[..., None]] = {

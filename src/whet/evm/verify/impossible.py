@@ -40,6 +40,11 @@ OF_ITSELF: dict[str, Interval] = {"EQ": (1, 1)} | dict.fromkeys(
     ("LT", "GT", "SLT", "SGT", "SUB", "XOR"), (0, 0)
 )
 """What an instruction gives of two equal words."""
+WRITES = frozenset(
+    {"MSTORE8", "CALLDATACOPY", "CODECOPY", "EXTCODECOPY", "RETURNDATACOPY", "MCOPY", "CALLPRIVATE", "CALL"}
+    | {"CALLCODE", "DELEGATECALL", "STATICCALL"}
+)
+"""What else may change memory."""
 FIXED = ("CALLDATASIZE", "CALLVALUE")
 """What a call is checked for before, and again in its functions."""
 WHO = ("CALLER", "ADDRESS", "ORIGIN")
@@ -190,6 +195,8 @@ class _Walk:
         self.before: dict[str, Env] = {}
         self.visits: dict[str, int] = {}
         self.returned: list[Interval] | None = None
+        self.stored: tuple[Operand, Interval] | None = None
+        """Where the last word went into memory in this block, and what it may be."""
 
     def run(self, args: tuple[Interval, ...], around: Env) -> list[Interval] | None:
         self.before["b0"] = around | {
@@ -211,6 +218,7 @@ class _Walk:
         if walker.steps < 0:
             raise OutOfWork
         env = dict(self.before[block.id])
+        self.stored = None
         for statement in block.statements:
             if not self._statement(statement, env):
                 return set()
@@ -230,11 +238,17 @@ class _Walk:
         elif statement.results:
             name = self._name(statement.results[0])
             found = result_of(statement.op, list(args))
+            if statement.op == "MLOAD" and self.stored and self.stored[0] == self._of(statement.args[0]):
+                found = self.stored[1]
             if statement.op in OF_ITSELF and len({self._of(arg) for arg in statement.args}) == 1:
                 found = OF_ITSELF[statement.op]
             if self._never_wraps(statement, env):
                 found = (0, 0)
             env[name] = meet(env.get(name, ANY), found) or found
+        if statement.op == "MSTORE":
+            self.stored = self._of(statement.args[0]), args[1]
+        elif statement.op in WRITES:
+            self.stored = None
         return True
 
     def _never_wraps(self, statement: Statement, env: Env) -> bool:
