@@ -2,6 +2,7 @@
 
     python bench/evm_attack.py                            # 100,000 inputs, one process at a time
     python bench/evm_attack.py --inputs 5000 --processes 4
+    python bench/evm_attack.py --first 48000              # from this number on
     python bench/evm_attack.py --folder /tmp/attack       # where finished parts are kept (runs/evm_attack)
 
 The inputs are those of tests/evm/mutations.py, by number; tests/evm/test_attack.py tries the first 2,000 whenever the
@@ -32,18 +33,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--inputs", type=int, default=100_000)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=ROOT / "runs/evm_attack")
     asked = parser.parse_args()
     folder = asked.folder / code_hash()
     folder.mkdir(parents=True, exist_ok=True)
-    starts = range(0, asked.inputs, PART)
+    starts = range(asked.first, asked.inputs, PART)
     with ThreadPoolExecutor(asked.processes) as pool:
         parts = []
         for start, part in zip(starts, pool.map(lambda start: part_of(start, folder), starts), strict=True):
             parts.append(part)
             print(f"{start + PART:,} inputs: {told(summed(parts))}", flush=True)
-    result = {"code": folder.name, **summed(parts)}
+    result = {"code": folder.name, "first": asked.first, **summed(parts)}
     out = ROOT / "bench/results/evm_attack.json"
     out.write_text(json.dumps(result, indent=1) + "\n")
     print(out)

@@ -111,6 +111,12 @@ SOLC_MEMORY_BYTES = 3 * 2**30
 SOLC_ANSWER_BYTES = 2**30
 """Nor may its answer be longer than this."""
 
+EXPORT_BYTES = 512 * 2**20
+"""A build-info, standard-JSON input or export of verified sources larger than this is left out by name."""
+
+EXPORT_DEPTH = 400
+"""So is one that is nested deeper (a build-info holds the compiler's syntax trees)."""
+
 CODE_BYTES = 2**20
 """EVM code larger than this is refused (a contract has at most 24,576 bytes, creation code 49,152)."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from jinja2 import PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, PackageLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from markupsafe import Markup, escape
 
@@ -13,9 +13,10 @@ from whet.visible import visible
 
 @cache
 def environment(package: str) -> SandboxedEnvironment:
-    """The templates in the folder of a package. The filter `block` is for text in a `<pre>`."""
+    """The templates in the folder of a package, and the style of all pages, `pages.css`. The filter `block` is for text in a
+    `<pre>`."""
     made = SandboxedEnvironment(
-        loader=PackageLoader(package, ""),
+        loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader("whet", "")]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_in_line,

@@ -75,14 +75,14 @@ def settings_inside(folder: Path, name: str) -> dict[str, Any]:
     return values
 
 
-def parse(raw: bytes, where: str) -> Any:
-    """JSON as plain values. Raises ArtefactError for anything else, repeated keys, NaN, and deep nesting."""
+def parse(raw: bytes, where: str, depth: int = limits.SETTINGS_DEPTH) -> Any:
+    """JSON as plain values. Raises ArtefactError for anything else, repeated keys, NaN, and nesting beyond `depth`."""
     try:
         values = json.loads(raw.decode("utf-8"), object_pairs_hook=_unrepeated, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ArtefactError(f"not JSON: {error}", where=where) from error
-    if _deeper_than(values, limits.SETTINGS_DEPTH):
-        raise ArtefactError(f"nested deeper than {limits.SETTINGS_DEPTH} levels", where=where)
+    if _deeper_than(values, depth):
+        raise ArtefactError(f"nested deeper than {depth} levels", where=where)
     return values
 
 

@@ -57,6 +57,10 @@ ALLOWED = {
         "huggingface_hub.hf_hub_download",
     ): "asks for config.json, or the index of the weights",
     (
+        "src/whet/metrics/solidity/similarity.py",
+        "huggingface_hub.snapshot_download",
+    ): "weights and tokenizer of one model, by name; refused before they are read unless their SHA-256 is the known one",
+    (
         "src/whet/recipe/reference.py",
         "importlib.import_module",
     ): "the module of a class that is registered already",

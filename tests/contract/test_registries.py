@@ -38,7 +38,12 @@ ZOO = {
 """At least one text for every reason that a filter can name."""
 
 
-TEXTUAL = [kind for kind in SOURCES if kind.YIELDS != "arrays"]
+TEXTUAL = [
+    pytest.param(kind, marks=[pytest.mark.slow] if kind.NAME == "solidity" else [], id=kind.NAME)
+    for kind in SOURCES
+    if kind.YIELDS != "arrays"
+]
+"""Sources of texts; one of them needs a compiler."""
 
 
 @pytest.mark.parametrize("kind", [*SOURCES, *FILTERS, *FAMILIES, *CHECKS], ids=lambda kind: kind.NAME)
@@ -72,6 +77,10 @@ def entry(kind: type[Source], folder: Path) -> dict[str, Any]:
         elif str(value).endswith(".jsonl"):
             said = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
             (folder / value).write_text(json.dumps({"messages": said}))
+        elif str(value).endswith(".sol"):
+            (folder / value).write_text(
+                "contract A { function f(uint a) public pure returns (uint) { return a / 2; } }"
+            )
         elif str(value).endswith(".npy"):
             np.save(folder / value, np.ones((2, 4), np.int32))
     return dict(values)
@@ -93,7 +102,7 @@ def test_source(kind: type[Source], tmp_path: Path) -> None:
             kind.model_validate(wrong, context={"folder": tmp_path})
 
 
-@pytest.mark.parametrize("kind", TEXTUAL, ids=lambda kind: kind.NAME)
+@pytest.mark.parametrize("kind", TEXTUAL)
 def test_documents(kind: type[Source], tmp_path: Path) -> None:
     source = kind.model_validate(entry(kind, tmp_path), context={"folder": tmp_path})
     first = list(islice(source.documents(), 300))

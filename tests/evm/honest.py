@@ -13,6 +13,7 @@ from whet.evm.interpret import Block, Result, Transaction, run
 from whet.evm.keccak import keccak256
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.base import END, FunctionMeaning, Meaning, StateVariable
+from whet.evm.meaning.structs import structs_of
 from whet.evm.terms import (
     RETURNED,
     Assign,
@@ -42,6 +43,14 @@ MARK = int.from_bytes(keccak256(b"probe"), "big")
 ADDRESS, CALLER = 0xC0DE, 0xCA11E5
 BEFORE, AFTER, STORED, HASHED = 1 << 20, 1 << 21, 1 << 22, 1 << 23
 """Which value: the statement's own arguments, its results, the word in the slot before, the hash of a call's input."""
+
+
+BITS = {"bool": 8, "address": 160} | {
+    f"{kind}{size}": int(size) * (8 if kind == "bytes" else 1)
+    for kind, step in (("uint", 8), ("int", 8), ("bytes", 1))
+    for size in map(str, range(step, 33 * step, step))
+}
+"""How many bits a value of a type takes in storage."""
 
 
 class Unsaid(Exception):
@@ -121,6 +130,8 @@ def _looks(
     name = f"probe{number}"
     if variable is not None and not variable.transient:
         return [tac.Statement("SLOAD", (variable.slot,), (name,), 0), _probe(number, STORED, name)]
+    if op == "SSTORE" and isinstance(target, Member):
+        return [tac.Statement("SLOAD", args[:1], (name,), 0), _probe(number, STORED, name)]
     if op in ("CALL", "CALLCODE", "STATICCALL", "DELEGATECALL"):
         start = len(args) - 4
         return [tac.Statement("KECCAK256", args[start : start + 2], (name,), 0), _probe(number, HASHED, name)]
@@ -237,8 +248,13 @@ def _assigned(made: Probed, claim: Claim, values: dict[int, int], form: Assign, 
             expected = values[STORED] & ~(mask << low) | (value & mask) << low
             assert written == expected, (claim, hex(written), hex(expected))
         return
-    assert _slot(made, claim, values, form.target, data)[0] == slot, claim
-    assert value == written, claim
+    found, kind = _slot(made, claim, values, form.target, data)
+    assert found == slot, claim
+    expected = value
+    if isinstance(form.target, Member) and STORED in values:
+        low, mask = 8 * int(form.target.name.partition("_")[2] or 0), (1 << BITS.get(kind, 256)) - 1
+        expected = values[STORED] & ~(mask << low) | (value & mask) << low
+    assert written in (value, expected), claim
 
 
 def _valued(made: Probed, claim: Claim, values: dict[int, int], form: Value, data: bytes) -> str:
@@ -286,7 +302,11 @@ def _slot(
         return variable.slot, variable.type
     if isinstance(term, Member):
         slot, kind = _slot(made, claim, values, term.base, data)
-        return slot + (0 if term.name == "length" else int(term.name[1:])) & tac.WORD, ""
+        if term.name == "length":
+            return slot, "uint256"
+        struct = structs_of(made.meaning.declarations)[kind]
+        inner, place = next((m[1], m[2]) for m in struct.members if m[0] == term.name)
+        return slot + place & tac.WORD, inner
     if not isinstance(term, Index):
         raise Unsaid
     slot, kind = _slot(made, claim, values, term.base, data)

@@ -8,6 +8,7 @@ import pytest
 
 import whet
 from tests.evm.decompiling import TOKEN, emit
+from whet.evm.call_graph import reach
 from whet.evm.decompile import compiling
 from whet.evm.decompile.compiling import FILE, Compiled, compile_source
 from whet.evm.decompile.nouns import (
@@ -19,7 +20,7 @@ from whet.evm.decompile.nouns import (
     Judged,
     Seconds,
 )
-from whet.evm.decompile.settle import Settled, Verify, callees, settle
+from whet.evm.decompile.settle import Settled, Verify, settle
 from whet.evm.meaning.base import Meaning
 from whet.evm.solidity.nouns import LAST_LEVEL, Source
 from whet.evm.tac import Contract
@@ -75,21 +76,21 @@ def test_a_function_that_differs_is_written_more_literally_until_it_agrees(below
 
 
 def test_what_always_differs_was_tried_at_all_levels_and_can_be_read_in_the_end() -> None:
-    name = next(n for n in PUBLIC if callees(CONTRACT)[n])
+    name = next(n for n in PUBLIC if reach(CONTRACT)[n])
     found = settled(differing(name, 99))
     assert found.judged[name].label == DIFFERENT
     tried = {r.function for r in found.retries if r.level == LAST_LEVEL}
-    assert tried == {name} | callees(CONTRACT)[name]
+    assert tried == {name} | reach(CONTRACT)[name]
     assert {r.function for r in found.retries if r.why.startswith("taken back")} == tried
     assert {f.level for f in found.source.functions} == {0}
     assert found.rounds == 2 + 2 * LAST_LEVEL
-    for private in callees(CONTRACT)[name]:
+    for private in reach(CONTRACT)[name]:
         assert found.judged[private].label == INCONCLUSIVE
         assert "different" in found.judged[private].reason
 
 
 def test_what_helped_another_is_not_taken_back() -> None:
-    called = callees(CONTRACT)
+    called = reach(CONTRACT)
     private = next(p for p in PRIVATE if sum(p in called[n] for n in PUBLIC) > 1)
     helped, lost = [n for n in PUBLIC if private in called[n]][:2]
 
@@ -111,7 +112,7 @@ def test_what_helped_another_is_not_taken_back() -> None:
 
 def test_private_functions_are_as_good_as_all_that_lead_there() -> None:
     found = settled(same)
-    called = callees(CONTRACT)
+    called = reach(CONTRACT)
     for name in PRIVATE:
         callers = [n for n in PUBLIC if name in called[n]]
         expected = SAME if callers else INCONCLUSIVE

@@ -10,6 +10,7 @@ from tests.evm import naive
 from tests.evm.both import CALLER, assert_same
 from whet.evm.interpret import Transaction, run
 from whet.evm.replay.assemble import assemble
+from whet.evm.replay.cases import Case
 from whet.evm.replay.mocks import (
     ADDRESS,
     ANSWERS,
@@ -28,7 +29,6 @@ from whet.evm.replay.mocks import (
 )
 from whet.evm.replay.mutants import mutant
 from whet.evm.replay.run import Replay
-from whet.evm.replay.search import Case
 from whet.evm.replay.vectors import (
     Method,
     Pool,

@@ -157,6 +157,10 @@ def write_material(folder: Path) -> None:
             for n in seeds
         ]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats), "utf-8")
+    for place in ("a.sol", "b.sol", "test/c.sol"):
+        file = folder / "contracts" / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"contract C {{ string constant name = '{place}'; }}\n", "utf-8")
     write_chats(folder / "talks.jsonl", 40, seed=1)
     write_chats(folder / "more_talks.jsonl", 40, seed=2)
     for seed, name in enumerate(("base", "other_base")):

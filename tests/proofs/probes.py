@@ -12,15 +12,19 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from tests.proofs.every_key import Laboratory, Probe, Side, without_times
 from whet import launch, store
 from whet.errors import WhetError
+from whet.evm.pairs.nouns import Pair, Project
+from whet.evm.solc.npm import Package
 from whet.models.build import new_model
 from whet.models.decoder import Decoder
 from whet.models.generation import generate
@@ -203,6 +207,48 @@ def asks_the_hub(side: Side) -> Any:
     return asked
 
 
+def makes_pairs(side: Side) -> Any:
+    """What a stand-in for compiling and lifting is asked for, and what comes out of the source: a pair a file."""
+    with without_compiler(side) as asked:
+        return asked, gives(side)
+
+
+def plans_pairs(side: Side) -> Any:
+    """The plan, with that stand-in."""
+    with without_compiler(side):
+        return plans(side)
+
+
+@contextmanager
+def without_compiler(side: Side) -> Iterator[list[Any]]:
+    """A stand-in for compiling and lifting, and for npm; what it was asked for."""
+    asked: list[Any] = []
+
+    def made(project: Project, build: str, pool: object, solc: str) -> Any:
+        asked.append((project.name, sorted(project.texts), project.own, build, solc))
+        pairs = [_pair(project, file, build) for file in project.own]
+        return types.SimpleNamespace(lost=[], pairs=lambda: iter(pairs))
+
+    def package(name: str, version: str) -> Package:
+        return Package(name, version, Path(side.recipe.stages[0].data[0].path).parent / "contracts", "", True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("whet.evm.pairs.kept.made", made)
+        patch.setattr("whet.evm.pairs.projects.package", package)
+        yield asked
+
+
+def _pair(project: Project, file: str, build: str) -> Pair:
+    texts = {
+        name: f"{name} of {project.name}/{file}"
+        for name in (field.name for field in fields(Pair))
+        if name not in ("called", "storage", "line")
+    }
+    told = {"called": {}, "storage": [], "line": 1, "lineage": project.lineage, "file": file}
+    same = {"solc": "0.8.30", "build": build, "tac_hash": f"{project.name}/{file}/{build}"}
+    return Pair(**{**texts, **told, **same})
+
+
 def looks_for(side: Side) -> Any:
     """Where a base would be looked for, and what for, without a network."""
     from huggingface_hub import constants
@@ -283,6 +329,9 @@ ROWS = f"{FIRST}data=[{{source: text, path: '{{here}}/rows.jsonl'}}]"
 LARGE = f"{FIRST}data=[{{source: text, path: '{{here}}/large.txt'}}]"
 SFT = f"{FIRST}objective=sft"
 CHATS = (SFT, f"{FIRST}data=[{{source: conversations, path: '{{here}}/chats.jsonl'}}]")
+PAIRS = (SFT, f"{FIRST}data=[{{source: solidity, path: '{{here}}/contracts'}}]")
+PAIRS_WEIGHED = "{source: solidity, path: '{here}/contracts', families: file, tests: true, weight: 1.0}"
+TALKS_WEIGHED = "{source: conversations, path: '{here}/talks.jsonl', weight: 1.0}"
 HUB = (SFT, f"{FIRST}data=[{{source: conversations, hub: a/b}}]")
 TALKS = (
     SFT,
@@ -394,6 +443,14 @@ PROBES: dict[str, Probe] = {
     f"{DATA}stdlib_english.weight": weight("stdlib_english", "text, path: '{here}/code'", slow=True),
     f"{DATA}tokens.path": probe(prepares, f"{AT}path={{here}}/others.npy", given=ARRAYS),
     f"{DATA}tokens.validation": probe(prepares, f"{AT}validation={{here}}/others.npy", given=ARRAYS),
+    f"{DATA}solidity.path": probe(makes_pairs, f"{AT}path={{here}}/contracts/a.sol", given=PAIRS),
+    f"{DATA}solidity.npm": probe(makes_pairs, f"{AT}npm=[tokens@1.0.0]", given=PAIRS),
+    f"{DATA}solidity.dependencies": probe(makes_pairs, f"{AT}dependencies=[tokens@1.0.0]", given=PAIRS),
+    f"{DATA}solidity.solc": probe(makes_pairs, f"{AT}solc=0.8.19", given=PAIRS),
+    f"{DATA}solidity.builds": probe(makes_pairs, f"{AT}builds=[default, \"off\"]", given=PAIRS),
+    f"{DATA}solidity.families": probe(makes_pairs, f"{AT}families=file", given=PAIRS),
+    f"{DATA}solidity.most_per_era": probe(makes_pairs, f"{AT}most_per_era=1", given=PAIRS),
+    f"{DATA}solidity.tests": probe(makes_pairs, f"{AT}tests=true", given=PAIRS),
     f"{DATA}conversations.path": probe(gives, f"{AT}path={{here}}/more_chats.jsonl", given=CHATS),
     f"{DATA}conversations.format": probe(gives, f"{AT}format=messages", given=CHATS),
     f"{DATA}conversations.columns": probe(gives, f"{AT}columns={{prompt: question}}", given=CHATS),
@@ -405,6 +462,11 @@ PROBES: dict[str, Probe] = {
     f"{DATA}conversations.revision": probe(asks_the_hub, f"{AT}revision=v1", given=HUB),
     f"{DATA}conversations.weight": weight(
         "conversations, path: '{here}/talks.jsonl'", "conversations, path: '{here}/more_talks.jsonl'", *TALKS
+    ),
+    f"{DATA}solidity.weight": probe(
+        plans_pairs,
+        f"{AT}weight=3.0",
+        given=(SFT, f"{FIRST}data=[{PAIRS_WEIGHED}, {TALKS_WEIGHED}]", *TALKS[2:]),
     ),
     f"{STAGE}sequence_length": probe(plans, f"{FIRST}sequence_length=32"),
     f"{STAGE}overflow": probe(plans, f"{FIRST}overflow=truncate_right"),

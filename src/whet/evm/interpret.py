@@ -108,6 +108,15 @@ class Machine:
         program: Program = self.world.programs[key]
         return program
 
+    def first(self) -> Frame:
+        """The frame of the transaction's own call."""
+        tx = self.tx
+        return Frame(self, tx.to, tx.to, tx.caller, tx.value, tx.data, tx.gas)
+
+    def resume(self, caller: Frame, done: Frame) -> None:
+        """Back in the caller of a frame that has ended."""
+        resume(caller, done)
+
 
 def run(
     contract: Contract | None, world: World, tx: Transaction, block: Block | None = None, steps: int = STEPS
@@ -123,7 +132,7 @@ def run(
     world.begin()
     machine = Machine(world, tx, block or Block(), steps)
     try:
-        last = _drive(machine)
+        last = drive(machine)
     except WhetError:
         world.revert((0, 0, 0))
         raise
@@ -160,10 +169,9 @@ def execute(
     return run(contract, world, Transaction(caller, to, calldata, value), steps=steps)
 
 
-def _drive(machine: Machine) -> Frame:
-    tx = machine.tx
-    first = Frame(machine, tx.to, tx.to, tx.caller, tx.value, tx.data, tx.gas)
-    begin(machine, first, tx.value)
+def drive(machine: Machine) -> Frame:
+    """Execute the machine's transaction; the frame of its own call as it ended. Raises as `run` does."""
+    begin(machine, machine.first(), machine.tx.value)
     while True:
         frame = machine.frames[-1]
         if not frame.status:
@@ -173,7 +181,7 @@ def _drive(machine: Machine) -> Frame:
             end(machine, frame)
             if not machine.frames:
                 return frame
-            resume(machine.frames[-1], frame)
+            machine.resume(machine.frames[-1], frame)
 
 
 def _advance(machine: Machine, frame: Frame) -> None:

@@ -134,7 +134,7 @@ def _child(machine: Machine, frame: Frame, op: str, to: int, value: int, data: b
     own = op in ("CALLCODE", "DELEGATECALL")
     caller = frame.caller if op == "DELEGATECALL" else frame.address
     shown = frame.value if op == "DELEGATECALL" else value
-    child = Frame(machine, to, frame.address if own else to, caller, shown, data, 0)
+    child = type(frame)(machine, to, frame.address if own else to, caller, shown, data, 0)
     child.depth = frame.depth + 1
     child.static = frame.static or op == "STATICCALL"
     return child
@@ -158,7 +158,7 @@ def _create(
     old = world.account(address)
     if old.has_code or old.nonce:
         return _fail(frame)  # EIP-684: a collision; the gas is gone
-    child = Frame(machine, address, address, sender, value, b"", given, frame.depth + 1, create=True)
+    child = type(frame)(machine, address, address, sender, value, b"", given, frame.depth + 1, create=True)
     return _construct(machine, child, init)
 
 

@@ -72,8 +72,12 @@ class Program:
         if name not in self._routines:
             if name not in self.contract.functions:
                 raise Malformed(f"no function {name!r} in this contract")
-            self._routines[name] = Routine(self.contract.functions[name], self)
+            self._routines[name] = self.decoded(self.contract.functions[name])
         return self._routines[name]
+
+    def decoded(self, function: Function) -> Routine:
+        """The function as it is going to be executed."""
+        return Routine(function, self)
 
 
 class Routine:
@@ -112,11 +116,16 @@ class Routine:
                 node.steps, node.end = tuple(steps), CALLS[statement.op](self, statement, after)
                 node, steps = after, []
             else:
-                steps.append(self._step(statement))
+                steps.append(self.step(statement))
         node.steps = tuple(steps)
-        node.end = ENDS[block.end.op](self, block)
+        node.end = self.end(block)
 
-    def _step(self, statement: Statement) -> Step:
+    def end(self, block: Block) -> Jump:
+        """What the end of a block does."""
+        return ENDS[block.end.op](self, block)
+
+    def step(self, statement: Statement) -> Step:
+        """What a statement does."""
         op, args = statement.op, self.slots(statement.args)
         results = self.slots(statement.results)
         if op in COMPARISONS:

@@ -1,28 +1,9 @@
-"""Which private functions a call can reach, and what is known of them by those that lead there."""
+"""What is known of private functions by those that lead there."""
 
 from __future__ import annotations
 
 from whet.evm.decompile.nouns import INCONCLUSIVE, NOT_COMPILED, NOT_VERIFIED, SAME, Judged
 from whet.evm.solidity.nouns import Source
-from whet.evm.tac import Contract
-
-
-def callees(contract: Contract) -> dict[str, set[str]]:
-    """{function: all private functions that a call of it can reach}."""
-    direct = {
-        name: {s.function for s in f.statements() if s.op == "CALLPRIVATE"}
-        for name, f in contract.functions.items()
-    }
-    found: dict[str, set[str]] = {}
-    for name in direct:
-        reached: set[str] = set()
-        todo = [name]
-        while todo:
-            new = direct.get(todo.pop(), set()) - reached
-            reached |= new
-            todo += new
-        found[name] = reached
-    return found
 
 
 def with_private(source: Source, judged: dict[str, Judged], called: dict[str, set[str]]) -> dict[str, Judged]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from whet.evm.call_graph import reach
 from whet.evm.decompile.compiling import Compiled, compile_source
 from whet.evm.decompile.nouns import (
     DIFFERENT,
@@ -23,7 +24,7 @@ from whet.evm.decompile.nouns import (
     Retry,
     Seconds,
 )
-from whet.evm.decompile.reach import callees, with_private
+from whet.evm.decompile.reach import with_private
 from whet.evm.meaning.base import Meaning
 from whet.evm.solidity.nouns import LAST_LEVEL, Source
 from whet.evm.tac import Contract
@@ -102,7 +103,7 @@ class _Settling:
         self.levels: dict[str, int] = {}
         self.retries: list[Retry] = []
         self.rounds = 0
-        self.called = callees(contract)
+        self.called = reach(contract)
         self.judged: dict[str, Judged] = {}
         self.moved: set[str] | None = None
         self.given_up: set[str] = set()

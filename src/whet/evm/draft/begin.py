@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whet.evm import tac
-from whet.evm.draft.effects import HALTS, PURE, STORED, effect_of
+from whet.evm.draft.effects import HALTS, MADE, PURE, STORED, effect_of
 from whet.evm.draft.inline import live
 from whet.evm.draft.nouns import Draft, DraftBlock, DraftEnd, Line, assigned
 from whet.evm.meaning.base import END, FunctionMeaning, Place
@@ -57,6 +57,8 @@ def _line(block: str, number: int, statement: tac.Statement, meaning: FunctionMe
         effect = HALTS if form.halts else PURE
     elif isinstance(form, Value) and form.pure is False and effect.pure:
         effect = STORED  # a field of storage, shown where a mask cuts it out of a word that was read before
+    elif isinstance(form, Value) and form.pure is False and statement.op in ("MLOAD", "KECCAK256"):
+        effect = MADE  # an object, shown where the pointer to it was read, or where its bytes are hashed
     return Line(form, assigned(form, statement.results), effect)
 
 

@@ -34,6 +34,7 @@ class Effect:
 PURE = Effect()
 HALTS = Effect(frozenset({"halt"}))
 STORED = Effect(frozenset({"storage"}))
+MADE = Effect(frozenset({"memory"}), frozenset({"memory"}))
 EVERYTHING = Effect(_ALL, _ALL)
 
 _READS = {

@@ -22,8 +22,8 @@ from whet.evm.meaning.calldata import (
     size_checks,
 )
 from whet.evm.meaning.evidence import Uses, checked_type, full_type, masked_type
+from whet.evm.meaning.passed_structs import UNREAD, struct_of
 from whet.evm.meaning.payloads import PANIC
-from whet.evm.meaning.structs import UNREAD, struct_of
 from whet.evm.meaning.symbols import Node, Word, inside, linear
 from whet.evm.tac import WORD, Contract
 

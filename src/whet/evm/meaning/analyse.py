@@ -27,6 +27,7 @@ from whet.evm.meaning.saying import Known, fits, typed
 from whet.evm.meaning.standards import standards
 from whet.evm.meaning.storage import layouts, variables
 from whet.evm.meaning.strings import string_getter
+from whet.evm.meaning.structs import Struct, structs_of
 from whet.evm.meaning.symbols import Symbols
 from whet.evm.meaning.types import name_types
 from whet.evm.meaning.walk import STEPS, Shapes, Walk
@@ -86,11 +87,12 @@ def _functions(
     payable = entered_with_value(contract.entry)
     helpers = helper_names(contract, shapes, walks)
     strings = _name_storage(meaning, contract, walks, public)
+    structs = structs_of(meaning.declarations)
     slots = {v.slot: v.name for v in meaning.storage if v.size == 32 and not v.transient}
     for name, uses in walks.items():
         function, said = contract.functions[name], public.get(name)
         types = said.arguments if said else ()
-        made = _forms(function, uses.walk, types, known, meaning.storage, helpers)
+        made = _forms(function, uses.walk, types, known, meaning.storage, structs, helpers)
         if said is not None:
             made.parameters = tuple(Variable(f"arg{i}", kind) for i, kind in enumerate(types))
             made.returns, made.name, made.mutability = said.returns, said.name, said.mutability
@@ -160,6 +162,7 @@ def _forms(
     types: tuple[str, ...],
     known: Known,
     storage: list[StateVariable],
+    structs: dict[str, Struct],
     helpers: dict[str, str],
 ) -> FunctionMeaning:
     heads: dict[int, tuple[str, str]] = {}
@@ -171,4 +174,6 @@ def _forms(
         if words == 1 and not kind.endswith(("]", ")")) and kind not in ("bytes", "string"):
             heads[offset] = (f"arg{position}", kind)
         offset += 32 * words
-    return Forms(function, walk, Namer(function, walk, heads), known, storage, helpers, arguments).run()
+    return Forms(
+        function, walk, Namer(function, walk, heads), known, storage, structs, helpers, arguments
+    ).run()

@@ -7,6 +7,7 @@ ever taken, and what calls of precompiled contracts leave unchanged; so it is a 
 
 from __future__ import annotations
 
+from whet.evm.call_graph import reach
 from whet.evm.tac import Contract, Function, Statement
 
 PURE, VIEW, NONPAYABLE = "pure", "view", "nonpayable"
@@ -48,24 +49,11 @@ READS = frozenset(
 
 def effects(contract: Contract) -> dict[str, str]:
     """{function: "pure", "view" or "nonpayable"} of all functions."""
-    found = {name: _own(function) for name, function in contract.functions.items()}
-    callers: dict[str, set[str]] = {name: set() for name in found}
-    for name, function in contract.functions.items():
-        for called in _called(function):
-            callers[called].add(name)
-    work = [name for name in found if found[name] != PURE]
-    while work:
-        name = work.pop()
-        for caller in callers[name]:
-            if _ORDER.index(found[caller]) < _ORDER.index(found[name]):
-                found[caller] = found[name]
-                work.append(caller)
-    return found
-
-
-def _called(function: Function) -> list[str]:
-    ends = [block.end.function for block in function.blocks.values() if block.end.function]
-    return [s.function for s in function.statements() if s.function] + ends
+    own = {name: _own(function) for name, function in contract.functions.items()}
+    return {
+        name: max((own[one] for one in (name, *reached)), key=_ORDER.index)
+        for name, reached in reach(contract).items()
+    }
 
 
 def _own(function: Function) -> str:

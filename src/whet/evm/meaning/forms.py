@@ -6,6 +6,8 @@ otherwise the plain instruction stays. `paths` says storage, `calls` calls, `pay
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from whet.evm.meaning.base import END, FunctionMeaning, Place, StateVariable
 from whet.evm.meaning.calls import CALLS, Calls
 from whet.evm.meaning.closure import spread
@@ -19,6 +21,7 @@ from whet.evm.meaning.payloads import PANIC, Payloads
 from whet.evm.meaning.results import Results
 from whet.evm.meaning.saying import Known, Sayer
 from whet.evm.meaning.slices import straight
+from whet.evm.meaning.structs import Struct
 from whet.evm.meaning.symbols import Node
 from whet.evm.meaning.walk import Effect, Walk
 from whet.evm.opcodes import PURE
@@ -36,12 +39,13 @@ class Forms:
         namer: Namer,
         known: Known,
         storage: list[StateVariable],
+        structs: Mapping[str, Struct],
         helpers: dict[str, str],
         heads: list[Head],
     ) -> None:
         self.function, self.walk, self.namer = function, walk, namer
         self.sayer = Sayer(function, namer)
-        self.paths = Paths(walk, self.sayer, storage)
+        self.paths = Paths(walk, self.sayer, storage, structs)
         self.results = Results(function, walk, namer)
         self.encodings = Encodings(walk, self.sayer)
         self.calls = Calls(self.sayer, known, self.encodings)
@@ -147,7 +151,7 @@ class Forms:
         if s.op == "CALLDATALOAD":
             name = self.namer.argument(word)
             return Value(name, pure=True) if name is not None else None
-        return self.paths.field(block, index, word) if s.op == "AND" else None
+        return self.paths.field(block, index, word) if s.op in ("AND", "SHR", "DIV") else None
 
     def _private(self, block: str, index: int, s: Statement) -> Form | None:
         given = decoded(self.walk, self.namer, self.heads, (block, index), s)

@@ -27,6 +27,7 @@ _MEMORY = frozenset({"MLOAD", "MSTORE", "MSTORE8", "MCOPY"})
 FREE, OBJECTS, SPACE, MOST_OBJECTS = 0x8000, 0x10000, 0x2000, 24
 _END_OF_MEMORY = OBJECTS + SPACE * (MOST_OBJECTS + 1)
 _DIRT = bytes((i * 37 + (i >> 8) * 11) & 0xFF | 1 for i in range(_END_OF_MEMORY))
+RETURNED_BYTES = 77
 LENGTHS = (33, 0, 1, 31, 32, 64, 5, 70)
 """Of objects, in turn."""
 
@@ -123,7 +124,9 @@ def straight(function: Function, part: Slice) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Run:
-    """One run of a slice. values: of all variables; writes: (statement of the function, offset, length)."""
+    """One run of a slice. values: of all variables; writes: (statement of the function, offset, length).
+
+    given: values of variables that the run shall not compute itself. read_at: where was read."""
 
     contract: Contract
     number: int
@@ -133,6 +136,8 @@ class Run:
     writes: list[tuple[tuple[str, int], int, int]] = field(default_factory=list)
     steps: int = _MOST_STEPS
     at: tuple[str, int] = ("", 0)
+    given: Mapping[str, int] = field(default_factory=dict)
+    read_at: list[int] = field(default_factory=list)
 
     def word(self, operand: Operand) -> int:
         """The value of an operand; of a variable that nothing has made, a pointer to an object of its own."""
@@ -168,9 +173,11 @@ class Run:
         self.writes.append((self.at, offset, len(data)))
 
 
-def run(contract: Contract, function: Function, part: Slice, number: int) -> Run:
-    """Runs a slice from the sample of that number; raises Stuck."""
-    made = Run(contract, number)
+def run(
+    contract: Contract, function: Function, part: Slice, number: int, given: Mapping[str, int] | None = None
+) -> Run:
+    """Runs a slice from the sample of that number; raises Stuck. given: values of variables instead of samples."""
+    made = Run(contract, number, values=dict(given or {}), given=given or {})
     made.memory[0x40:0x80] = FREE.to_bytes(32, "big") + bytes(32)
     block, source = function.blocks[part.first], ""
     while True:
@@ -215,16 +222,28 @@ def _step(made: Run, values: dict[str, int], s: Statement, depth: int) -> None:
         made.word(s.results[0])
         return
     args = [_word(made, values, arg) for arg in s.args]
+    if values is made.values and s.op != "CALLPRIVATE" and s.results and s.results[0] in made.given:
+        return
     if s.op == "CALLPRIVATE":
         values |= zip(s.results, _call(made, s.function, args, depth + 1), strict=True)
     elif s.op == "MLOAD":
+        made.read_at.append(args[0])
         values[s.results[0]] = int.from_bytes(made.read(args[0], 32), "big")
     elif s.op == "MSTORE":
         made.write(args[0], args[1].to_bytes(32, "big"))
     elif s.op == "MSTORE8":
         made.write(args[0], bytes([args[1] & 0xFF]))
     elif s.op == "MCOPY":
+        made.read_at.append(args[1])
         made.write(args[0], made.read(args[1], args[2]))
+    elif s.op == "CALLDATACOPY":
+        made.write(args[0], calldata(args[1], args[2]))
+    elif s.op == "RETURNDATASIZE":
+        values[s.results[0]] = RETURNED_BYTES
+    elif s.op == "RETURNDATACOPY":
+        if args[1] + args[2] > RETURNED_BYTES:
+            raise Stuck
+        made.write(args[0], returned(args[1], args[2]))
     elif s.op in ("STATICCALL", "CALL"):
         source, length, to, room = args[-4:]
         if args[1] != _IDENTITY or room > length:
@@ -251,6 +270,19 @@ def _call(made: Run, name: str, args: list[int], depth: int) -> tuple[int, ...]:
         if block.end.op == "RETURNPRIVATE":
             return tuple(_word(made, values, arg) for arg in block.end.args)
         source, block = block.id, function.blocks[_target(made, values, block)]
+
+
+def calldata(offset: int, length: int) -> bytes:
+    """A part of the sample of calldata; 0 behind its end, as the EVM has it."""
+    if length > SPACE:
+        raise Stuck
+    end = computed("CALLDATASIZE", ())
+    return bytes((i * 29 + 11) & 0xFF | 1 if i < end else 0 for i in range(offset, offset + length))
+
+
+def returned(offset: int, length: int) -> bytes:
+    """A part of the sample of what a call gave back."""
+    return bytes((i * 53 + 7) & 0xFF | 1 for i in range(offset, offset + length))
 
 
 def computed(op: str, args: tuple[int, ...]) -> int:

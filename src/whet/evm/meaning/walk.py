@@ -201,12 +201,14 @@ class Walk:
 
     def _meet(self, frame: _Frame, id_: str, ways: list[str]) -> Memory:
         memories = [frame.left[way][0] for way in ways]
-        pointers = [m.load(FREE_POINTER) for m in memories] if len(memories) > 1 else []
-        known = [p[0] for p in pointers if p]
-        pointer: Word = 0
-        if any(word is not known[0] for word in known[1:]):
-            pointer = self.symbols.fresh("CHOICE", *known[:4])
-        return meet(memories, pointer)
+        return meet(memories, self._free_pointer(memories)) if len(memories) > 1 else memories[0].fork()
+
+    def _free_pointer(self, memories: list[Memory]) -> Word:
+        """The pointer where ways meet; a word of its own unless all know it and agree."""
+        known = [p[0] for m in memories if (p := m.load(FREE_POINTER))]
+        if len(known) == len(memories) and len(set(known)) == 1:
+            return known[0]
+        return self.symbols.fresh("CHOICE", *known[:4])
 
     def _enter_loop(self, frame: _Frame, shape: _Shape, block: Block, memory: Memory) -> None:
         body = [s for id_ in shape.heads[block.id] for s in frame.function.blocks[id_].statements]
@@ -328,9 +330,7 @@ class Walk:
             distinct = list(dict.fromkeys(words[position] for words, _ in inner.returned))
             results.append(distinct[0] if len(distinct) == 1 else self.symbols.fresh("CHOICE", *distinct[:4]))
         memories = [m for _, m in inner.returned]
-        known = [p[0] for m in memories if (p := m.load(FREE_POINTER))]
-        pointer = known[0] if len(set(known)) == 1 else self.symbols.fresh("CHOICE", *known[:4])
-        left = meet(memories, pointer)
+        left = meet(memories, self._free_pointer(memories))
         memory.cells, memory.regions, memory._owned = left.cells, left.regions, set()
         return tuple(results)
 

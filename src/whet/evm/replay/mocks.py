@@ -1,8 +1,9 @@
 """Accounts that answer the calls of the contract under test, and the people who call it.
 
 A mock tells every call to a recorder, whose log (who called, which mock, wei, calldata) puts all outgoing calls in the
-transaction's logs, in order; in a static call the recorder cannot log, and that fails unseen. Then the mock answers as
-its slot 0 says (`ANSWERS`; 1 is the first), or, where that is zero, by a hash of caller, value, call index (0 in static
+transaction's logs, in order; in a static call the recorder cannot log, and that fails unseen. Then the mock answers
+what is written down for the selector it is called with (`script`); else as its slot 0 says (`ANSWERS`; 1 is the first),
+or, where that is zero, by a hash of caller, value, call index (0 in static
 calls), calldata and its slot `SALT`: mostly words of 1, which many types can be read from, or an address. Called with
 little gas (a stipend) it accepts and stays silent.
 """
@@ -13,6 +14,7 @@ from collections.abc import Callable
 
 from whet.evm.keccak import keccak256
 from whet.evm.replay.assemble import assemble
+from whet.evm.replay.signing import address_of
 from whet.evm.world import Account
 
 
@@ -21,14 +23,24 @@ def named(name: str) -> int:
     return int.from_bytes(keccak256(name.encode())[12:], "big")
 
 
-TARGET, RECORDER, FORWARDER = named("target"), named("recorder"), named("forwarder")
-OWNER, ALICE, BOB = named("owner"), named("alice"), named("bob")
+TARGET, RECORDER, FORWARDER, REFUSER = map(named, ("target", "recorder", "forwarder", "refuser"))
+INSIDE = named("inside")
+"""Where the target's code stands when the target calls itself (`self_calling_code`)."""
+KEYS = {address_of(key): key for key in (1, 2, 3)}
+"""Of the people: what they sign with."""
+OWNER, ALICE, BOB = PEOPLE = tuple(KEYS)
 MOCKS = tuple(named(f"mock {i}") for i in range(3))
-PEOPLE = (OWNER, ALICE, BOB)
+CODED = frozenset({TARGET, RECORDER, FORWARDER, REFUSER, *MOCKS})
+"""Who has code."""
 
 MODE, WORD, ADDRESS, REENTRY, SALT = 0, 1, 2, 3, 6
 """Slots of a mock: which answer, the word and the address it gives, and from 3 on three words of calldata (the first
 four bytes of the first, then two whole words) with which it calls back."""
+
+SCRIPTS = 1 << 64
+"""From this slot on: answers that are written down, by selector."""
+MOST_ANSWERED = 1024
+"""Bytes of such an answer."""
 
 QUIET_GAS = 20_000
 RECORDED = 128
@@ -74,15 +86,42 @@ ANSWERS: dict[str, str] = {
     "array": _words("PUSH 32", "PUSH 2", "CALLER", f"PUSH {ADDRESS} SLOAD"),
 }
 """Name -> code that answers; the hash is on the stack."""
+_SCRIPT = (
+    f"PUSH 0 CALLDATALOAD PUSH 224 SHR PUSH 16 SHL PUSH {SCRIPTS} OR DUP1 SLOAD DUP1 ISZERO @unwritten JUMPI "
+    "DUP1 PUSH 0xffff AND PUSH 1 SWAP1 SUB PUSH 0 :next DUP2 DUP2 LT ISZERO @written JUMPI "
+    "DUP1 PUSH 5 SHR PUSH 1 ADD DUP5 ADD SLOAD DUP2 MSTORE PUSH 32 ADD @next JUMP "
+    ":written POP SWAP1 PUSH 16 SHR @fail JUMPI PUSH 0 RETURN :fail PUSH 0 REVERT :unwritten POP POP "
+)
+
+
+def script(mock: int, selector: int, success: bool, answer: bytes) -> dict[tuple[int, int], int]:
+    """Slots that make the mock give that answer, of at most `MOST_ANSWERED` bytes, to calls with that selector (0 where
+    the calldata is empty)."""
+    first = SCRIPTS | selector << 16
+    slots = {(mock, first): len(answer) + 1 | (not success) << 16}
+    for at in range(0, len(answer), 32):
+        slots[mock, first + 1 + at // 32] = int.from_bytes(answer[at : at + 32].ljust(32, b"\0"), "big")
+    return slots
+
+
+_FORWARD = (
+    f"CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY PUSH 0 PUSH 0 CALLDATASIZE PUSH 0 CALLVALUE PUSH {TARGET} GAS CALL "
+    "RETURNDATASIZE PUSH 0 PUSH 0 RETURNDATACOPY @good JUMPI RETURNDATASIZE PUSH 0 REVERT :good RETURNDATASIZE "
+    "PUSH 0 RETURN"
+)
 
 
 def mock_code(address: int) -> bytes:
     """The runtime code of the mock that stands there. Called by DELEGATECALL it answers with 1."""
+    return assemble(_mock(address))
+
+
+def _mock(address: int) -> str:
     record = (
         f"GAS PUSH {QUIET_GAS} GT @quiet JUMPI CALLDATASIZE PUSH 0 PUSH {RECORDED} CALLDATACOPY "
         f"CALLER PUSH 0 MSTORE PUSH {address} PUSH 32 MSTORE CALLVALUE PUSH 64 MSTORE "
         f"PUSH 32 PUSH 96 PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 PUSH 0 PUSH {RECORDER} PUSH 2 GAS DIV CALL POP "
-        f"PUSH {address} ADDRESS EQ ISZERO @one JUMPI PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 KECCAK256 "
+        f"PUSH {address} ADDRESS EQ ISZERO @one JUMPI {_SCRIPT} PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 KECCAK256 "
         f"PUSH 64 MSTORE PUSH {SALT} SLOAD PUSH 32 MSTORE PUSH 64 PUSH 32 KECCAK256 "
     )
     mode = f"PUSH {MODE} SLOAD DUP1 @fixed JUMPI POP DUP1 PUSH 63 AND "
@@ -90,7 +129,7 @@ def mock_code(address: int) -> bytes:
     usual = "DUP1 PUSH 48 GT @ones JUMPI DUP1 PUSH 56 GT @one JUMPI @address JUMP"
     fixed = ":fixed PUSH 1 SWAP1 SUB @choose JUMP"
     answers = " ".join(f":{name} {'POP ' if name != 'one' else ''}{body}" for name, body in ANSWERS.items())
-    return assemble(f"{record}{mode}:choose {kinds} {usual} {fixed} :quiet STOP {answers}")
+    return f"{record}{mode}:choose {kinds} {usual} {fixed} :quiet STOP {answers}"
 
 
 def recorder_code() -> bytes:
@@ -103,11 +142,24 @@ def recorder_code() -> bytes:
 
 def forwarder_code() -> bytes:
     """Calls the target with its own calldata and wei, and ends as that call does: a caller that is a contract."""
+    return assemble(_FORWARD)
+
+
+def calling_code(address: int) -> bytes:
+    """Of a mock through which a person calls the target, as through the forwarder; called by others it is as it was."""
     return assemble(
-        f"CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY PUSH 0 PUSH 0 CALLDATASIZE PUSH 0 CALLVALUE PUSH {TARGET} GAS CALL "
-        "RETURNDATASIZE PUSH 0 PUSH 0 RETURNDATACOPY @good JUMPI RETURNDATASIZE PUSH 0 REVERT :good RETURNDATASIZE "
+        f"CALLER ORIGIN EQ ISZERO PUSH {address} ADDRESS EQ ISZERO OR @mock JUMPI {_FORWARD} :mock {_mock(address)}"
+    )
+
+
+def self_calling_code() -> bytes:
+    """Of the target: a person's call becomes its call of itself, and all others run the code at `INSIDE` as its own."""
+    inside = (
+        f"CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY PUSH 0 PUSH 0 CALLDATASIZE PUSH 0 PUSH {INSIDE} GAS DELEGATECALL "
+        "RETURNDATASIZE PUSH 0 PUSH 0 RETURNDATACOPY @fine JUMPI RETURNDATASIZE PUSH 0 REVERT :fine RETURNDATASIZE "
         "PUSH 0 RETURN"
     )
+    return assemble(f"CALLER ORIGIN EQ ISZERO @inside JUMPI {_FORWARD} :inside {inside}")
 
 
 def people_and_mocks(storage: Callable[[int], int] = lambda i: 0) -> dict[int, Account]:
@@ -115,6 +167,7 @@ def people_and_mocks(storage: Callable[[int], int] = lambda i: 0) -> dict[int, A
     accounts = {person: Account(balance=10**24) for person in PEOPLE}
     accounts[RECORDER] = Account(nonce=1, code=recorder_code())
     accounts[FORWARDER] = Account(nonce=1, code=forwarder_code())
+    accounts[REFUSER] = Account(nonce=1, code=assemble("PUSH 0 PUSH 0 REVERT"))
     for i, address in enumerate(MOCKS):
         slots = {MODE: storage(i), WORD: 1, ADDRESS: MOCKS[(i + 1) % len(MOCKS)]}
         accounts[address] = Account(10**21, 1, mock_code(address), slots)

@@ -17,10 +17,20 @@ from whet.errors import WhetError
 from whet.evm.interpret import Block, OutOfSteps, Result, Transaction, run
 from whet.evm.keccak import keccak256
 from whet.evm.program import Malformed, Unresolved
+from whet.evm.replay.cases import BALANCE, MOST_WEI, Case, Tried
 from whet.evm.replay.compare import Difference, compare
-from whet.evm.replay.mocks import FORWARDER, OWNER, TARGET, people_and_mocks
+from whet.evm.replay.mocks import (
+    FORWARDER,
+    INSIDE,
+    MOCKS,
+    OWNER,
+    TARGET,
+    calling_code,
+    people_and_mocks,
+    self_calling_code,
+)
 from whet.evm.replay.reference import Outcome, precompile, run_reference
-from whet.evm.replay.search import Case, Search, Tried
+from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method, constants, well_formed
 from whet.evm.tac import Contract
 from whet.evm.world import Account, MissingCode, World
@@ -31,6 +41,8 @@ STEPS = 200_000
 ENOUGH_CALLS = 10
 """Calls of a function past the decoding of its arguments, below which its agreement says little."""
 STATES_KEPT = 12
+MOST_SLOTS = 200
+"""Of a state that is kept: every call that starts from it copies them."""
 GAS_NEARLY_SPENT = 500_000
 GAS_USED_MUCH = 25_000_000
 DEEP = 40
@@ -138,7 +150,7 @@ class Replay:
 
     def one(self, report: MethodReport, search: Search) -> None:
         """The next call of the search, counted in the report."""
-        case = search.next()
+        case = self.proposed(search.next())
         report.calls += 1
         tried, differences, reason = self.attempt(case)
         if tried:
@@ -154,6 +166,10 @@ class Replay:
             if len(report.disagreements) < DISAGREEMENTS_KEPT:
                 report.disagreements.append(self._smallest(case, differences))
 
+    def proposed(self, case: Case) -> Case:
+        """The case as it is going to be run."""
+        return case
+
     def _passed(self, method: Method, case: Case, tried: Tried | None) -> bool:
         if tried and tried.result.status == "success":
             return True
@@ -168,8 +184,20 @@ class Replay:
             address: replace(account, storage=dict(account.storage)) for address, account in state.items()
         }
         for (address, slot), value in case.slots.items():
-            if address in accounts:
+            if address in accounts and slot == BALANCE:
+                accounts[address].balance = value
+            elif address in accounts:
                 accounts[address].storage[slot] = value
+        if case.caller in MOCKS:
+            accounts[case.caller].code = calling_code(case.caller)
+        if case.caller == TARGET:
+            target = accounts[TARGET]
+            accounts[INSIDE] = replace(target, balance=0, storage={})
+            accounts[TARGET] = replace(target, code=self_calling_code(), contract=None)
+        payer = transaction(case)[0].caller
+        paying = accounts.get(payer, Account())
+        if paying.has_code or paying.balance < case.value:  # whoever calls is a person, and has the wei
+            accounts[payer] = replace(paying, code=b"", contract=None, balance=MOST_WEI)
         world = World(accounts, self.lift, precompile)
         world.programs = self.programs
         return world
@@ -224,6 +252,8 @@ class Replay:
 
     def _keep(self, case: Case, world: World) -> None:
         """The state after the case becomes one that later calls start from."""
+        if len(world.account(TARGET).storage) > MOST_SLOTS or INSIDE in world.accounts:
+            return
         history = (*self.histories[case.state], case)
         if len(self.states) < STATES_KEPT:
             self.states.append(world.accounts)
@@ -258,12 +288,17 @@ def unread(outcome: Outcome, result: Result, before: World) -> dict[tuple[int, i
     return {(who, slot): 0 for who, slot in sorted(keys) if slot not in before.account(who).storage}
 
 
+def home(world: World) -> int:
+    """Where the target's code stands."""
+    return INSIDE if INSIDE in world.accounts else TARGET
+
+
 def transaction(case: Case) -> tuple[Transaction, Block]:
     """The transaction of a case, and the block it stands in."""
     tx = Transaction(case.caller, TARGET, case.data, case.value)
-    if case.caller == FORWARDER:
-        tx = Transaction(OWNER, FORWARDER, case.data, case.value)
-    return tx, Block(case.number, case.timestamp, prevrandao=case.timestamp * 7)
+    if case.caller in (FORWARDER, TARGET, *MOCKS):
+        tx = Transaction(OWNER, case.caller, case.data, case.value)
+    return tx, Block(case.number, case.timestamp, prevrandao=case.timestamp * 7, chain_id=case.chain)
 
 
 def _cause(error: WhetError) -> str:

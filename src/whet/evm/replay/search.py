@@ -8,11 +8,12 @@ interpreter compared a word found in one of these with another, it is replaced b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
-from whet.evm.interpret import Result
+from whet.evm.replay.cases import LATEST, TIMES, Case, Tried
+from whet.evm.replay.explore import Explorer
 from whet.evm.replay.mocks import (
     ADDRESS,
     ALICE,
@@ -32,43 +33,14 @@ from whet.evm.replay.vectors import ADDRESSES, Method, Pool
 from whet.evm.tac import WORD as MOST
 
 T = TypeVar("T")
-TIMES = (1, 1_700_000_000, 1_700_000_001, 1_731_536_000, (1 << 32) + 7, (1 << 40) - 1)
-LATEST = 1 << 40
-"""Seconds; no block of ours is later."""
 BROKEN_WORDS = 12
 """Of calldata, from the first: those that are broken one by one; and as many slots."""
 BOUNDS = 12
 """Comparisons of a call, the last ones, whose words are tried with their neighbours."""
+EXPLORED = 0.7
+"""Share of calls that look for a branch which nobody has taken, as long as there are some."""
 DENSE = int.from_bytes(bytes(range(0x21, 0x41)), "big")
 WEI = (1, 10**9, 10**18, 3 * 10**18)
-
-
-@dataclass(slots=True)
-class Case:
-    """state: index of the state it starts from; slots: {(address, slot): word} put into it before the call.
-
-    caller: who calls the target; the forwarder is a contract, itself called by the owner.
-    """
-
-    data: bytes
-    caller: int = OWNER
-    value: int = 0
-    timestamp: int = TIMES[1]
-    number: int = 20_000_000
-    state: int = 0
-    slots: dict[tuple[int, int], int] = field(default_factory=dict)
-    plain: bool = True
-    """Its calldata came from the encoder and was not touched since."""
-    odd: bool = False
-    """Broken on purpose: no parent of others unless it succeeds."""
-
-
-@dataclass(slots=True)
-class Tried:
-    """A case and what the interpreter made of it."""
-
-    case: Case
-    result: Result
 
 
 def broken(data: bytes) -> list[bytes]:
@@ -93,6 +65,8 @@ class Search:
         self.stale = 0
         """Calls since the last that executed something new."""
         self.calls = self.successes = 0
+        self.explorers: dict[int, Explorer] = {}
+        """By code address: what finds calls that take branches nobody has taken there."""
         self._probes: list[Case] = []
         """Still to be tried, each once."""
         self._probed = False
@@ -110,6 +84,8 @@ class Search:
         if new and (not tried.case.odd or tried.result.status == "success"):
             self.parents = [*self.parents[-29:], tried]
             self._probes += self._at_bounds(tried)
+            for explorer in self.explorers.values():
+                explorer.learn(tried.case)
 
     def next(self) -> Case:
         if not self.parents or self.calls < 4:
@@ -117,6 +93,8 @@ class Search:
         if not self._probed and self.winners:
             self._probed = True
             self._probes += self._made_probes(self.winners[0])
+        if self.rng.random() < EXPLORED and (found := self._explored()):
+            return found
         if self._probes and self.rng.random() < 0.4:
             return self._copy(self._probes.pop())
         if self.winners and self.successes * 10 < self.calls * 6 and self.rng.random() < 0.6:
@@ -126,6 +104,13 @@ class Search:
             return self.fresh()
         parent = self.rng.choice(self.parents[-6:] if kind < 0.6 else self.parents)
         return self._solve(parent) if self.rng.random() < 0.6 else self._vary(parent)
+
+    def _explored(self) -> Case | None:
+        for where, explorer in self.explorers.items():
+            seen = {(function, block) for at, function, block in self.seen if at == where}
+            if found := explorer.next(seen):
+                return found
+        return None
 
     def _at_bounds(self, parent: Tried) -> list[Case]:
         """What a word of the calldata or of storage was compared with, put there, and one more and one less."""

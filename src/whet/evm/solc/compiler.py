@@ -37,12 +37,14 @@ class CompileError(WhetError):
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How a contract is compiled. `runs`: the optimiser's; None: it is off. `evm_version`: "" is the compiler's own,
-    but never one that nothing here executes (newer than prague)."""
+    but never one that nothing here executes (newer than prague). `inliner`: of the optimiser; only 0.8.2 and newer have
+    one that can be switched off."""
 
     version: str
     runs: int | None = 200
     via_ir: bool = False
     evm_version: str = ""
+    inliner: bool = True
 
     @property
     def number(self) -> tuple[int, int, int]:
@@ -54,7 +56,8 @@ class Settings:
     def name(self) -> str:
         """Short and unique, such as "0.8.30-runs200-ir"."""
         runs = "off" if self.runs is None else f"runs{self.runs}"
-        parts = [self.version, runs, "ir" if self.via_ir else "", self.evm_version]
+        ir, inliner = "ir" if self.via_ir else "", "" if self.inliner else "noinline"
+        parts = [self.version, runs, ir, inliner, self.evm_version]
         return "-".join(part for part in parts if part)
 
     def standard(self) -> dict[str, Any]:
@@ -62,6 +65,8 @@ class Settings:
         settings: dict[str, Any] = {
             "optimizer": {"enabled": self.runs is not None, "runs": 200 if self.runs is None else self.runs}
         }
+        if not self.inliner:
+            settings["optimizer"]["details"] = {"inliner": False}
         if self.via_ir:
             settings["viaIR"] = True
         evm_version = self.evm_version or ("prague" if self.number > (0, 8, 30) else "")

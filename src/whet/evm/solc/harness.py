@@ -8,15 +8,15 @@
 
 Harnesses are compiled several at a time. Functions that an error points at are left out; an error that points nowhere
 ("stack too deep") is found by halves, since it spoils everything compiled with it. Whatever is lost is a `Lost` with its
-reason. Left out: private functions that nothing calls, and internal ones of contracts with code of their own; counted:
-functions whose types no ABI can carry (mappings, pointers to functions). Cost: a compiler run per eight harnesses, some
-0.1 to 4 s.
+reason. Left out: private functions that nothing calls, and, unless they are asked for (`whole`), internal ones of
+contracts with code of their own; counted: functions whose types no ABI can carry (mappings, pointers to functions). Cost:
+a compiler run per eight harnesses, some 0.1 to 4 s.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -28,6 +28,18 @@ from whet.evm.solc.worker import CompilerFailure
 
 TOGETHER = 8
 """Harnesses in one run of the compiler."""
+
+Output = Mapping[str, Any]
+"""What the compiler said, as standard JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What is read of compiled contracts. outputs: what is selected of each, besides the AST. read: given the compiler's
+    answer, what finds what is to be known of one of its contracts, by file and name."""
+
+    outputs: tuple[str, ...]
+    read: Callable[[Output], Callable[[str, str], dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +83,20 @@ class Harness:
 
 @dataclass(slots=True)
 class Compiled:
-    """contracts: harness and what the compiler knows of it (see `truth`). lost: what is missing, and why."""
+    """contracts: harness and what was read of it (see `truth`). lost: what is missing, and why."""
 
     contracts: list[tuple[Harness, dict[str, Any]]] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
+
+
+def _true(output: Output) -> Callable[[str, str], dict[str, Any]]:
+    """The truth of each contract of an output."""
+    functions, used = definitions(output["sources"]), used_variables(output["sources"])
+    return lambda file, name: truth(output["contracts"][file][name], functions, used)
+
+
+TRUTH = Reader(tuple(OUTPUTS), _true)
+"""All of `whet.evm.solc.truth`."""
 
 
 def compile_package(
@@ -85,19 +107,20 @@ def compile_package(
     compiled = Compiled()
     files = [name for name in texts if name.startswith(tuple(under))]
     harnesses: list[Harness] = []
-    for asts in _analysed(files, texts, settings, compiled.lost):
-        harnesses += _harnesses(asts, files, settings, compiled.lost)
+    for asts in analysed(files, texts, settings, compiled.lost):
+        harnesses += harnesses_of(asts, files, settings, compiled.lost)
     unique = {(harness.file, harness.contract): harness for harness in harnesses}
     chosen = list(unique.values())[: limit or None]
     for start in range(0, len(chosen), TOGETHER):
-        _compile(chosen[start : start + TOGETHER], texts, settings, compiled)
+        compile_together(chosen[start : start + TOGETHER], texts, settings, compiled)
     return compiled
 
 
-def _analysed(
+def analysed(
     files: Sequence[str], texts: Mapping[str, str], settings: Settings, lost: list[Lost]
 ) -> Iterator[Mapping[str, Any]]:
-    """The ASTs of the files, in one run; files that an error names are left out, and what imports them."""
+    """The ASTs of the files, in one run; files that an error names are left out, and what imports them. Nothing if none
+    is left."""
     left = []
     for name in files:
         if missing := closure([name], texts)[1]:
@@ -144,19 +167,18 @@ def reason_of(message: str) -> str:
     return re.sub(r'"[^"]*"', '".."', text.split(". ")[0])[:90]
 
 
-def _harnesses(
-    asts: Mapping[str, Any], files: Sequence[str], settings: Settings, lost: list[Lost]
+def harnesses_of(
+    asts: Mapping[str, Any], files: Sequence[str], settings: Settings, lost: list[Lost], whole: bool = False
 ) -> Iterator[Harness]:
+    """The contracts to compile for these files. `whole`: see `surface`."""
     wanted = set(files)
-    for found in surface(asts, settings.number):
+    for found in surface(asts, settings.number, whole):
         if found.file not in wanted:
             continue
         lost += [Lost(found.file, found.name, name, reason) for name, reason in found.left_out]
         if found.concrete:
             yield Harness(found.file, found.name, "own", found.name)
-        if found.kind == "interface" or (found.concrete and found.kind != "library"):
-            continue
-        if found.kind == "contract" or found.exposed:
+        if found.exposed or (found.kind == "contract" and not found.concrete):
             yield _around(found)
 
 
@@ -176,12 +198,16 @@ def _plain(file: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", file.removesuffix(".sol"))
 
 
-def _compile(
-    harnesses: Sequence[Harness], texts: Mapping[str, str], settings: Settings, into: Compiled
+def compile_together(
+    harnesses: Sequence[Harness],
+    texts: Mapping[str, str],
+    settings: Settings,
+    into: Compiled,
+    reader: Reader = TRUTH,
 ) -> None:
     """All together; else without what the errors point at; else, where they point nowhere, in halves."""
     try:
-        into.contracts += compile_harnesses(harnesses, texts, settings) if harnesses else []
+        into.contracts += compile_harnesses(harnesses, texts, settings, reader) if harnesses else []
         return
     except CompileError as error:
         messages = error.messages
@@ -189,13 +215,13 @@ def _compile(
         messages = [error.what]
     left = [_without(harness, messages, into.lost) for harness in harnesses]
     if left != list(harnesses):
-        _compile([harness for harness in left if harness is not None], texts, settings, into)
+        compile_together([one for one in left if one is not None], texts, settings, into, reader)
     elif len(harnesses) > 1:
         half = len(harnesses) // 2
-        _compile(harnesses[:half], texts, settings, into)
-        _compile(harnesses[half:], texts, settings, into)
+        compile_together(harnesses[:half], texts, settings, into, reader)
+        compile_together(harnesses[half:], texts, settings, into, reader)
     else:
-        _compile_by_function(harnesses[0], messages, texts, settings, into)
+        _compile_by_function(harnesses[0], messages, texts, settings, into, reader)
 
 
 def _without(harness: Harness, messages: Sequence[str], lost: list[Lost]) -> Harness | None:
@@ -230,15 +256,20 @@ def _wrong_lines(harness: Harness, messages: Sequence[str]) -> dict[int, str]:
 
 
 def _compile_by_function(
-    harness: Harness, messages: Sequence[str], texts: Mapping[str, str], settings: Settings, into: Compiled
+    harness: Harness,
+    messages: Sequence[str],
+    texts: Mapping[str, str],
+    settings: Settings,
+    into: Compiled,
+    reader: Reader,
 ) -> None:
     """The functions that compile, found by halves; the contract is lost if none does."""
     reason = reason_of(messages[0])
-    good = _compilable(harness, harness.functions, reason, texts, settings, into.lost)
+    good = _compilable(harness, harness.functions, reason, texts, settings, into.lost, reader)
     if good and len(good) < len(harness.functions):
         try:
             rest = replace(harness, functions=tuple(good))
-            into.contracts += compile_harnesses([rest], texts, settings)
+            into.contracts += compile_harnesses([rest], texts, settings, reader)
             return
         except (CompileError, CompilerFailure):
             reason = f"{reason}; its functions compile one by one, not together"
@@ -252,6 +283,7 @@ def _compilable(
     texts: Mapping[str, str],
     settings: Settings,
     lost: list[Lost],
+    reader: Reader,
 ) -> list[Exposed]:
     if len(functions) == 1 and len(harness.functions) > 1:
         lost.append(Lost(harness.file, harness.subject, functions[0].name, reason))
@@ -261,27 +293,31 @@ def _compilable(
     for part in (functions[:half], functions[half:]):
         try:
             if part:
-                compile_harnesses([replace(harness, functions=tuple(part))], texts, settings)
+                compile_harnesses([replace(harness, functions=tuple(part))], texts, settings, reader)
             good += part
         except (CompileError, CompilerFailure):
-            good += _compilable(harness, part, reason, texts, settings, lost) if len(functions) > 1 else []
+            good += (
+                _compilable(harness, part, reason, texts, settings, lost, reader)
+                if len(functions) > 1
+                else []
+            )
     return good
 
 
 def compile_harnesses(
-    harnesses: Sequence[Harness], texts: Mapping[str, str], settings: Settings
+    harnesses: Sequence[Harness], texts: Mapping[str, str], settings: Settings, reader: Reader = TRUTH
 ) -> list[tuple[Harness, dict[str, Any]]]:
-    """What the compiler knows of each, those without runtime code left out. Raises CompileError, CompilerFailure."""
+    """What is read of each, those without runtime code left out. Raises CompileError, CompilerFailure."""
     written = {harness.path: harness.text for harness in harnesses if harness.kind != "own"}
     sources = closure([harness.path for harness in harnesses], {**texts, **written})[0]
     selection: dict[str, dict[str, list[str]]] = {"*": {"": ["ast"]}}
     for harness in harnesses:
-        selection.setdefault(harness.path, {})[harness.contract] = list(OUTPUTS)
+        selection.setdefault(harness.path, {})[harness.contract] = list(reader.outputs)
     output = compile_sources(settings, sources, selection)
-    functions, used = definitions(output["sources"]), used_variables(output["sources"])
+    read = reader.read(output)
     found = []
     for harness in harnesses:
         contract = output["contracts"][harness.path][harness.contract]
         if contract["evm"]["deployedBytecode"]["object"]:
-            found.append((harness, truth(contract, functions, used)))
+            found.append((harness, read(harness.path, harness.contract)))
     return found

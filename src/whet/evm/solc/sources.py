@@ -31,8 +31,13 @@ def sources_of(found: Package, alias: str = "") -> dict[str, str]:
         except UnicodeDecodeError:
             continue
         inside = path.relative_to(found.folder).as_posix()
-        texts[f"{alias or found.name}/{inside}"] = _PRAGMA.sub(ANY_VERSION, text)
+        texts[f"{alias or found.name}/{inside}"] = for_any_version(text)
     return texts
+
+
+def for_any_version(text: str) -> str:
+    """The file with version pragmas that every compiler takes."""
+    return _PRAGMA.sub(ANY_VERSION, text)
 
 
 def library(wanted: Sequence[str]) -> dict[str, str]:

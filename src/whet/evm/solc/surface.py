@@ -6,7 +6,7 @@ Works on the compiler's AST, of any version from 0.4.26 on. The text it writes i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,8 +43,10 @@ class Surface:
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
-def surface(asts: Mapping[str, Any], version: Version) -> Iterator[Surface]:
-    """Every contract of the sources, by file and place."""
+def surface(asts: Mapping[str, Any], version: Version, whole: bool = False) -> Iterator[Surface]:
+    """Every contract of the sources, by file and place. `whole`: of concrete contracts too the internal functions they
+    define are exposed, so that these have a preamble; and bodies written here return what nothing else is known of (a
+    variable's value), not zeros."""
     index: dict[int, Node] = {
         node["id"]: node for source in asts.values() for node in walk(source["ast"]) if "id" in node
     }
@@ -53,7 +55,7 @@ def surface(asts: Mapping[str, Any], version: Version) -> Iterator[Surface]:
         parts = asts[file]["ast"]["nodes"]
         for node in parts:
             if node["nodeType"] == "ContractDefinition":
-                yield _contract(node, file, _Types(index, homes, version))
+                yield _contract(node, file, _Types(index, homes, version), whole)
         free = [node for node in parts if node["nodeType"] == "FunctionDefinition"]
         if free:
             types = _Types(index, homes, version)
@@ -72,7 +74,7 @@ def _homes(asts: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
     return found
 
 
-def _contract(node: Node, file: str, types: _Types) -> Surface:
+def _contract(node: Node, file: str, types: _Types, whole: bool) -> Surface:
     found = Surface(
         file, node["name"], node["contractKind"], old_coder=types.version < (0, 8, 0), imports=types.imports
     )
@@ -85,10 +87,10 @@ def _contract(node: Node, file: str, types: _Types) -> Surface:
         _expose(found, own, f"{found.name}.", types)
         return found
     found.concrete = bool(node["fullyImplemented"]) and not node.get("abstract") and not _hidden(node)
-    if not found.concrete:
+    if not found.concrete or whole:
         types.imports |= {types.homes[base["id"]] for base in bases}
-        found.preamble = _constructor(bases, types) + "".join(_bodies(node, bases, types))
-        _expose(found, _most_derived(bases), "", types)
+        found.preamble = _constructor(bases, types) + "".join(_bodies(node, bases, types, whole))
+        _expose(found, _functions(node) if found.concrete else _most_derived(bases), "", types)
     return found
 
 
@@ -130,7 +132,7 @@ def _most_derived(bases: Sequence[Node]) -> list[Node]:
 # Making internal functions callable.
 
 
-def _expose(found: Surface, functions: Sequence[Node], prefix: str, types: _Types) -> None:
+def _expose(found: Surface, functions: Iterable[Node], prefix: str, types: _Types) -> None:
     names: dict[str, int] = {}
     for function in functions:
         internal = function["visibility"] == "internal" or found.kind == "free"
@@ -216,18 +218,36 @@ def _given_by(contract: Node) -> set[int]:
     return given
 
 
-def _bodies(node: Node, bases: Sequence[Node], types: _Types) -> Iterator[str]:
+def _bodies(node: Node, bases: Sequence[Node], types: _Types, whole: bool) -> Iterator[str]:
     """A body for every function that has none."""
+    answered = 0
     variables = {
         part["name"] for base in bases for part in base["nodes"] if part["nodeType"] == "VariableDeclaration"
     }
     for function in _most_derived(bases):
         if function.get("implemented", bool(function.get("body"))) or function["name"] in variables:
             continue
-        yield _body(function, _definers(node, _key(function), types.index), types)
+        answer = _answer(function, answered, types) if whole else None
+        answered += bool(answer)
+        yield _body(function, _definers(node, _key(function), types.index), types, answer or ("", ""))
 
 
-def _body(function: Node, definers: Sequence[str], types: _Types) -> str:
+def _answer(function: Node, number: int, types: _Types) -> tuple[str, str] | None:
+    """Variables, and the statement that returns their values; a pure function returns literals."""
+    parts = function["returnParameters"]["parameters"]
+    if not parts or any(part["storageLocation"] in ("storage", "calldata") for part in parts):
+        return None
+    try:
+        if function["stateMutability"] == "pure":
+            return "", f"return ({', '.join(types.literal(part) for part in parts)});"
+        names = [f"answer_{number}_{place}" for place in range(len(parts))]
+        written = [f"{types.written(part)} {name};\n" for part, name in zip(parts, names, strict=True)]
+    except _NoWay:
+        return None
+    return "".join(written), f"return ({', '.join(names)});"
+
+
+def _body(function: Node, definers: Sequence[str], types: _Types, answer: tuple[str, str]) -> str:
     external = function["visibility"] == "external"
     write = types.external if external else types.memory
     parameters = ", ".join(write(part) for part in function["parameters"]["parameters"])
@@ -239,7 +259,7 @@ def _body(function: Node, definers: Sequence[str], types: _Types) -> str:
         words.append("override" if len(definers) == 1 else f"override({', '.join(definers)})")
     if returned:
         words.append(f"returns ({returned})")
-    return f"function {function['name']}({parameters}) {' '.join(words)} {{}}\n"
+    return f"{answer[0]}function {function['name']}({parameters}) {' '.join(words)} {{{answer[1]}}}\n"
 
 
 def _definers(contract: Node, key: tuple[str, str], index: Mapping[int, Node]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,9 +110,7 @@ class Header:
         panics: the original's decoder panics where memory does not suffice, as Solidity 0.8 decodes into memory; older
         ones revert, as Solidity 0.8 does for calldata."""
         wanted = {n for n, kind in zip(self.names, self.types, strict=True) if not is_value(kind)}
-        if self.kind == "private":
-            return {}
-        if self.in_fallback:
+        if self.kind == "private" or self.in_fallback:
             return dict.fromkeys(wanted, "memory")
         if level > READABLE:
             return dict.fromkeys(wanted, "calldata")
@@ -162,10 +160,10 @@ def _uses(term: Expression | Form) -> Iterator[tuple[str, bool]]:
         yield from _uses(child)
 
 
-def header_of(function: Function, known: FunctionMeaning) -> Header:
-    """How a function is declared."""
+def header_of(function: Function, known: FunctionMeaning, objects: Mapping[str, str]) -> Header:
+    """How a function is declared. objects: types of its variables that point to objects in memory."""
     if function.kind == "private":
-        return _private(function, known)
+        return _private(function, known, objects)
     mutability = known.mutability or "nonpayable"
     if function.kind == "entry":
         return Header("fallback", "fallback", (), (), (), None, "payable")
@@ -187,14 +185,23 @@ def header_of(function: Function, known: FunctionMeaning) -> Header:
     return header
 
 
-def _private(function: Function, known: FunctionMeaning) -> Header:
+def _private(function: Function, known: FunctionMeaning, objects: Mapping[str, str]) -> Header:
     name = function.name
     params = tuple(f"x{number}" for number in range(len(function.params)))
-    types = tuple(_value_type(known, param) for param in function.params)
+    types = tuple(objects.get(param) or _value_type(known, param) for param in function.params)
     count = function.returns or 0
     returns = known.returns if known.returns is not None and len(known.returns) == count else None
     returns = tuple(kind if is_value(kind) else WORD_TYPE for kind in returns or (WORD_TYPE,) * count)
+    given = [_given(function, position, objects) for position in range(count)]
+    returns = tuple(kind or other for kind, other in zip(given, returns, strict=True))
     return Header(name, "private", params, types, types, returns, known.mutability or "nonpayable")
+
+
+def _given(function: Function, position: int, objects: Mapping[str, str]) -> str:
+    """The type of a result that points to an object in memory, "" for others."""
+    ends = [block.end for block in function.blocks.values() if block.end.op == "RETURNPRIVATE"]
+    kinds = {objects.get(value, "") for end in ends if isinstance(value := end.args[position], str)}
+    return kinds.pop() if len(kinds) == 1 else ""
 
 
 def _value_type(known: FunctionMeaning, variable: str) -> str:

@@ -69,6 +69,8 @@ class Calls(Encoding):
         return joined(text, ATOM, _result(term), *parts)
 
     def _calldata(self, term: Call) -> Piece:
+        if term.selector is None and term.types == ("bytes",):
+            return self.sol(term.args[0], "bytes memory")
         return self.encoded(term.selector, term.name, term.types, term.args)
 
     def _bare(self, term: Call) -> Piece:

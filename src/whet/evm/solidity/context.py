@@ -29,6 +29,8 @@ class Context:
     members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     raw_memory: bool = False
     """Assembly asks where free memory begins, and may have written there what Solidity would overwrite."""
+    in_calldata: bool = False
+    """Words are read from within calldata only."""
     needed: set[str] = field(default_factory=set)
     """Helpers of the text that this function calls."""
     temporaries: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, variable
+from whet.evm.solidity.references import ZERO_SLOT
 from whet.evm.solidity.types import (
     ATOM,
     EQUAL,
@@ -47,6 +48,8 @@ class Conversion(Writer):
         """The same value with another type. Without a wanted type it stays, a bare number as well."""
         if not want or piece.type == want:
             return piece
+        if piece.value == ZERO_SLOT and not piece.type and (empty := empty_object(want)):
+            return Piece(empty, ATOM, want)
         if piece.value is not None and not piece.type:
             text = literal(piece.value, want) if is_value(want) else None
             if text is not None:
@@ -56,6 +59,8 @@ class Conversion(Writer):
             return joined(piece.others[want], ATOM, want, piece)
         if want.endswith(" memory") and piece.type.partition(" ")[0] == want.partition(" ")[0]:
             return joined(piece.text, piece.tightness, want, piece)  # Solidity copies it
+        if {piece.type, want} == {"bytes memory", "string memory"}:
+            return joined(f"{want.partition(' ')[0]}({piece.text})", ATOM, want, piece)
         if not is_value(piece.type):
             piece = self._pointer(piece) if location(piece.type) else self._first_word(piece)
         return self._by_word(piece, want) if is_value(want) else self._reference(piece, want)
@@ -82,8 +87,10 @@ class Conversion(Writer):
 
     def _pointer(self, piece: Piece) -> Piece:
         """Where an object in memory lies."""
-        if not piece.type.endswith(" memory") or not piece.text.isidentifier():
+        if not piece.type.endswith(" memory"):
             raise Unsayable(f"{piece.text} ({piece.type}) as a word")
+        if not piece.text.isidentifier():
+            piece = self.held(piece)
         return self.computed(piece.text, variable(piece.text))
 
     def _reference(self, piece: Piece, want: str) -> Piece:
@@ -92,6 +99,14 @@ class Conversion(Writer):
             raise Unsayable(f"{piece.text} as {want}")
         word = self.kept(self.convert(piece, WORD_TYPE))
         return self.computed(word.text, word, kind=want)
+
+
+def empty_object(kind: str) -> str:
+    """What makes an empty object of a type in memory; "" for types of values."""
+    name = kind.removesuffix(" memory")
+    if name == kind or not name.endswith(("bytes", "string", "[]")):
+        return ""
+    return '""' if name in ("bytes", "string") else f"new {name}(0)"
 
 
 def trimmed(term: Expression, mask: int) -> Expression:

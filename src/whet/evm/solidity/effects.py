@@ -1,4 +1,4 @@
-"""Which forms mean the same in Solidity, and which functions reach others."""
+"""Which forms mean the same in Solidity."""
 
 from __future__ import annotations
 
@@ -6,23 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from whet.evm.meaning.base import FunctionMeaning, Place
+from whet.evm.solidity.storage import Declared
+from whet.evm.solidity.within import Within, indexes
 from whet.evm.tac import Contract, Function
 from whet.evm.terms import Do, Expression, Form, Invoke, Name, Value, children
-
-
-def reaching(contract: Contract, functions: set[str]) -> set[str]:
-    """The functions, and all that call them, however far away."""
-    callers: dict[str, set[str]] = {}
-    for function in contract.functions.values():
-        for statement in function.statements():
-            if statement.op == "CALLPRIVATE":
-                callers.setdefault(statement.function, set()).add(function.name)
-    found, work = set(functions), list(functions)
-    while work:
-        new = callers.get(work.pop(), set()) - found
-        found |= new
-        work += new
-    return found
 
 
 def panics(function: Function, code: int) -> bool:
@@ -31,15 +18,22 @@ def panics(function: Function, code: int) -> bool:
 
 
 def exact_forms(
-    contract: Contract, function: Function, known: FunctionMeaning, lost: list[str]
+    contract: Contract, function: Function, known: FunctionMeaning, storage: Declared
 ) -> FunctionMeaning:
     """The meaning without the forms that Solidity would not do exactly.
 
     Checked arithmetic that does not give up with Solidity's Panic (a library's, with its own text) stays the call that it
-    is; a variable that no declaration could place stays a slot.
+    is; a variable that no declaration could place stays a slot, and so does an element whose index nobody checks.
     """
+    lost = storage.lost
     unsure = {
         place for place, form in known.forms.items() if not _is_exact(contract, function, place, form, lost)
+    }
+    within, kinds = Within(contract, function, known), {n: kind for n, (_, kind) in storage.texts.items()}
+    unsure |= {
+        place
+        for place, form in known.forms.items()
+        if not all(within.checks(place, key) for key in indexes(form, kinds, storage.members))
     }
     forms = {
         place: _by_its_name(function, place, form)

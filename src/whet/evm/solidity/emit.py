@@ -12,21 +12,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from whet.evm.call_graph import reach
 from whet.evm.draft import Readable, readable
 from whet.evm.meaning.base import FunctionMeaning, Meaning
 from whet.evm.meaning.effects import effects
 from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body
 from whet.evm.solidity.context import Context, Frame
-from whet.evm.solidity.effects import exact_forms, panics, reaching
+from whet.evm.solidity.effects import exact_forms, panics
 from whet.evm.solidity.entry import as_fallback, does_before, is_plain
+from whet.evm.solidity.hashes import without_wide_hashes
 from whet.evm.solidity.helpers import HELPERS, texts
 from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
 from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
+from whet.evm.solidity.objects import objects_of
 from whet.evm.solidity.pieces import Piece, Unsayable
+from whet.evm.solidity.references import words_structs
 from whet.evm.solidity.storage import declare
-from whet.evm.solidity.types import ATOM, is_value
+from whet.evm.solidity.types import ATOM, in_memory, is_value
 from whet.evm.tac import Contract, Function
 from whet.evm.text.called import reached
 
@@ -61,22 +65,30 @@ class _Emitter:
         self.plain_entry = is_plain(contract)
         functions = contract.functions.values()
         self.functions = {f.name: f for f in functions if f.kind != "entry" or not self.plain_entry}
-        self.headers = {name: header_of(f, meaning.of(name)) for name, f in self.functions.items()}
+        self.storage = declare(meaning.storage, meaning.declarations, set())  # what is declared; names come later
+        self.objects = objects_of(contract, self.functions, meaning, self._kept)
+        self.headers = {
+            name: header_of(f, self.objects.with_results(name, meaning.of(name)), self.objects.of(name))
+            for name, f in self.functions.items()
+        }
         if not self.plain_entry:
-            every = does_before(contract)
+            inside = does_before(contract)
             for name, header in self.headers.items():
                 if self.functions[name].kind != "entry":
-                    header.leave_outside(every)
+                    header.leave_outside(inside)
         self._name_helpers()
         self.called = {
-            name: (header.name, header.types, header.returns or ())
+            name: (header.name, _located(header.types), _located(header.returns or ()))
             for name, header in self.headers.items()
             if self.functions[name].kind == "private"
         }
         self.taken = {h.name for h in self.headers.values()} | {NAME}
         self.storage = declare(meaning.storage, meaning.declarations, self.taken)
         self.mutabilities = effects(contract)
-        self.panicking = reaching(contract, {f.name for f in functions if panics(f, 0x41)})
+        reached = reach(contract)
+        panicking = {f.name for f in functions if panics(f, 0x41)}
+        self.panicking = {name for name, others in reached.items() if panicking & {name, *others}}
+        self.without_arguments = _without_arguments(contract, reached)
         self.needed: set[str] = set()
         self.interfaces: dict[str, dict[str, str]] = {}
         self.errors: dict[str, str] = {}
@@ -123,8 +135,14 @@ class _Emitter:
         """What is used of a function's meaning at its level."""
         known = self.meaning.of(function.name)
         if self.levels.get(function.name, READABLE) == READABLE:
-            return keeping_memory(function, exact_forms(self.contract, function, known, self.storage.lost))
-        return replace(known, forms={}, absorbed=set(), body=None)
+            return self.objects.said(function, self._kept(function))
+        return replace(known, forms={}, absorbed=set(), skipped={}, body=None)
+
+    def _kept(self, function: Function) -> FunctionMeaning:
+        """What is known of a function and the same in Solidity."""
+        known = self.meaning.of(function.name)
+        exact = exact_forms(self.contract, function, known, self.storage)
+        return without_wide_hashes(function, keeping_memory(function, exact), exact)
 
     # One function.
 
@@ -209,6 +227,8 @@ class _Emitter:
         of_variables = {
             n: v.type for n, v in self.meaning.of(function.name).variables.items() if is_value(v.type)
         }
+        objects = self.objects.of(function.name)
+        of_variables |= {name: in_memory(kind) for name, kind in objects.items()}
         for name, members in body.draft.joined.items():
             kinds = {of_variables.get(member, "") for member in (name, *members)}
             of_variables[name] = kinds.pop() if len(kinds) == 1 else ""
@@ -219,6 +239,7 @@ class _Emitter:
             header.mutability == "payable" or header.kind == "private", self.storage.members,
             asks_for_memory(body), reading=frozenset(reading), interfaces=self.interfaces,
             of_variables=of_variables,
+            in_calldata=level == READABLE and function.name not in self.without_arguments,
         )  # fmt: skip
 
     # The whole.
@@ -228,6 +249,7 @@ class _Emitter:
         if unnamed and self.plain_entry:
             written = _with_dispatch(written, unnamed)
         structs = [*self.storage.structs, *(text for h in self.headers.values() for text in h.structs)]
+        structs += words_structs(line for one in written for line in one.lines)
         declared = list(dict.fromkeys([*structs, *self.events.values(), *self.errors.values()]))
         out = ["// SPDX-License-Identifier: UNLICENSED", f"pragma solidity {COMPILER};", ""]
         for name, functions in self.interfaces.items():
@@ -247,6 +269,18 @@ class _Emitter:
         facts = [w.facts for w in written]
         abi = [abi_entry(self.headers[f.of], f) for f in facts if f.kind != "private" and f.of]
         return Source("\n".join([*out, "}"]) + "\n", NAME, COMPILER, SETTINGS, abi, facts)
+
+
+def _located(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(in_memory(kind) for kind in kinds)
+
+
+def _without_arguments(contract: Contract, reached: Mapping[str, set[str]]) -> set[str]:
+    """The functions that run before calldata is known to hold any arguments: all that others than public ones call."""
+    entry = contract.entry
+    first = {f.name for f in contract.functions.values() if f.kind in ("fallback", "receive")}
+    first |= {s.function for s in entry.statements() if s.op == "CALLPRIVATE"}
+    return first.union({entry.name}, *(reached[name] for name in first))
 
 
 def _with_dispatch(written: list[_Written], unnamed: list[Header]) -> list[_Written]:

@@ -62,6 +62,15 @@ function hashPair(uint256 a, uint256 b) private pure returns (bytes32 result) {
         result := keccak256(0, 0x40)
     }
 }""",
+    "returned": """\
+function returned() private pure returns (bytes memory data) {
+    assembly ("memory-safe") {
+        data := mload(0x40)
+        mstore(data, returndatasize())
+        returndatacopy(add(data, 0x20), 0, returndatasize())
+        mstore(0x40, add(data, and(add(returndatasize(), 0x3f), not(0x1f))))
+    }
+}""",
     "callValue": """\
 function callValue() private view returns (uint256) {
     return msg.value;

@@ -7,14 +7,25 @@ bool), and is converted where another is wanted (`conversion`), never changing t
 from __future__ import annotations
 
 from whet.evm.solidity.calls import Calls
+from whet.evm.solidity.encoding import is_object
+from whet.evm.solidity.hashes import IN_SCRATCH
 from whet.evm.solidity.operators import Operators
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, literal_text, variable
-from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, is_value, literal, number_text
-from whet.evm.terms import Call, Expression, Index, InMemory, Invoke, Member, Name, Operation, Text, Typed
+from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, in_memory, is_value, literal, number_text
+from whet.evm.terms import (
+    Call,
+    Expression,
+    Index,
+    InMemory,
+    Invoke,
+    Member,
+    Name,
+    Operation,
+    Slice,
+    Text,
+    Typed,
+)
 from whet.evm.text.numbers import quoted
-
-_HASHES = ("hash", "hashPair")
-"""Helpers that hash one word, two words."""
 
 
 class Lowering(Operators, Calls):
@@ -30,7 +41,7 @@ class Lowering(Operators, Calls):
         if isinstance(term, Operation):
             return self.operation(term, want)
         if isinstance(term, Invoke):
-            return self._invoke(term)
+            return self.object_made(term, want) or self._invoke(term)
         if isinstance(term, Call):
             return self.call(term)
         if isinstance(term, InMemory):
@@ -47,13 +58,17 @@ class Lowering(Operators, Calls):
             return self._index(term)
         if isinstance(term, Member):
             return self._member(term)
+        if isinstance(term, Slice):
+            return self.slice_of_calldata(term)
         raise Unsayable(type(term).__name__)
 
     def _index(self, term: Index) -> Piece:
         base = self.natural(term.base)
-        inner = element_types(base.type)
+        inner = element_types(base.type.removesuffix(" memory"))
         if inner is None:
             raise Unsayable(f"an element of {base.type}")
+        if base.type.endswith(" memory"):
+            inner = (inner[0], in_memory(inner[1]))
         key = self.sol(term.key, inner[0])
         return joined(f"{base.text}[{key.text}]", ATOM, inner[1], base, key)
 
@@ -61,9 +76,12 @@ class Lowering(Operators, Calls):
         base = self.natural(term.base)
         if term.name == "offset" and base.type.endswith(" calldata"):
             return self.computed(f"{base.text}.offset", base)
-        if term.name == "length" and base.type.endswith(("[]", " calldata")):
-            text = f"bytes({base.text})" if base.type.startswith("string") else base.text
+        if term.name == "length" and base.type.endswith(("[]", " calldata", " memory")):
+            is_string = base.type.partition(" ")[0] == "string"
+            text = f"bytes({base.text})" if is_string else base.text
             return joined(f"{text}.length", ATOM, WORD_TYPE, base)
+        if base.type.startswith("Words"):
+            return joined(f"{base.text}.{term.name}", ATOM, WORD_TYPE, base)
         if term.name in (inner := self.context.members.get(base.type, {})):
             return joined(f"{base.text}.{term.name}", ATOM, inner[term.name], base)
         raise Unsayable(f"{term.name} of {base.type}")
@@ -87,17 +105,26 @@ class Lowering(Operators, Calls):
 
     def _hash(self, terms: tuple[Expression, ...]) -> Piece:
         """Of bytes in memory, or of words."""
-        if len(terms) == 1 and isinstance(terms[0], InMemory):
+        if (
+            len(terms) == 1
+            and isinstance(terms[0], InMemory | Invoke | Slice | Text)
+            and not _is_word(terms[0])
+        ):
             data = self.sol(terms[0], "bytes memory")
             return joined(f"keccak256({data.text})", ATOM, "bytes32", data)
         args = [self.sol(arg, WORD_TYPE) for arg in terms]
-        if self.context.raw_memory and 1 <= len(args) <= len(_HASHES):
-            name = _HASHES[len(args) - 1]
+        if self.context.raw_memory and 1 <= len(args) <= len(IN_SCRATCH):
+            name = IN_SCRATCH[len(args) - 1]
             self.context.needed.add(name)
             self.hidden_assembly = True
             return joined(f"{name}({listed(args)})", ATOM, "bytes32", *args)
         words = ", ".join(f"uint256({arg.text})" if literal_text(arg) else arg.text for arg in args)
         return joined(f"keccak256(abi.encode({words}))", ATOM, "bytes32", *args)
+
+
+def _is_word(term: Expression) -> bool:
+    """Whether a call gives a word: checked arithmetic, a hash, a private function."""
+    return isinstance(term, Invoke) and not is_object(term)
 
 
 def _constant(term: Typed) -> Piece | None:

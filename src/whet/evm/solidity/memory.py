@@ -24,7 +24,7 @@ SCRATCH = 0x40
 
 
 def asks_for_memory(body: Readable) -> bool:
-    """Whether a plain instruction reads the pointer to free memory."""
+    """Whether a plain instruction reads the pointer to free memory, or writes where somebody else read it."""
     for block in body.draft.blocks.values():
         terms = [line.form for line in block.lines]
         terms += [block.end.form] if block.end.form is not None else list(block.end.args)  # type: ignore[arg-type]
@@ -34,8 +34,10 @@ def asks_for_memory(body: Readable) -> bool:
 
 
 def _is_pointer(term: Expression | Form) -> bool:
-    if isinstance(term, Operation) and term.op == "MLOAD" and term.args == (FREE_POINTER,):
-        return True
+    if isinstance(term, Operation) and (
+        term.op in _PLACED or (term.op == "MLOAD" and term.args == (FREE_POINTER,))
+    ):
+        return not isinstance(term.args[0], int) or term.op == "MLOAD"
     return any(_is_pointer(child) for child in children(term))
 
 
@@ -116,5 +118,8 @@ def _reads_scratch(function: Function, draft: Draft, known: FunctionMeaning) -> 
     return False
 
 
+_PLACED = frozenset(
+    {"MSTORE", "MSTORE8", "MCOPY", "CALLDATACOPY", "RETURNDATACOPY", "CODECOPY", "EXTCODECOPY"}
+)
 _READS = frozenset({"KECCAK256", "MLOAD", "LOG0", "LOG1", "LOG2", "LOG3", "LOG4"})
 _WRITES = frozenset({"MSTORE", "RETURNDATACOPY"})

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from whet.evm.solidity.arithmetic import DIVIDE, INFIX, SHIFTS, Arithmetic
 from whet.evm.solidity.assembly import LAZY
 from whet.evm.solidity.comparisons import COMPARE, Comparisons
+from whet.evm.solidity.conversion import empty_object
 from whet.evm.solidity.pieces import Piece, joined
 from whet.evm.solidity.sometimes import Sometimes
 from whet.evm.solidity.types import ATOM, WORD_TYPE
-from whet.evm.terms import Operation
+from whet.evm.terms import Expression, Name, Operation
 
 _WORDS = {
     "CALLER": ("msg.sender", "address"),
@@ -55,6 +56,10 @@ class Operators(Comparisons, Arithmetic, Sometimes):
             return False
         if self.context.literal or op not in _WRITERS:
             return True
+        if op == "MLOAD":
+            return not self.is_object(args[0])
+        if op == "CALLDATALOAD":
+            return not self.context.in_calldata
         if op in ("ADDMOD", "MULMOD"):
             return not isinstance(args[2], int) or not args[2]  # Solidity's revert for 0
         return op == "SIGNEXTEND" and not (isinstance(args[0], int) and args[0] < 31)
@@ -75,6 +80,25 @@ class Operators(Comparisons, Arithmetic, Sometimes):
         target = self.sol(term.args[0], "address")
         return joined(f"{target.around(ATOM)}.{member}", ATOM, kind, target)
 
+    def is_object(self, term: Expression) -> bool:
+        """Whether a term is a pointer to an object in memory that begins with its length."""
+        if isinstance(term, Name) and term.name in self.context.names:
+            kind = self.context.names[term.name].type
+        else:
+            kind = self.type_of(term) if isinstance(term, str) else ""
+        return empty_object(kind) != ""
+
+    def length(self, term: Operation) -> Piece:
+        """The first word of an object in memory."""
+        base = self.natural(term.args[0])
+        text = f"bytes({base.text})" if base.type == "string memory" else base.text
+        return joined(f"{text}.length", ATOM, WORD_TYPE, base)
+
+    def calldata_word(self, term: Operation) -> Piece:
+        """A slice reverts where it begins behind calldata; what is read past its end is 0 for both."""
+        start = self.sol(term.args[0], WORD_TYPE)
+        return joined(f"bytes32(msg.data[{start.text}:])", ATOM, "bytes32", start)
+
     def block_hash(self, term: Operation) -> Piece:
         number = self.sol(term.args[0], WORD_TYPE)
         return joined(f"blockhash({number.text})", ATOM, "bytes32", number)
@@ -92,6 +116,8 @@ _WRITERS: dict[str, Callable[[Operators, Operation], Piece]] = {
     "NOT": Operators.complement,
     "CODESIZE": Operators.code_size,
     "BLOCKHASH": Operators.block_hash,
+    "CALLDATALOAD": Operators.calldata_word,
+    "MLOAD": Operators.length,
     "ADDMOD": Operators.modular,
     "MULMOD": Operators.modular,
     "SIGNEXTEND": Operators.extended,

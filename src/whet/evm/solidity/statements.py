@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from whet.evm.draft.nouns import Line as DraftLine
 from whet.evm.solidity.calls import results_of
+from whet.evm.solidity.claims import RETURNED_DATA
 from whet.evm.solidity.codecopy import CodeCopy
 from whet.evm.solidity.conversion import trimmed
 from whet.evm.solidity.lines import Line
@@ -63,6 +64,8 @@ class Statements(CodeCopy):
         gives = self._gives(expression)
         if gives is not None:
             self._call_into(expression, gives, names, kinds)
+        elif expression == RETURNED_DATA and kinds == ("bytes memory",) and self._takes_data(names[0]):
+            return
         elif len(names) != 1:
             raise Unsayable(f"{len(names)} results of {type(expression).__name__}")
         elif isinstance(expression, Operation) and self._is_computed(expression):
@@ -70,6 +73,18 @@ class Statements(CodeCopy):
             self.assembly(f"{names[0]} := {piece.text}", piece, sets=names)
         else:
             self.put(names[0], self.whole(lambda: self.sol(expression, kinds[0])))
+
+    def _takes_data(self, name: str) -> bool:
+        """Lets the call that was just written give its data too: `(bool ok, bytes memory data) = ...`."""
+        line = self.out[-1] if self.out else None
+        if not isinstance(line, Line) or len(line.sets) != 1 or line.assembly:
+            return False
+        ignoring, told = f"({line.sets[0]}, ) = ", line.text
+        if not told.startswith(ignoring) or name in line.mentions:
+            return False
+        line.text = f"({line.sets[0]}, {name}) = {told.removeprefix(ignoring)}"
+        line.sets += (name,)
+        return True
 
     def _is_computed(self, term: Operation) -> bool:
         return self.is_assembly(term) and term.op != "CODESIZE"

@@ -12,21 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from whet.evm.meaning.base import StateVariable
+from whet.evm.meaning.structs import Struct, structs_of
 from whet.evm.solidity.types import bits, is_value
 
 FARTHEST_SLOT = 1 << 32
 """Variables behind it get a place of their own instead of a gap before them."""
 MOST_TRANSIENT = 32
-
-_MEMBER = re.compile(r"(.+) f(\d+)(?:_(\d+))?")
-
-
-@dataclass(slots=True)
-class Struct:
-    """members: (name as in a term, type, slot, byte within it)."""
-
-    name: str
-    members: list[tuple[str, str, int, int]]
 
 
 @dataclass(slots=True)
@@ -41,22 +32,6 @@ class Declared:
     texts: dict[str, tuple[str, str]] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     members: dict[str, dict[str, str]] = field(default_factory=dict)
-
-
-def structs_of(declarations: Iterable[str]) -> dict[str, Struct]:
-    """The structs that the meaning declares, by name."""
-    found: dict[str, Struct] = {}
-    for text in declarations:
-        if not text.startswith("struct "):
-            continue
-        name, _, inside = text.removeprefix("struct ").partition(" { ")
-        members = []
-        for part in inside.removesuffix(" }").split(";"):
-            match = _MEMBER.fullmatch(part.strip())
-            if match is not None:
-                members.append((part.strip().rpartition(" ")[2], match[1], int(match[2]), int(match[3] or 0)))
-        found[name] = Struct(name, members)
-    return found
 
 
 def declare(storage: list[StateVariable], declarations: Iterable[str], taken: set[str]) -> Declared:

@@ -3,19 +3,31 @@ are given.
 
 A private function that is shared between callers has branches that only some of them can take, and compilers check again
 what was checked before; such branches are no fault of the calls that do not take them. Pure values that are computed
-twice are known to be equal, conditions on the way hold (`whet.evm.verify.intervals`). Left out: relations between two
-unknown words, what storage and memory hold. Cost: `STEPS` statements at most; behind that every branch counts as possible.
+twice are known to be equal, and so are what a private function gives back unchanged and arguments that are the same
+word; conditions on the way hold (`whet.evm.verify.intervals`). Left out: other relations between two unknown words, what
+storage and memory hold. Cost: `STEPS` statements at most; behind that every branch counts as possible.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from whet.evm.opcodes import PURE
 from whet.evm.replay.run import reachable
-from whet.evm.tac import Block, Contract, Function, Operand, Statement
+from whet.evm.tac import WORD, Block, Contract, Function, Operand, Statement
 from whet.evm.verify.branches import FORKS, Place, branches
-from whet.evm.verify.intervals import ANY, Interval, compared, hull, meet, result_of, without
+from whet.evm.verify.intervals import (
+    ADDRESS,
+    ANY,
+    ENVIRONMENT,
+    Interval,
+    compared,
+    hull,
+    meet,
+    result_of,
+    without,
+)
 
 STEPS = 60_000
 """Statements, of one public function with all it calls."""
@@ -24,23 +36,42 @@ DEPTH = 30
 VISITS = 3
 """Of a block in one walk, after which what still changes is any word."""
 COMMUTATIVE = frozenset({"ADD", "MUL", "AND", "OR", "XOR", "EQ"})
+OF_ITSELF: dict[str, Interval] = {"EQ": (1, 1)} | dict.fromkeys(
+    ("LT", "GT", "SLT", "SGT", "SUB", "XOR"), (0, 0)
+)
+"""What an instruction gives of two equal words."""
+FIXED = ("CALLDATASIZE", "CALLVALUE")
+"""What a call is checked for before, and again in its functions."""
+WHO = ("CALLER", "ADDRESS", "ORIGIN")
 
 Env = dict[str, Interval]
+Names = tuple[str | int, ...]
+"""Of each argument: the instruction that gives it, or the index of the first one that is the same word."""
 
 
 class OutOfWork(Exception):
     """The budget is spent."""
 
 
-def possible(contract: Contract, function: str | None) -> set[Place]:
-    """Of `branches(contract, function)` those that the walk does not show to be impossible."""
+def entries(contract: Contract) -> dict[str, Env]:
+    """{function: what the dispatcher has found out before it goes over to it}."""
+    walker = _Walker(contract)
+    walker.entered = {}
+    with suppress(OutOfWork):
+        walker.call(contract.entry, (), (), {}, 0)
+        return walker.entered
+    return {}
+
+
+def possible(contract: Contract, function: str | None, known: Env | None = None) -> set[Place]:
+    """Of `branches(contract, function)` those that the walk does not show to be impossible. known: of `entries`."""
     everything = branches(contract, function)
     if function is None:
         return everything
     walker = _Walker(contract)
     start = contract.functions[function]
     try:
-        walker.call(start, tuple(ANY for _ in start.params), 0)
+        walker.call(start, tuple(ANY for _ in start.params), tuple(range(len(start.params))), known or {}, 0)
     except OutOfWork:
         return everything
     return everything & walker.visited
@@ -48,29 +79,15 @@ def possible(contract: Contract, function: str | None) -> set[Place]:
 
 @dataclass(slots=True)
 class _Shape:
-    """What is the same in all walks of a function. same: {variable: the first one of equal value}; made: by what."""
+    """What is the same in all walks of a function. same: {variable: the first one of equal value, or "CALLER" and the like};
+    made: by what; given: {index of a result: index of the parameter that it always is}."""
 
     same: dict[str, str] = field(default_factory=dict)
     made: dict[str, Statement] = field(default_factory=dict)
+    given: dict[int, int] = field(default_factory=dict)
 
-
-def _shape(function: Function) -> _Shape:
-    shape = _Shape()
-    known: dict[tuple[str, tuple[Operand, ...]], str] = {}
-    for _ in range(2):  # the second time, arguments that stand further down are known
-        known.clear()
-        for statement in function.statements():
-            if len(statement.results) != 1 or statement.op == "CALLPRIVATE":
-                continue
-            shape.made[statement.results[0]] = statement
-            if statement.op in PURE:
-                args = tuple(shape.same.get(a, a) if isinstance(a, str) else a for a in statement.args)
-                if statement.op in COMMUTATIVE:
-                    args = tuple(sorted(args, key=str))
-                shape.same[statement.results[0]] = known.setdefault(
-                    (statement.op, args), statement.results[0]
-                )
-    return shape
+    def name(self, operand: Operand) -> Operand:
+        return self.same.get(operand, operand) if isinstance(operand, str) else operand
 
 
 class _Walker:
@@ -81,35 +98,103 @@ class _Walker:
         self.visited: set[Place] = set()
         self.steps = STEPS
         self.shapes: dict[str, _Shape] = {}
-        self.known: dict[tuple[str, tuple[Interval, ...]], list[Interval] | None] = {}
+        self.known: dict[object, list[Interval] | None] = {}
+        self.entered: dict[str, Env] | None = None
+        """Where it is not None: what is known where the dispatcher goes over to a function, which is not walked then."""
         self.under_way: set[str] = set()
 
-    def call(self, function: Function, args: tuple[Interval, ...], depth: int) -> list[Interval] | None:
-        """What it gives back; None where it never does."""
-        key = (function.name, args)
+    def shape(self, function: Function) -> _Shape:
+        """Found once; of a function that calls itself without what it gives back."""
+        if function.name not in self.shapes:
+            self.shapes[function.name] = _Shape()
+            self.shapes[function.name] = self._shape(function)
+        return self.shapes[function.name]
+
+    def _shape(self, function: Function) -> _Shape:
+        shape = _Shape()
+        known: dict[tuple[str, tuple[Operand, ...]], str] = {}
+        for _ in range(2):  # the second time, arguments that stand further down are known
+            known.clear()
+            for statement in function.statements():
+                if statement.op == "CALLPRIVATE":
+                    self._unchanged(statement, shape)
+                elif len(statement.results) == 1:
+                    shape.made[statement.results[0]] = statement
+                    if statement.op in PURE:
+                        shape.same[statement.results[0]] = _first(statement, shape, known)
+        ends = [block.end for block in function.blocks.values() if block.end.op == "RETURNPRIVATE"]
+        for index in range(function.returns or 0):
+            names = {shape.name(end.args[index]) for end in ends}
+            if len(names) == 1 and (name := names.pop()) in function.params:
+                shape.given[index] = function.params.index(str(name))
+        return shape
+
+    def _unchanged(self, statement: Statement, shape: _Shape) -> None:
+        """Results of a private call that are one of its arguments."""
+        for index, param in self.shape(self.contract.functions[statement.function]).given.items():
+            name = shape.name(statement.args[param])
+            if isinstance(name, str):
+                shape.same[statement.results[index]] = name
+
+    def call(
+        self, function: Function, args: tuple[Interval, ...], names: Names, around: Env, depth: int
+    ) -> list[Interval] | None:
+        """What it gives back; None where it never does. around: what is known of the call (`FIXED`)."""
+        key = (function.name, args, names, *around.items())
         if key in self.known:
             return self.known[key]
         if function.name in self.under_way or depth > DEPTH:
             self.visited |= reachable(self.contract, function.name)
             return [ANY] * (function.returns or 0)
         self.under_way.add(function.name)
-        shape = self.shapes.setdefault(function.name, _shape(function))
-        self.known[key] = _Walk(self, function, shape, depth).run(args)
+        self.known[key] = _Walk(self, function, names, depth).run(args, around)
         self.under_way.remove(function.name)
         return self.known[key]
 
 
-class _Walk:
-    """One function, given intervals for its parameters."""
+def _first(statement: Statement, shape: _Shape, known: dict[tuple[str, tuple[Operand, ...]], str]) -> str:
+    """The name of a pure value: its first variable; of one without operands, the instruction, also where it is cleaned."""
+    if not statement.args:
+        return statement.op
+    args = tuple(shape.name(arg) for arg in statement.args)
+    if statement.op in COMMUTATIVE:
+        args = tuple(sorted(args, key=str))
+    if statement.op == "AND" and args[0] == ADDRESS[1] and args[1] in WHO:
+        return str(args[1])
+    return known.setdefault((statement.op, args), statement.results[0])
 
-    def __init__(self, walker: _Walker, function: Function, shape: _Shape, depth: int) -> None:
-        self.walker, self.function, self.shape, self.depth = walker, function, shape, depth
+
+def _around(env: Env) -> Env:
+    return {name: env[name] for name in FIXED if name in env}
+
+
+def _joined(one: Env, other: Env) -> Env:
+    return {name: hull(one[name], other[name]) for name in one if name in other}
+
+
+class _Walk:
+    """One function, given intervals for its parameters, and which of them are the same word."""
+
+    def __init__(self, walker: _Walker, function: Function, names: Names, depth: int) -> None:
+        self.walker, self.function, self.depth = walker, function, depth
+        self.shape = walker.shape(function)
+        self.names = {
+            param: name if isinstance(name, str) else function.params[name]
+            for param, name in zip(function.params, names, strict=False)
+        }
+        for made in self.shape.made.values():
+            if made.op == "AND" and ADDRESS[1] in made.args:
+                self.names |= {
+                    self._name(made.results[0]): who for who in map(self._of, made.args) if who in WHO
+                }
         self.before: dict[str, Env] = {}
         self.visits: dict[str, int] = {}
         self.returned: list[Interval] | None = None
 
-    def run(self, args: tuple[Interval, ...]) -> list[Interval] | None:
-        self.before["b0"] = dict(zip(self.function.params, args, strict=False))
+    def run(self, args: tuple[Interval, ...], around: Env) -> list[Interval] | None:
+        self.before["b0"] = around | {
+            self._name(param): found for param, found in zip(self.function.params, args, strict=False)
+        }
         order = {id_: i for i, id_ in enumerate(self.function.blocks)}
         todo = {"b0"}
         while todo:
@@ -136,18 +221,43 @@ class _Walk:
         args = tuple(self.value(arg, env) for arg in statement.args)
         if statement.op == "CALLPRIVATE":
             callee = self.walker.contract.functions[statement.function]
-            given = self.walker.call(callee, args, self.depth + 1)
+            names = self._passed(statement.args)
+            given = self.walker.call(callee, args, names, _around(env), self.depth + 1)
             if given is None:
                 return False
-            env |= dict(zip(statement.results, given, strict=False))
+            for result, found in zip(statement.results, given, strict=False):
+                env[self._name(result)] = found
         elif statement.results:
             name = self._name(statement.results[0])
             found = result_of(statement.op, list(args))
+            if statement.op in OF_ITSELF and len({self._of(arg) for arg in statement.args}) == 1:
+                found = OF_ITSELF[statement.op]
+            if self._never_wraps(statement, env):
+                found = (0, 0)
             env[name] = meet(env.get(name, ANY), found) or found
         return True
 
+    def _never_wraps(self, statement: Statement, env: Env) -> bool:
+        """Whether it asks if a sum is less than one of its parts, and the sum is too small to wrap."""
+        if statement.op not in ("LT", "GT"):
+            return False
+        total, part = statement.args if statement.op == "LT" else statement.args[::-1]
+        made = self.shape.made.get(str(total))
+        if made is None or made.op != "ADD" or self._of(part) not in map(self._of, made.args):
+            return False
+        return sum(self.value(arg, env)[1] for arg in made.args) <= WORD
+
     def _name(self, variable: str) -> str:
-        return self.shape.same.get(variable, variable)
+        name = self.shape.same.get(variable, variable)
+        return self.names.get(name, name)
+
+    def _of(self, operand: Operand) -> Operand:
+        return self._name(operand) if isinstance(operand, str) else operand
+
+    def _passed(self, args: tuple[Operand, ...]) -> Names:
+        """Which arguments of a private call are the same word."""
+        named = [self._of(arg) for arg in args]
+        return tuple(name if name in ENVIRONMENT else named.index(name) for name in named)
 
     def value(self, operand: Operand, env: Env) -> Interval:
         if isinstance(operand, int):
@@ -169,7 +279,14 @@ class _Walk:
             return [self._enter(block, to, dict(env)) for case, to in pairs if low <= case <= high]
         if end.op == "ENTER":
             callee = self.walker.contract.functions[end.function]
-            self.walker.call(callee, tuple(self.value(arg, env) for arg in end.args), self.depth + 1)
+            args = tuple(self.value(arg, env) for arg in end.args)
+            entered = self.walker.entered
+            if entered is None:
+                self.walker.call(callee, args, self._passed(end.args), _around(env), self.depth + 1)
+            elif end.function in entered:
+                entered[end.function] = _joined(entered[end.function], _around(env))
+            else:
+                entered[end.function] = _around(env)
         return [self._enter(block, target, dict(env)) for target in end.targets]
 
     def _enter(self, source: Block, target: str, env: Env | None) -> str:
@@ -182,7 +299,7 @@ class _Walk:
         if old is None:
             self.before[target] = env
             return target
-        joined = {name: hull(old[name], env[name]) for name in old if name in env}
+        joined = _joined(old, env)
         if joined == old:
             return ""
         self.visits[target] = self.visits.get(target, 0) + 1

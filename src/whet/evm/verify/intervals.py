@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from whet.evm.tac import WORD
+from whet.evm.words import ONE, THREE, TWO
 
 Interval = tuple[int, int]
 ANY: Interval = (0, WORD)
@@ -42,7 +43,8 @@ ENVIRONMENT: dict[str, Interval] = {
 
 
 def _fit(lowest: int, highest: int) -> Interval:
-    return (lowest, highest) if lowest >= 0 and highest <= WORD else ANY
+    """Between these, modulo 2^256."""
+    return (lowest & WORD, highest & WORD) if lowest >> 256 == highest >> 256 else ANY
 
 
 def _bits(highest: int) -> int:
@@ -79,20 +81,14 @@ def _shift_right(by: Interval, a: Interval) -> Interval:
     return (a[0] >> min(by[1], 256), a[1] >> min(by[0], 256))
 
 
-def _exp(a: Interval, b: Interval) -> Interval:
-    if a[0] == a[1] and b[0] == b[1]:
-        value = pow(a[0], b[0], 1 << 256)
-        return value, value
-    return ANY
-
-
+KNOWN: dict[str, Callable[..., int]] = {**ONE, **TWO, **THREE}
+"""Instructions whose result is known where their arguments are."""
 RULES: dict[str, Callable[..., Interval]] = {
     "ADD": lambda a, b: _fit(a[0] + b[0], a[1] + b[1]),
     "SUB": lambda a, b: _fit(a[0] - b[1], a[1] - b[0]),
     "MUL": lambda a, b: _fit(a[0] * b[0], a[1] * b[1]),
     "DIV": lambda a, b: (a[0] // b[1] if b[0] else 0, a[1] // max(b[0], 1)),
     "MOD": lambda a, b: (0, min(a[1], max(b[1] - 1, 0))),
-    "EXP": _exp,
     "AND": _and,
     "OR": lambda a, b: (max(a[0], b[0]), _bits(max(a[1], b[1]))),
     "XOR": lambda a, b: (0, _bits(max(a[1], b[1]))),
@@ -112,6 +108,9 @@ RULES: dict[str, Callable[..., Interval]] = {
 
 def result_of(op: str, args: list[Interval]) -> Interval:
     """What the instruction may give."""
+    if op in KNOWN and all(low == high for low, high in args):
+        value = KNOWN[op](*(low for low, _ in args))
+        return value, value
     if op in RULES:
         return RULES[op](*args)
     if op == "MLOAD" and args == [(0x40, 0x40)]:

@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from whet.evm.replay.explore import Explorer
 from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.run import ENOUGH_CALLS, Disagreement, MethodReport, reachable
 from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import Place, branches, root
-from whet.evm.verify.impossible import possible
+from whet.evm.verify.impossible import Env, entries, possible
 from whet.evm.verify.methods import methods
 from whet.evm.verify.mutation import Kept, Mutants
 from whet.evm.verify.nouns import (
@@ -31,15 +32,16 @@ from whet.evm.verify.nouns import (
     Verdict,
     Verification,
 )
-from whet.evm.verify.pair import MALFORMED, Pair
+from whet.evm.verify.pair import MALFORMED, UNDECIDED, Pair
 from whet.evm.verify.telling import counterexample
 
 COVERAGE = 0.8
 KILLED = 0.9
 ROUNDS = 2
 """Of the first calls: those of the second start from states that other functions left."""
-STALE, STALE_BELOW = 60, 150
-"""Calls without anything new after which a function is left, where the coverage is enough and where it is not."""
+STALE, STALE_BELOW, STALE_FAILING = 60, 120, 200
+"""Calls without anything new after which a function is left: where the coverage is enough, where it is not, and where
+too few calls succeed."""
 AGAIN, MORE_CALLS = 3, 50
 """Rounds of further calls for the sake of mutants that are alive, and the calls of each."""
 MOST_FUNCTIONS = 1_000
@@ -88,10 +90,11 @@ def judge(
     told: Callable[[str], None],
 ) -> Verification:
     """See `whet.evm.verify.verify`."""
-    pair = Pair(original, candidate, seed, libraries)
+    pair = Pair(original, candidate, seed, libraries, budget)
     everything = methods(abi, *pair.lifted)
     chosen = [m for m in everything if functions is None or m.selector in functions][:MOST_FUNCTIONS]
-    trials = [_trial(pair, method, budget) for method in chosen]
+    known = entries(pair.contract)
+    trials = [_trial(pair, method, budget, known) for method in chosen]
     for _ in range(ROUNDS):
         for trial in trials:
             _call(pair, trial, budget.least // ROUNDS)
@@ -103,10 +106,14 @@ def judge(
     return Verification(verdicts, seed, _notes(pair, len(chosen)))
 
 
-def _trial(pair: Pair, method: Method, budget: Budget) -> Trial:
+def _trial(pair: Pair, method: Method, budget: Budget, known: dict[str, Env]) -> Trial:
     begin = root(pair.contract, method.selector, method.name)
     search = Search(method, pair.rng, pair.mined, 1)
-    everything, needed = branches(pair.contract, begin), possible(pair.contract, begin)
+    everything, needed = (
+        branches(pair.contract, begin),
+        possible(pair.contract, begin, known.get(begin or "")),
+    )
+    search.explorers[TARGET] = Explorer(pair.contract, needed, pair.start, pair.charge)
     return Trial(
         MethodReport(method), search, begin, needed, everything - needed, budget.statements, budget.gas
     )
@@ -128,10 +135,16 @@ def _call(pair: Pair, trial: Trial, calls: int) -> None:
 
 def _more(pair: Pair, trial: Trial, budget: Budget) -> None:
     """Further calls, as long as they may bring something that is missing."""
-    while trial.report.calls < budget.calls and not trial.report.differing and not trial.spent:
+    while (
+        trial.report.calls < budget.calls
+        and not trial.report.differing
+        and not trial.spent
+        and not pair.exhausted
+    ):
         coverage, stale = trial.coverage, trial.search.stale
         enough = _counted(pair.contract, trial) >= ENOUGH_CALLS
-        if enough and (coverage == 1 or stale >= (STALE if coverage >= COVERAGE else STALE_BELOW)):
+        patience = STALE_FAILING if not enough else STALE if coverage >= COVERAGE else STALE_BELOW
+        if (enough and coverage == 1) or stale >= patience:
             return
         _call(pair, trial, 1)
 
@@ -178,7 +191,7 @@ def _verdict(pair: Pair, trial: Trial, everything: list[Method], budget: Budget)
         case = pair.malformed[method.selector]
         told = Disagreement(MALFORMED, "", case, pair.states[case.state], pair.histories[case.state])
         found.counterexample = counterexample(pair, told, method, everything)
-        found.notes.append(f"{evidence.set_aside[MALFORMED]} calls: {MALFORMED}")
+    found.notes += [f"{evidence.set_aside[why]} calls: {why}" for why in UNDECIDED if evidence.set_aside[why]]
     if trial.impossible & trial.seen:
         found.notes.append("a branch was executed that was thought to be impossible")
     return found
@@ -213,7 +226,7 @@ def _reasons(pair: Pair, trial: Trial, evidence: Evidence) -> list[str]:
     reasons = [
         f"{count} calls set aside: {why}"
         for why, count in sorted(evidence.set_aside.items())
-        if why != MALFORMED
+        if why not in UNDECIDED
     ]
     if trial.root is None and trial.report.method.selector is not None and evidence.succeeded:
         reasons.append("its code was not found in the original, so its branches are not known")
@@ -228,7 +241,9 @@ def _reasons(pair: Pair, trial: Trial, evidence: Evidence) -> list[str]:
     if evidence.kill_rate < KILLED:
         judged = evidence.mutants - evidence.equivalent
         reasons.append(f"mutants: {evidence.killed} of {judged} noticed")
-    if reasons and (trial.spent or pair.spent):
+    if reasons and pair.exhausted:
+        reasons.append("the budget of work for this contract was spent")
+    elif reasons and (trial.spent or pair.spent):
         reasons.append("the budget of work for this function was spent")
     return reasons
 

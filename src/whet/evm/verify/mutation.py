@@ -14,6 +14,7 @@ came (counted as unreached), two changes at once. Cost: at most one run of the i
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -23,12 +24,12 @@ from whet.evm.interpret import Result, run
 from whet.evm.keccak import keccak256
 from whet.evm.opcodes import PURE
 from whet.evm.program import COMPARISONS_KEPT
+from whet.evm.replay.cases import Case
 from whet.evm.replay.compare import compare
 from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.mutants import Change, mutant
 from whet.evm.replay.reference import Outcome
-from whet.evm.replay.run import State, reachable, transaction
-from whet.evm.replay.search import Case
+from whet.evm.replay.run import State, home, reachable, transaction
 from whet.evm.tac import Block, Contract, Operand, Statement
 from whet.evm.verify.branches import Place
 from whet.evm.verify.nouns import Evidence
@@ -93,6 +94,7 @@ class Mutants:
         self.pair, self.kept = pair, kept
         self.made = self.killed = self.unreached = 0
         self.alive: list[Mutant] = []
+        self._turns: dict[int, tuple[int, list[Kept]]] = {}
         if root and kept:
             self._make(root, count)
         self.show()
@@ -128,11 +130,23 @@ class Mutants:
             self.alive = [one for one in self.alive if not self._kill(one)]
         self.killed = self.made - len(self.alive)
 
+    def _in_turn(self, begin: int) -> list[Kept]:
+        """The calls from that one on: first one of each that went another way, then the second of each, and so on."""
+        if self._turns.get(begin, (0, []))[0] != len(self.kept):
+            ways = Counter[frozenset[tuple[int, str, str]]]()
+            turns = []
+            for index, kept in enumerate(self.kept[begin:], begin):
+                way = frozenset(kept[2])
+                turns.append((ways[way], index))
+                ways[way] += 1
+            self._turns[begin] = len(self.kept), [self.kept[index] for _, index in sorted(turns)]
+        return self._turns[begin][1]
+
     def _kill(self, one: Mutant) -> bool:
         programs = dict(self.pair.programs)
-        calls = [kept for kept in self.kept[one.shown :] if (TARGET, *one.place) in kept[2]]
+        calls = [kept for kept in self._in_turn(one.shown) if (TARGET, *one.place) in kept[2]]
         one.shown = len(self.kept)
-        for case, state, _, outcome in calls[:: -(-len(calls) // CALLS_SHOWN) or 1]:
+        for case, state, _, outcome in calls[:CALLS_SHOWN]:
             world = self.pair.world(case, state)
             result = _replayed(self.pair, one.contract, case, world, programs)
             if result is None or compare(result, world, outcome):
@@ -191,14 +205,15 @@ def _replayed(
     pair: Pair, wrong: Contract, case: Case, world: World, programs: dict[bytes | int, Any]
 ) -> Result | None:
     """None where the mutant does not come to an end, which it is noticed by."""
-    world.accounts[TARGET] = replace(world.accounts[TARGET], contract=wrong)
+    where = home(world)
+    world.accounts[where] = replace(world.accounts[where], contract=wrong)
     world.programs = programs
     try:
         result = run(None, world, *transaction(case), MORE * pair.steps)
     except WhetError:
-        pair.statements_left -= MORE * pair.steps
+        pair.charge(MORE * pair.steps)
         return None
-    pair.statements_left -= result.statements
+    pair.charge(result.statements)
     return result
 
 

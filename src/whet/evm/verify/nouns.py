@@ -22,13 +22,15 @@ class Budget:
 
     calls: most calls of one function. least: calls of each, where no difference ends it. statements: of the interpreter
     for the calls of one function, and as many again for its mutants; gas: of both sides in the EVM, for the calls of one
-    function. mutants: made of each function.
+    function. contract_statements, contract_gas: the same for all functions together. mutants: made of each function.
     """
 
     calls: int = MOST_CALLS
     least: int = LEAST_CALLS
     statements: int = 3_000_000
     gas: int = 6_000_000_000
+    contract_statements: int = 60_000_000
+    contract_gas: int = 60_000_000_000
     mutants: int = 16
 
 
@@ -81,6 +83,7 @@ class Call:
     value: int
     timestamp: int
     number: int
+    chain: int = 1
 
 
 @dataclass(slots=True)
@@ -104,7 +107,9 @@ class Counterexample:
         lines = [f"before: {place} = {word}" for place, word in self.state.items()]
         for call in self.calls:
             wei = f" with {call.value} wei" if call.value else ""
-            lines.append(f"{call.caller} calls {call.text}{wei} (block {call.number}, time {call.timestamp})")
+            chain = f", chain {call.chain}" if call.chain != 1 else ""
+            when = f"(block {call.number}, time {call.timestamp}{chain})"
+            lines.append(f"{call.caller} calls {call.text}{wei} {when}")
         lines.append(f"calldata: 0x{self.calls[-1].calldata[:MOST_TEXT]}")
         lines += [f"original:  {self.original}", f"candidate: {self.candidate}"]
         return "\n".join([*lines, *(f"differs: {line}" for line in self.differences)])

@@ -13,24 +13,31 @@ from functools import lru_cache
 from whet.errors import WhetError
 from whet.evm.interpret import Block, OutOfSteps, Result, Transaction, run
 from whet.evm.lifting import lift_code
+from whet.evm.replay.cases import Case, Tried
 from whet.evm.replay.compare import Difference, compare, compare_outcomes
 from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.reference import Outcome, run_reference
-from whet.evm.replay.run import Replay, transaction, unread
-from whet.evm.replay.search import Case, Tried
+from whet.evm.replay.run import Replay, home, transaction, unread
+from whet.evm.replay.trace import trace
 from whet.evm.replay.vectors import Method, constants, well_formed
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import split_branches
+from whet.evm.verify.nouns import Budget
+from whet.evm.verify.strings import PANIC, is_string, refused, string_of
 from whet.evm.world import World
 
 CANDIDATE = -1
 """Stands for the candidate's address in `Result.visited`: both sides live at the same one."""
 NAMES = ("original", "candidate")
 MALFORMED = "differs on calldata that no encoder makes"
-TOO_LARGE, NO_STRING = ((0x4E487B71 << 256 | code).to_bytes(36, "big") for code in (0x41, 0x22))
-"""Panic(0x41), for lengths past 2^64, and Panic(0x22), for words that are no string, which storage seeded by chance has:
-compilers do not agree on where they look."""
-STEPS = 60_000
+NO_STRING = "differs on storage that is no string"
+UNDECIDED = (MALFORMED, NO_STRING)
+"""What decides no verdict."""
+TOO_LARGE = (0x4E487B71 << 256 | 0x41).to_bytes(36, "big")
+"""Panic(0x41), for lengths past 2^64, which storage seeded by chance has: compilers do not agree on where they look."""
+STRINGS = 4
+"""Words that are no string, repaired in one call."""
+STEPS = 20_000
 """Statements of one call in the interpreter; longer ones are compared all the same."""
 PADDING = b"\xfe" * 7
 """Behind the code nothing jumps to it; a contract that then does something else reads its own code."""
@@ -47,7 +54,15 @@ class Ran:
 class Pair(Replay):
     """Two codes under the same calls."""
 
-    def __init__(self, original: bytes, candidate: bytes, seed: int, libraries: dict[int, bytes]) -> None:
+    def __init__(
+        self,
+        original: bytes,
+        candidate: bytes,
+        seed: int,
+        libraries: dict[int, bytes],
+        budget: Budget | None = None,
+    ) -> None:
+        budget = budget or Budget()
         lift = lru_cache(maxsize=64)(lift_code)
         self.lifted = lift_code(original), lift_code(candidate)
         super().__init__(split_branches(self.lifted[0]), original, lift, seed, STEPS, libraries)
@@ -56,10 +71,13 @@ class Pair(Replay):
         self.mined = list(dict.fromkeys([*constants(self.other), *self.mined]))
         self.statements_left = self.gas_left = 0
         """Of the work that is done now; `give` it first."""
+        self.whole_statements, self.whole_gas = budget.contract_statements, budget.contract_gas
         self.method: Method | None = None
         """What is called now."""
         self.malformed: dict[int | None, Case] = {}
         """{selector: a call that differs and that no encoder makes}."""
+        self.strings: set[tuple[int, int]] = set()
+        """(address, slot) of words that were refused because they are no string."""
         self.misread = 0
         """Calls in which the interpreter, executing the original, did not do what revm did."""
 
@@ -67,9 +85,25 @@ class Pair(Replay):
         """The budget of what comes."""
         self.statements_left, self.gas_left = statements, gas
 
+    def charge(self, statements: int, gas: int = 0) -> None:
+        """What was executed in the interpreter, and in the EVM."""
+        self.statements_left -= statements
+        self.gas_left -= gas
+        self.whole_statements -= statements
+        self.whole_gas -= gas
+
+    def start(self, case: Case) -> tuple[World, Transaction, Block]:
+        """What a call begins with, for the search."""
+        return self.world(case), *transaction(case)
+
     @property
     def spent(self) -> bool:
-        return self.statements_left <= 0 or self.gas_left <= 0
+        return self.statements_left <= 0 or self.gas_left <= 0 or self.exhausted
+
+    @property
+    def exhausted(self) -> bool:
+        """The budget for the contract is spent."""
+        return self.whole_statements <= 0 or self.whole_gas <= 0
 
     def outcomes(self, case: Case, before: World) -> tuple[Outcome, Outcome]:
         """The case in revm, on both sides."""
@@ -78,9 +112,14 @@ class Pair(Replay):
         return ours, theirs
 
     def _reference(self, code: bytes, before: World, tx: Transaction, block: Block) -> Outcome:
-        outcome = run_reference(before, {TARGET: code}, tx, block)
-        self.gas_left -= outcome.gas_used
+        outcome = run_reference(before, {home(before): code}, tx, block)
+        self.charge(0, outcome.gas_used)
         return outcome
+
+    def proposed(self, case: Case) -> Case:
+        """With strings where words are known to be read as strings."""
+        wrong = [key for key in self.strings & case.slots.keys() if not is_string(case.slots[key])]
+        return replace(case, slots=case.slots | {key: string_of(case.slots[key]) for key in sorted(wrong)})
 
     def attempt(self, case: Case, keep: bool = True) -> tuple[Tried | None, list[Difference], str]:
         before = self.world(case)
@@ -97,13 +136,16 @@ class Pair(Replay):
 
     def _interpret(self, case: Case, contract: Contract) -> Ran:
         world = self.world(case)
-        world.accounts[TARGET] = replace(world.accounts[TARGET], contract=contract)
+        where = home(world)
+        world.accounts[where] = replace(world.accounts[where], contract=contract)
         try:
             result = run(None, world, *transaction(case), self.steps)
         except WhetError as error:
-            self.statements_left -= self.steps if isinstance(error, OutOfSteps) else 0
+            self.charge(self.steps if isinstance(error, OutOfSteps) else 0)
             return Ran(None, world)
-        self.statements_left -= result.statements
+        self.charge(result.statements)
+        if where != TARGET:
+            result.visited = {(TARGET if at == where else at, f, b) for at, f, b in result.visited}
         return Ran(result, world)
 
     def _tried(
@@ -148,10 +190,12 @@ class Pair(Replay):
             return MALFORMED
         if "OutOfGas" in ours.why + theirs.why:
             return "one side runs out of gas" if ours.why != theirs.why else "depends on gas"
+        if "StackOverflow" in (ours.why, theirs.why):
+            return "one side recurses deeper than its stack"
         if (TOO_LARGE in (ours.data, theirs.data)) and ours.data != theirs.data:
             return "a size that only one side refuses"
-        if case.slots and NO_STRING in (ours.data, theirs.data) and ours.data != theirs.data:
-            return "seeded storage that is no string, which only one side refuses"
+        if (PANIC in (ours.data, theirs.data)) and ours.data != theirs.data and self._no_string(case, ours):
+            return NO_STRING
         if changes(self.code, less, ours):
             return "depends on gas"
         if changes(self.candidate, less, theirs):
@@ -160,6 +204,25 @@ class Pair(Replay):
             return "reads its own code"
         made, others = (_created(side, before) for side in (ours, theirs))
         return "creates contracts of other code" if made != others and len(made) == len(others) else ""
+
+    def _no_string(self, case: Case, ours: Outcome) -> bool:
+        """Whether the sides agree once the words are strings that one side refused for being none."""
+        for _ in range(STRINGS):
+            contract = self.contract if ours.data == PANIC else self.other
+            world, tx, block = self.start(case)
+            found = refused(trace(contract, world, tx, block, self.steps, {}))
+            word = self.world(case).account(TARGET).storage.get(found[1], 0) if found else 0
+            if found is None or is_string(word):
+                return False
+            self.strings.add(found)
+            case = replace(case, slots=case.slots | {found: string_of(word)})
+            before = self.world(case)
+            ours, theirs = self.outcomes(case, before)
+            if not compare_outcomes(ours, theirs, before, NAMES):
+                return True
+            if PANIC not in (ours.data, theirs.data):
+                return False
+        return False
 
 
 def _created(outcome: Outcome, before: World) -> set[int]:

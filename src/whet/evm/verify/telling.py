@@ -7,11 +7,11 @@ from typing import Any
 from eth_abi import abi as eth_abi
 from eth_abi.exceptions import DecodingError
 
+from whet.evm.replay.cases import Case
 from whet.evm.replay.compare import compare_outcomes
 from whet.evm.replay.mocks import ALICE, BOB, FORWARDER, MOCKS, OWNER, RECORDER, TARGET
 from whet.evm.replay.reference import Outcome
 from whet.evm.replay.run import Disagreement
-from whet.evm.replay.search import Case
 from whet.evm.replay.vectors import Method
 from whet.evm.verify.nouns import MOST_TEXT, Call, Counterexample
 from whet.evm.verify.pair import NAMES, Pair
@@ -65,6 +65,7 @@ def _call(case: Case, known: dict[int | None, Method], method: Method) -> Call:
         value=case.value,
         timestamp=case.timestamp,
         number=case.number,
+        chain=case.chain,
     )
 
 

@@ -1,0 +1,106 @@
+"""Builds: how sources are compiled, by short names, and which files go to which compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from whet.evm.pairs import nouns
+from whet.evm.pairs.nouns import DEFAULT, Project
+from whet.evm.pairs.pragma import Unreadable, Version, choose, number, supported, written
+from whet.evm.solc.compiler import Settings
+from whet.evm.solc.sources import closure, pragmas
+
+TOGETHER = 150
+"""Files that are analysed in one run of the compiler, with what they import."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Files for one compiler. texts: these files and all that they import."""
+
+    settings: Settings
+    files: tuple[str, ...]
+    texts: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Chunks:
+    """chunks: what can be compiled. refused: {file: (reason, detail)}. pinned: {file: what its pragma asks for}, where no
+    supported compiler is allowed and the nearest is taken."""
+
+    chunks: list[Chunk]
+    refused: dict[str, tuple[str, str]]
+    pinned: dict[str, str]
+
+
+def chunks(project: Project, build: str, solc: str = "") -> Chunks:
+    """The project's own files by compiler. `solc`: one version for all; "" goes by what an export says, else by pragma."""
+    found = Chunks([], {}, {})
+    by_settings: dict[Settings, list[str]] = {}
+    for file in project.own:
+        needed, missing = closure([file], project.texts)
+        if missing:
+            found.refused[file] = (nouns.IMPORT, missing[0])
+            continue
+        version = _version(project, file, needed, solc, found)
+        if version is None:
+            continue
+        settings = _settings(build, version, project.compiled)
+        if why := _impossible(settings):
+            found.refused[file] = (nouns.NO_SETTING, why)
+        else:
+            by_settings.setdefault(settings, []).append(file)
+    for settings, files in sorted(by_settings.items(), key=lambda item: item[0].name):
+        for start in range(0, len(files), TOGETHER):
+            part = tuple(files[start : start + TOGETHER])
+            found.chunks.append(Chunk(settings, part, closure(part, project.texts)[0]))
+    return found
+
+
+def _version(
+    project: Project, file: str, needed: Mapping[str, str], solc: str, found: Chunks
+) -> Version | None:
+    given = solc or str(project.compiled.get("version", ""))
+    own = pragmas(project.texts[file])
+    try:
+        if solc:
+            return number(solc)
+        if given:
+            own, others = [f"={written(number(given))}"], []
+        else:
+            others = [one for name, text in needed.items() if name != file for one in pragmas(text)]
+        version, allowed = choose([*own, *others], supported())
+        if not allowed and others:
+            version, allowed = choose(own, supported())
+    except Unreadable as error:
+        found.refused[file] = (nouns.PRAGMA, str(error))
+        return None
+    if version is None:
+        found.refused[file] = (nouns.NO_COMPILER, " ".join(own))
+    elif not allowed:
+        found.pinned[file] = f"{' '.join(own)}, compiled by {written(version)}"
+    return version
+
+
+def _settings(build: str, version: Version, compiled: Mapping[str, Any]) -> Settings:
+    if build == DEFAULT:
+        chosen = {key: compiled[key] for key in ("runs", "via_ir", "evm_version") if key in compiled}
+        return Settings(written(version), **chosen)
+    optimiser, *rest = build.split("-")
+    runs = None if optimiser == "off" else int(optimiser.removeprefix("runs"))
+    return Settings(written(version), runs, "ir" in rest, inliner="noinline" not in rest)
+
+
+def _impossible(settings: Settings) -> str:
+    if settings.via_ir and settings.number < (0, 8, 13):
+        return f"{settings.version} has no pipeline through Yul that can be relied on"
+    if not settings.inliner and settings.number < (0, 8, 2):
+        return f"{settings.version} has no inliner"
+    return ""
+
+
+def described(settings: Settings) -> str:
+    """The build's name without the version, such as "runs200-ir"."""
+    return settings.name.removeprefix(f"{settings.version}-")

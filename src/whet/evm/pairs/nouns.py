@@ -1,0 +1,159 @@
+"""The nouns: `Project` in, `Pair` and `Lost` out, and every reason by which a function is no pair."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+INLINED = "inlined: its code stands in its callers only"
+NO_CODE = "no code is its own: it is empty, or merged with an equal function"
+CONSTRUCTION = "runs during construction only"
+NOT_REACHED = "nothing that was compiled reaches it"
+NO_ABI = "a type that no ABI carries"
+STACK = "stack too deep"
+COMPILER_FAILED = "the compiler failed: too slow, too large, crashed"
+NOT_COMPILED = "does not compile"
+IMPORT = "imports what is not there"
+PRAGMA = "the pragma cannot be read"
+NO_COMPILER = "no compiler for the pragma"
+COMPILER_MISSING = "the compiler cannot be had"
+NO_SETTING = "the compiler has no such setting"
+UNLABELLED = "the source map does not say where it is"
+DOUBTFUL = "the compiler's own data says otherwise"
+NOT_LIFTED = "the lifter finds no function there"
+CUT = "the lifter cut it off"
+LIFTER_FAILED = "the lifter failed"
+LONG = "too long"
+NO_TEXT = "no UTF-8"
+
+REASONS = (
+    INLINED,
+    LONG,
+    CUT,
+    LIFTER_FAILED,
+    NOT_LIFTED,
+    DOUBTFUL,
+    UNLABELLED,
+    CONSTRUCTION,
+    STACK,
+    COMPILER_FAILED,
+    NO_ABI,
+    NOT_COMPILED,
+    NO_CODE,
+    NOT_REACHED,
+    IMPORT,
+    NO_SETTING,
+    COMPILER_MISSING,
+    NO_COMPILER,
+    PRAGMA,
+    NO_TEXT,
+)
+"""Every reason for which a function is no pair; where several hold of one function, the first of these is told."""
+
+ENDED = "the compiler's process was ended by the system; too little memory?"
+"""A detail of COMPILER_FAILED."""
+
+SAME_SOURCE = "the same source, built the same way"
+SAME_TAC = "the same TAC as in another build"
+EQUAL_TAC = "the same TAC as another function"
+OTHER_FAMILY = "shares text with a larger family"
+FULL = "its era is full"
+
+LEAVING = (OTHER_FAMILY, SAME_SOURCE, SAME_TAC, EQUAL_TAC, FULL)
+"""Every reason for which a pair leaves when those of several projects and builds come together."""
+
+DEFAULT = "default"
+"""The build that an export tells, else the optimiser with 200 runs."""
+
+BUILD = re.compile(r"default|(off|runs\d{1,9})(-ir)?(-noinline)?")
+"""Names of builds: off or runsN (the optimiser), -ir (through Yul), -noinline (without the optimiser's inliner)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Sources that belong together.
+
+    texts: {name that imports use: text}, as the authors wrote them. own: the files whose functions are wanted; the rest is
+    there to be imported. lineage: what all versions of it are called ("solmate"); name: this one ("solmate@6.8.0").
+    compiled: what an export says of the compiler and its settings, as keys of `Build`; {} if it says nothing.
+    """
+
+    name: str
+    lineage: str
+    texts: Mapping[str, str]
+    own: tuple[str, ...]
+    licence: str = ""
+    compiled: Mapping[str, Any] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+    """Files of it that are no text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A function's TAC and its source, with all that is known of it. Plain values only: one line of JSON.
+
+    tac: `whet.evm`'s structured text. called: {name: text} of the private functions that it calls, and that those call.
+    body: where the function's body is one of these by itself (a public function that only decodes and encodes), its name.
+    storage: declarations of the variables named in the texts. label: "selector" or "source map", by which the function was
+    found. tac_hash: of all texts, without the names that come from places in the code.
+    """
+
+    name: str
+    signature: str
+    selector: str
+    kind: str
+    visibility: str
+    mutability: str
+    contract: str
+    source: str
+    source_hash: str
+    tac: str
+    body: str
+    called: dict[str, str]
+    storage: list[str]
+    tac_hash: str
+    label: str
+    project: str
+    lineage: str
+    file: str
+    line: int
+    within: str
+    solc: str
+    build: str
+    licence: str
+
+    @property
+    def era(self) -> str:
+        """The compiler's minor version, such as "0.8"."""
+        return ".".join(self.solc.split(".")[:2])
+
+    @property
+    def origin(self) -> str:
+        """Where a person finds the function, and how it was compiled; unique."""
+        return f"{self.project}:{self.file}:{self.line}:{self.contract}.{self.name}:{self.solc}-{self.build}"
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON; `from_plain` gives the same pair back."""
+        return asdict(self)
+
+
+def from_plain(raw: Mapping[str, Any]) -> Pair:
+    """The pair that `Pair.plain` wrote. Raises KeyError for what is none."""
+    return Pair(**{one.name: raw[one.name] for one in fields(Pair)})
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A function that is no pair in one build. `reason`: one of REASONS."""
+
+    origin: str
+    source_hash: str
+    reason: str
+    detail: str = ""
+
+    @property
+    def for_now(self) -> bool:
+        """Whether another run, or another machine, may not lose it."""
+        return self.reason in (COMPILER_MISSING, LIFTER_FAILED) or self.detail == ENDED

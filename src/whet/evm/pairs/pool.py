@@ -1,0 +1,88 @@
+"""Work in a few processes, results in order; each keeps its compilers. With one job, all in this process.
+
+A process that the system ends (too little memory) takes its own task along and no other: what was under way is done again,
+each task alone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from whet.evm.solc.compiler import close_compilers
+
+Result = TypeVar("Result")
+
+
+class Pool:
+    """A context manager. `jobs`: processes; 0: as many as there are cores for this process."""
+
+    def __init__(self, jobs: int = 0) -> None:
+        self.jobs = jobs or len(os.sched_getaffinity(0))
+        self._pool: ProcessPoolExecutor | None = None
+
+    def several(
+        self,
+        work: Callable[..., Result],
+        tasks: Sequence[Sequence[Any]],
+        ended: Callable[..., Result],
+    ) -> Iterator[Result]:
+        """`work(*task)` of each, in the order of the tasks, or `ended(*task)` where the system ended its process; what
+        `work` raises is raised here."""
+        if self.jobs == 1:
+            yield from (work(*task) for task in tasks)
+            return
+        futures = [self._running().submit(work, *task) for task in tasks]
+        try:
+            for task, future in zip(tasks, futures, strict=True):
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    yield self._alone(work, task, ended)
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _alone(
+        self, work: Callable[..., Result], task: Sequence[Any], ended: Callable[..., Result]
+    ) -> Result:
+        self._end()
+        try:
+            return self._running().submit(work, *task).result()
+        except BrokenProcessPool:
+            self._end()
+            return ended(*task)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.jobs == 1:
+            close_compilers()
+        self._end()
+
+    def _end(self) -> None:
+        if self._pool is not None:
+            for process in list((self._pool._processes or {}).values()):
+                process.terminate()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def _running(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(
+                self.jobs, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)
+            )
+        return self._pool

@@ -1,0 +1,113 @@
+"""Which compiler takes a file: the newest supported one that its pragma allows, else the nearest of its era.
+
+Ranges are npm's (`^0.8.0`, `>=0.6.0 <0.8.0`, `0.5.x`, `0.4.18 - 0.6.0`, `||`), as solc reads them.
+Source: https://docs.soliditylang.org/en/latest/layout-of-source-files.html#version-pragma
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+
+from whet.evm.solc.npm import pins
+
+Version = tuple[int, int, int]
+Range = tuple[Version, Version]
+"""From the first version up to, and not with, the second."""
+
+_END: Version = (1 << 30, 0, 0)
+_PART = re.compile(r"(\^|~|>=|<=|>|<|=)?\s*v?(\d+|[xX*])(?:\.(\d+|[xX*]))?(?:\.(\d+|[xX*]))?")
+
+
+class Unreadable(ValueError):
+    """What stands behind `pragma solidity` is no range of versions."""
+
+
+@cache
+def supported() -> tuple[Version, ...]:
+    """The compilers that whet was tried with, oldest first."""
+    return tuple(sorted(number(key.partition("@")[2]) for key in pins() if key.startswith("solc@")))
+
+
+def number(version: str) -> Version:
+    """ "0.8.30", also with "v" before it or "+commit..." behind it. Raises Unreadable."""
+    match = re.fullmatch(r"v?(\d+)\.(\d+)\.(\d+)(?:[+-].*)?", version.strip())
+    if not match:
+        raise Unreadable(f"no version: {version!r}")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def written(version: Version) -> str:
+    """ "0.8.30"."""
+    return ".".join(map(str, version))
+
+
+def ranges(pragma: str) -> list[Range]:
+    """What one pragma allows; several are alternatives. Raises Unreadable."""
+    bare = pragma.replace('"', "").replace("'", "")
+    return [found for part in bare.split("||") if (found := _all(part.strip()))[0] < found[1]]
+
+
+def choose(asked: Sequence[str], versions: Sequence[Version]) -> tuple[Version | None, bool]:
+    """The newest of `versions` that all pragmas allow, and True; else the nearest in the era of the first, and False.
+
+    (None, False) if there is none of that era. Raises Unreadable.
+    """
+    allowed = [ranges(one) for one in asked]
+    good = [v for v in versions if all(any(low <= v < high for low, high in one) for one in allowed)]
+    if good or not asked:
+        return max(good or versions, default=None), True
+    if not allowed[0]:
+        return None, False
+    low = min(low for low, _ in allowed[0])
+    near = [v for v in versions if v[:2] == low[:2]]
+    return min(near, key=lambda v: (abs(v[2] - low[2]), -v[2]), default=None), False
+
+
+def _all(text: str) -> Range:
+    if match := re.fullmatch(r"(\S+)\s+-\s+(\S+)", text):
+        first, last = _single(match[1]), _single(match[2])
+        return first[0], last[1]
+    low: Version = (0, 0, 0)
+    high = _END
+    at = 0
+    while at < len(text):
+        part = _PART.match(text, at)
+        if not part:
+            raise Unreadable(f"no range of versions: {text!r}")
+        one = _compared(part[1] or "=", part.groups()[1:])
+        low, high = max(low, one[0]), min(high, one[1])
+        at = part.end() + len(text[part.end() :]) - len(text[part.end() :].lstrip())
+    if not text:
+        raise Unreadable("a pragma without a version")
+    return low, high
+
+
+def _single(text: str) -> Range:
+    part = _PART.fullmatch(text)
+    if not part or part[1]:
+        raise Unreadable(f"no version: {text!r}")
+    return _compared("=", part.groups()[1:])
+
+
+def _compared(sign: str, given: Sequence[str | None]) -> Range:
+    known = [int(one) for one in given if one is not None and one not in "xX*"]
+    low = _filled(known)
+    after = _filled([*known[:-1], known[-1] + 1]) if known else _END
+    if sign == "^" and known:
+        place = next((at for at, one in enumerate(known) if one), len(known) - 1)
+        return low, _filled([*known[:place], known[place] + 1])
+    if sign == "~" and len(known) > 1:
+        return low, _filled([known[0], known[1] + 1])
+    return {
+        ">=": (low, _END),
+        ">": (after, _END),
+        "<": ((0, 0, 0), low),
+        "<=": ((0, 0, 0), after),
+    }.get(sign, (low, after))
+
+
+def _filled(known: Sequence[int]) -> Version:
+    major, minor, patch = (*known, 0, 0, 0)[:3]
+    return major, minor, patch

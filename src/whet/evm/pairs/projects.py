@@ -1,0 +1,130 @@
+"""Projects from folders of .sol files and from npm packages. Exports of other programs: `exports`."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+
+from whet import limits
+from whet.errors import WhetError
+from whet.evm.pairs.nouns import Project
+from whet.evm.solc.npm import Package, package
+
+_IMPORTED = re.compile(r"""(\bimport\b[^;"']*["'])([^"'\n]+)(["'][^;]*;)""")
+_TESTS = re.compile(r"(^|/)(test|tests|mocks?|scripts?)/|\.(t|s)\.sol$")
+
+
+def from_npm(wanted: str, dependencies: Sequence[str] = (), *, tests: bool = False) -> Project:
+    """ "name@version": its .sol files. dependencies: other packages that it imports from, "name@version" or
+    "alias=name@version". tests: its tests, mocks and scripts too. Raises WhetError (see `npm`)."""
+    name, _, version = wanted.rpartition("@")
+    found = package(name, version)
+    texts, unread = _package_texts(found, name)
+    own = tuple(one for one in texts if tests or not _TESTS.search(one.removeprefix(f"{name}/")))
+    if not own:
+        raise WhetError(f"{wanted} holds no Solidity", fix="name another package")
+    return Project(wanted, name, texts | library(dependencies), own, _licence(found), unread=tuple(unread))
+
+
+def from_folder(
+    name: str, files: Mapping[str, bytes], dependencies: Sequence[str] = (), *, tests: bool = False
+) -> Project:
+    """The .sol files of a folder, {path inside it: bytes}; paths are what they are imported by. remappings.txt and
+    foundry.toml among them are obeyed; the libraries of such a project (lib/) are there to be imported. Raises WhetError
+    for what `dependencies` cannot give."""
+    texts, unread = {}, []
+    for path, raw in sorted(files.items()):
+        try:
+            texts[path] = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            unread.append(path)
+    rules = _rules(texts)
+    sources = remapped({path: text for path, text in texts.items() if path.endswith(".sol")}, rules)
+    libraries = rules or "foundry.toml" in texts
+    own = tuple(
+        path
+        for path in sources
+        if (tests or not _TESTS.search(path)) and not (libraries and path.startswith("lib/"))
+    )
+    return Project(name, name, sources | library(dependencies), own, unread=tuple(unread))
+
+
+def _rules(texts: Mapping[str, str]) -> list[str]:
+    """The remappings of a Foundry project: written ones, then what Foundry infers for each folder in lib/."""
+    found = [line for line in texts.get("remappings.txt", "").splitlines() if "=" in line]
+    if "foundry.toml" in texts:
+        try:
+            profile = tomllib.loads(texts["foundry.toml"]).get("profile", {}).get("default", {})
+            found += [str(one) for one in profile.get("remappings", ())]
+        except (tomllib.TOMLDecodeError, AttributeError, TypeError):
+            pass
+        for name in sorted(
+            {path.split("/")[1] for path in texts if path.startswith("lib/") and path.count("/") > 1}
+        ):
+            places = (f"lib/{name}/src/", f"lib/{name}/contracts/", f"lib/{name}/")
+            found.append(
+                f"{name}/={next(one for one in places if any(path.startswith(one) for path in texts))}"
+            )
+    return found
+
+
+def library(wanted: Sequence[str]) -> dict[str, str]:
+    """The sources of several packages by the names that imports use. Raises WhetError (see `npm`)."""
+    texts: dict[str, str] = {}
+    for one in wanted:
+        alias, _, key = one.rpartition("=")
+        name, _, version = key.rpartition("@")
+        texts |= _package_texts(package(name, version), alias or name)[0]
+    return texts
+
+
+def remapped(texts: Mapping[str, str], mapped: Sequence[str]) -> dict[str, str]:
+    """With the imports as the compiler would resolve them: "context:prefix=target", the longest prefix wins."""
+    rules = sorted(
+        (rule for one in mapped if (rule := _rule(one))), key=lambda rule: (-len(rule[0]), -len(rule[1]))
+    )
+    if not rules:
+        return dict(texts)
+
+    def changed(file: str, text: str) -> str:
+        return _IMPORTED.sub(lambda match: f"{match[1]}{_target(file, match[2], rules)}{match[3]}", text)
+
+    return {file: changed(file, text) for file, text in texts.items()}
+
+
+def _rule(text: str) -> tuple[str, str, str] | None:
+    left, equals, target = text.strip().partition("=")
+    context, _, prefix = left.rpartition(":")
+    return (context, prefix, target) if equals and prefix else None
+
+
+def _target(file: str, path: str, rules: Sequence[tuple[str, str, str]]) -> str:
+    if path.startswith("."):
+        return path
+    for context, prefix, target in rules:
+        if file.startswith(context) and path.startswith(prefix):
+            return target + path[len(prefix) :]
+    return path
+
+
+def _package_texts(found: Package, name: str) -> tuple[dict[str, str], list[str]]:
+    texts, unread = {}, []
+    for path in sorted(found.folder.rglob("*.sol")):
+        inside = f"{name}/{path.relative_to(found.folder).as_posix()}"
+        try:
+            texts[inside] = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            unread.append(inside)
+    return texts, unread
+
+
+def _licence(found: Package) -> str:
+    """What package.json says."""
+    path = found.folder / "package.json"
+    try:
+        said = json.loads(path.read_bytes()[: limits.SETTINGS_BYTES]).get("license", "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return said if isinstance(said, str) else ""

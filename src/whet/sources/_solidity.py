@@ -1,0 +1,119 @@
+"""What the source `solidity` reads: folders, single files, exports, packages of npm, each as a project."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from whet import limits
+from whet.errors import ArtefactError, WhetError
+from whet.evm.pairs import exports
+from whet.evm.pairs.exports import NotRead
+from whet.evm.pairs.nouns import NO_TEXT, Project
+from whet.evm.pairs.projects import from_folder, from_npm
+from whet.records import Dropped
+from whet.sources import _walk
+from whet.sources._walk import Found, find
+from whet.text import open as opening
+from whet.text.open import open_bytes, plain_name
+from whet.text.refused import Refused
+from whet.untrusted import parse
+
+TOO_LARGE = "file too large"
+NO_EXPORT = "a JSON file that is no export of Solidity"
+OTHER_FILE = "neither .sol nor .json"
+PACKAGE = "the package cannot be had"
+REASONS = (TOO_LARGE, NO_EXPORT, OTHER_FILE, PACKAGE, NO_TEXT, *_walk.REASONS, *opening.REASONS)
+
+_CONFIGURING = ("remappings.txt", "foundry.toml")
+_METADATA = "metadata.json"
+
+
+def projects_at(path: str, dependencies: Sequence[str], *, tests: bool) -> Iterator[Project | Dropped]:
+    """What lies at a path or glob: each export a project, all .sol files together one, and what is neither."""
+    plain: dict[str, bytes] = {}
+    metadata: dict[str, bytes] = {}
+    for item in find([path]):
+        if isinstance(item, Dropped):
+            yield item
+            continue
+        raw = _read(item)
+        name, inside = plain_name(os.path.basename(item.path)), "/".join(item.parts) or item.label
+        if isinstance(raw, Dropped):
+            yield raw
+        elif name == _METADATA:
+            metadata[inside] = raw
+        elif name.endswith(".json"):
+            yield from _exported(raw, item.label)
+        else:
+            plain[plain_name(inside)] = raw
+    root = os.path.basename(os.path.normpath(path))
+    for place, raw in metadata.items():
+        yield from _beside(place, raw, plain)
+    if any(name.endswith(".sol") for name in plain):
+        yield from _folder(root, plain, dependencies, tests=tests)
+
+
+def packages(
+    wanted: Sequence[str], dependencies: Sequence[str], *, tests: bool
+) -> Iterator[Project | Dropped]:
+    """Packages of npm by exact version."""
+    for one in wanted:
+        try:
+            yield from _whole(from_npm(one, dependencies, tests=tests))
+        except WhetError as error:
+            yield Dropped(origin=one, reason=PACKAGE, detail=error.what)
+
+
+def _folder(
+    root: str, plain: dict[str, bytes], dependencies: Sequence[str], *, tests: bool
+) -> Iterator[Project | Dropped]:
+    try:
+        yield from _whole(from_folder(root, plain, dependencies, tests=tests))
+    except WhetError as error:
+        yield Dropped(origin=root, reason=PACKAGE, detail=error.what)
+
+
+def _whole(project: Project) -> Iterator[Project | Dropped]:
+    yield project
+    for file in project.unread:
+        yield Dropped(origin=f"{project.name}:{file}", reason=NO_TEXT)
+
+
+def _exported(raw: bytes, label: str) -> Iterator[Project | Dropped]:
+    try:
+        yield from exports.from_json(raw, label)
+    except NotRead as why:
+        yield Dropped(origin=label, reason=NO_EXPORT, detail=str(why), size_bytes=len(raw))
+
+
+def _beside(place: str, raw: bytes, plain: dict[str, bytes]) -> Iterator[Project | Dropped]:
+    """A contract of Sourcify's repository: its sources lie in sources/, and are taken out of `plain`."""
+    home = f"{place.rpartition('/')[0]}/sources/".lstrip("/")
+    files = {name[len(home) :]: name for name in plain if name.startswith(home)}
+    try:
+        values = parse(raw, place, limits.EXPORT_DEPTH)
+        texts = {name: plain[at].decode("utf-8", "replace") for name, at in files.items()}
+        yield exports.from_metadata(values if isinstance(values, dict) else {}, texts, place)
+        for at in files.values():
+            del plain[at]
+    except (NotRead, ArtefactError) as why:
+        yield Dropped(origin=place, reason=NO_EXPORT, detail=str(why), size_bytes=len(raw))
+
+
+def _read(item: Found) -> bytes | Dropped:
+    name = plain_name(os.path.basename(item.path))
+    if not name.endswith((".sol", ".json")) and name not in _CONFIGURING:
+        return Dropped(origin=item.label, reason=OTHER_FILE, size_bytes=item.size_bytes)
+    most = limits.EXPORT_BYTES if name.endswith(".json") else limits.SOURCE_FILE_BYTES
+    try:
+        with open_bytes(item.path) as stream:
+            raw = stream.read(most + 1)
+    except Refused as why:
+        return Dropped(origin=item.label, reason=why.reason, detail=why.detail, size_bytes=item.size_bytes)
+    except OSError as error:
+        said = error.strerror or str(error)
+        return Dropped(origin=item.label, reason=opening.UNREADABLE, detail=said, size_bytes=item.size_bytes)
+    if len(raw) > most:
+        return Dropped(origin=item.label, reason=TOO_LARGE, size_bytes=item.size_bytes)
+    return raw

@@ -1,0 +1,233 @@
+"""Projects: folders with remappings, standard JSON, build-info, Etherscan, Sourcify; odd ones are named."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from whet.evm.pairs import exports
+from whet.evm.pairs.builds import chunks
+from whet.evm.pairs.exports import NotRead
+from whet.evm.pairs.nouns import IMPORT, NO_COMPILER, NO_SETTING, PRAGMA, Project
+from whet.evm.pairs.projects import from_folder, remapped
+
+TOKEN = "// SPDX-License-Identifier: MIT\npragma solidity ^0.8.0;\ncontract Token { }\n"
+USES = 'pragma solidity ^0.8.0;\nimport {Token} from "@lib/Token.sol";\nimport "./Other.sol";\ncontract User is Token { }\n'
+STANDARD: dict[str, Any] = {
+    "language": "Solidity",
+    "sources": {"src/User.sol": {"content": USES}, "lib/token/Token.sol": {"content": TOKEN}},
+    "settings": {
+        "optimizer": {"enabled": True, "runs": 999},
+        "viaIR": True,
+        "evmVersion": "cancun",
+        "remappings": ["@lib/=lib/token/"],
+    },
+}
+TOLD = {"version": "0.8.24", "runs": 999, "via_ir": True, "evm_version": "cancun"}
+
+
+def one(values: Any) -> Project:
+    (project,) = exports.projects(values, "x.json")
+    return project
+
+
+def test_standard_json_tells_settings_and_remaps() -> None:
+    project = one(STANDARD)
+    assert project.compiled == {name: value for name, value in TOLD.items() if name != "version"}
+    assert 'from "lib/token/Token.sol"' in project.texts["src/User.sol"]
+    assert 'import "./Other.sol"' in project.texts["src/User.sol"]
+    assert project.own == ("lib/token/Token.sol", "src/User.sol")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {
+            "_format": "hh-sol-build-info-1",
+            "solcVersion": "0.8.24",
+            "solcLongVersion": "0.8.24+commit.e",
+            "output": {},
+        },
+        {"_format": "hh3-sol-build-info-1", "id": "solc-0_8_24", "solcVersion": "0.8.24"},
+        {"id": "0a", "solcVersion": "0.8.24", "source_id_to_path": {}},
+    ],
+)
+def test_build_info(form: dict[str, Any]) -> None:
+    project = one({**form, "input": STANDARD})
+    assert project.compiled == TOLD
+    assert set(project.texts) == set(STANDARD["sources"])
+
+
+def test_etherscan_with_one_file() -> None:
+    told = {
+        "SourceCode": TOKEN,
+        "ContractName": "Token",
+        "CompilerVersion": "v0.8.19+commit.7dd6d404",
+        "OptimizationUsed": "1",
+        "Runs": "1000",
+        "EVMVersion": "Default",
+        "LicenseType": "MIT",
+    }
+    project = one({"status": "1", "message": "OK", "result": [told]})
+    assert project.texts == {"Token.sol": TOKEN}
+    assert project.compiled == {"version": "0.8.19", "runs": 1000, "via_ir": False}
+    assert project.licence == "MIT"
+    off = one({**told, "OptimizationUsed": "0", "LicenseType": "None"})
+    assert off.compiled["runs"] is None
+    assert off.licence == ""
+
+
+def test_etherscan_with_several_files_in_both_forms() -> None:
+    about = {
+        "ContractName": "User",
+        "CompilerVersion": "v0.8.24+commit.e11b9ed9",
+        "OptimizationUsed": "1",
+        "Runs": "5",
+    }
+    whole = one({**about, "SourceCode": "{" + json.dumps(STANDARD) + "}"})
+    assert whole.compiled == TOLD
+    files = one({**about, "SourceCode": json.dumps(STANDARD["sources"])})
+    assert files.compiled == {"version": "0.8.24", "runs": 5, "via_ir": False}
+    assert set(files.texts) == set(whole.texts)
+
+
+def test_sourcify_in_its_forms() -> None:
+    compilation = {
+        "language": "Solidity",
+        "compiler": "solc",
+        "compilerVersion": "0.8.24+commit.e11b9ed9",
+        "compilerSettings": STANDARD["settings"],
+        "fullyQualifiedName": "src/User.sol:User",
+    }
+    assert one({"compilation": compilation, "sources": STANDARD["sources"]}).compiled == TOLD
+    assert one({"compilation": compilation, "stdJsonInput": STANDARD}).compiled == TOLD
+    metadata = {
+        "compiler": {"version": "0.8.24+commit.e11b9ed9"},
+        "language": "Solidity",
+        "settings": STANDARD["settings"],
+        "sources": {name: {"keccak256": "0x"} for name in STANDARD["sources"]},
+    }
+    files = [{"name": "metadata.json", "path": "1/0x/metadata.json", "content": json.dumps(metadata)}]
+    files += [
+        {"name": name.rpartition("/")[2], "path": f"1/0x/sources/{name}", "content": part["content"]}
+        for name, part in STANDARD["sources"].items()
+    ]
+    first = one({"status": "full", "files": files})
+    assert first.compiled == TOLD
+    assert set(first.texts) == set(STANDARD["sources"])
+    texts = {name: part["content"] for name, part in STANDARD["sources"].items()}
+    assert exports.from_metadata(metadata, texts, "m").compiled == TOLD
+    with pytest.raises(NotRead, match="not beside"):
+        exports.from_metadata(metadata, {}, "m")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"abi": [], "bytecode": "0x"},
+        {"input": {"language": "Vyper", "sources": {"a.vy": {"content": "x"}}}},
+        {"language": "Yul", "sources": {"a.yul": {"content": "{}"}}},
+        {"SourceCode": "", "CompilerVersion": "v0.8.0"},
+        {"SourceCode": "x: uint256", "CompilerVersion": "vyper:0.3.7"},
+        {"SourceCode": "{{not json}}", "CompilerVersion": "v0.8.0"},
+        {"SourceCode": "{[1]}", "CompilerVersion": "v0.8.0"},
+        {"sources": {"a.sol": {"urls": ["ipfs://"]}}},
+        {"sources": {"a.sol": {"content": 7}}},
+        {"files": []},
+        {"compilation": {"language": "Vyper"}, "sources": {}},
+        3,
+        "text",
+    ],
+)
+def test_what_gives_no_project_says_why(values: Any) -> None:
+    with pytest.raises(NotRead):
+        exports.projects(values, "x.json")
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"\xff", b'{"a": NaN}', b"[" * 100_000, b'{"a":' * 500 + b"1" + b"}" * 500]
+)
+def test_what_is_no_json_says_why(raw: bytes) -> None:
+    with pytest.raises(NotRead):
+        exports.from_json(raw, "x.json")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [None, 3, {"optimizer": 1}, {"optimizer": {"enabled": "yes", "runs": -1}}, {"evmVersion": ["x"]}],
+)
+def test_odd_settings_mean_not_told(settings: Any) -> None:
+    project = one({"sources": {"a.sol": {"content": TOKEN}}, "settings": settings})
+    assert not project.compiled.get("runs")
+    assert "evm_version" not in project.compiled
+
+
+def test_a_folder_of_foundry_obeys_its_remappings() -> None:
+    files = {
+        "foundry.toml": b'[profile.default]\nremappings = ["@lib/=lib/token/src/"]\n',
+        "remappings.txt": b"other/=lib/other/\n",
+        "src/User.sol": b'import "@lib/Token.sol";\nimport "other/O.sol";\nimport "inferred/I.sol";\n',
+        "src/Bad.sol": b"\xff\xfe",
+        "test/User.t.sol": b"contract T {}",
+        "lib/token/src/Token.sol": TOKEN.encode(),
+        "lib/other/O.sol": b"",
+        "lib/inferred/src/I.sol": b"",
+    }
+    project = from_folder("p", files)
+    assert project.own == ("src/User.sol",)
+    assert project.unread == ("src/Bad.sol",)
+    for name in ("lib/token/src/Token.sol", "lib/other/O.sol", "lib/inferred/src/I.sol"):
+        assert name in project.texts
+        assert f'"{name}"' in project.texts["src/User.sol"]
+    assert from_folder("p", files, tests=True).own == ("src/User.sol", "test/User.t.sol")
+
+
+def test_the_longest_prefix_wins_and_a_context_is_kept_to() -> None:
+    texts = {"a/x.sol": 'import "p/q/z.sol";', "b/y.sol": 'import { A } from "p/q/z.sol";'}
+    found = remapped(texts, ["p/=one/", "p/q/=two/", "b/:p/=three/", "nothing", "=x"])
+    assert found == {"a/x.sol": 'import "two/z.sol";', "b/y.sol": 'import { A } from "three/q/z.sol";'}
+
+
+def test_every_file_goes_to_one_compiler_or_is_refused_by_name() -> None:
+    texts = {
+        "new.sol": "pragma solidity ^0.8.0;",
+        "old.sol": "pragma solidity ^0.4.24;",
+        "both.sol": 'pragma solidity >=0.6.0;\nimport "./six.sol";',
+        "six.sol": "pragma solidity ^0.6.0;",
+        "pinned.sol": "pragma solidity 0.8.10;",
+        "odd.sol": "pragma solidity latest;",
+        "ancient.sol": "pragma solidity ^0.3.0;",
+        "lonely.sol": 'pragma solidity ^0.8.0;\nimport "nowhere.sol";',
+        "none.sol": "contract A {}",
+    }
+    found = chunks(Project("p", "p", texts, tuple(texts)), "default")
+    where = {file: chunk.settings.version for chunk in found.chunks for file in chunk.files}
+    assert where["new.sol"] == where["none.sol"] == "0.8.30"
+    assert (where["old.sol"], where["both.sol"], where["six.sol"]) == ("0.4.26", "0.6.12", "0.6.12")
+    assert list(found.pinned) == ["pinned.sol"]
+    assert {file: reason for file, (reason, _) in found.refused.items()} == {
+        "odd.sol": PRAGMA,
+        "ancient.sol": NO_COMPILER,
+        "lonely.sol": IMPORT,
+    }
+    (both,) = [chunk for chunk in found.chunks if "both.sol" in chunk.files]
+    assert set(both.texts) == {"both.sol", "six.sol"}
+
+
+def test_builds_that_a_compiler_has_not() -> None:
+    project = Project("p", "p", {"a.sol": "pragma solidity ^0.7.0;"}, ("a.sol",))
+    assert not chunks(project, "runs200-ir").chunks
+    assert chunks(project, "off-noinline").refused["a.sol"][0] == NO_SETTING
+    (chunk,) = chunks(project, "off", solc="0.8.19").chunks
+    assert (chunk.settings.name, chunk.settings.runs) == ("0.8.19-off", None)
+
+
+def test_what_an_export_says_is_the_default() -> None:
+    project = one({"solcVersion": "0.8.24", "input": STANDARD})
+    project = Project("p", "p", {"a.sol": TOKEN}, ("a.sol",), compiled=project.compiled)
+    (chunk,) = chunks(project, "default").chunks
+    assert chunk.settings.name == "0.8.24-runs999-ir-cancun"
+    (chunk,) = chunks(project, "runs1").chunks
+    assert chunk.settings.name == "0.8.24-runs1"

@@ -1,0 +1,145 @@
+"""Solidity as a source: what is read, what is named when it cannot be, and, with a compiler, the records themselves."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from tests.evm.test_pairs_make import BANK, DEEP, SUMS
+
+from whet.errors import WhetError
+from whet.evm.pairs import nouns
+from whet.evm.pairs.nouns import Project
+from whet.records import Document, Dropped
+from whet.sources import _solidity, solidity
+from whet.sources._solidity import packages, projects_at
+from whet.sources.solidity import SoliditySource
+from whet.text.conversation import from_text
+
+
+def source(folder: Path, **settings: Any) -> SoliditySource:
+    return SoliditySource.model_validate({"source": "solidity", **settings}, context={"folder": folder})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of everything that can lie in one."""
+    standard = {"language": "Solidity", "sources": {"E.sol": {"content": "contract E { }"}}}
+    metadata = {"compiler": {"version": "0.8.19"}, "settings": {}, "sources": {"src/V.sol": {}}}
+    files: dict[str, bytes] = {
+        "src/Bank.sol": BANK.encode(),
+        "src/Sums.sol": SUMS.encode(),
+        "test/Bank.t.sol": b"contract T { }",
+        "out/build-info/1.json": json.dumps({"solcVersion": "0.8.19", "input": standard}).encode(),
+        "exports/E.json": json.dumps(standard).encode(),
+        "verified/0x1/metadata.json": json.dumps(metadata).encode(),
+        "verified/0x1/sources/src/V.sol": b"contract V { }",
+        "alone/metadata.json": json.dumps(metadata).encode(),
+        "package.json": b'{"name": "x"}',
+        "broken.json": b"{",
+        "README.md": b"words",
+        "src/latin.sol": "// é".encode("latin-1"),
+        "node_modules/lib/L.sol": b"contract L { }",
+    }
+    for name, raw in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(raw)
+    return tmp_path
+
+
+def test_what_a_folder_holds(folder: Path) -> None:
+    found = list(projects_at(str(folder), [], tests=False))
+    projects = {one.name: one for one in found if isinstance(one, Project)}
+    root = folder.name
+    assert projects[root].own == ("src/Bank.sol", "src/Sums.sol")
+    assert projects[f"{root}/out/build-info/1.json"].compiled["version"] == "0.8.19"
+    assert projects[f"{root}/exports/E.json"].own == ("E.sol",)
+    assert projects["verified/0x1/metadata.json"].texts == {"src/V.sol": "contract V { }"}
+    reasons = {one.origin: one.reason for one in found if isinstance(one, Dropped)}
+    assert reasons == {
+        f"{root}/package.json": _solidity.NO_EXPORT,
+        f"{root}/broken.json": _solidity.NO_EXPORT,
+        "alone/metadata.json": _solidity.NO_EXPORT,
+        f"{root}/README.md": _solidity.OTHER_FILE,
+        f"{root}/node_modules": "version control or cache folder",
+        f"{root}:src/latin.sol": nouns.NO_TEXT,
+    }
+    assert set(reasons.values()) <= set(solidity.REASONS)
+
+
+def test_a_file_a_list_and_a_glob(folder: Path) -> None:
+    (one,) = projects_at(str(folder / "src/Sums.sol"), [], tests=False)
+    assert isinstance(one, Project)
+    assert one.own == ("Sums.sol",)
+    (some,) = projects_at(str(folder / "src/S*.sol"), [], tests=False)
+    assert isinstance(some, Project)
+    assert len(some.own) == 1
+
+
+def test_packages_that_cannot_be_had_are_dropped_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(name: str, version: str) -> None:
+        raise WhetError("no network")
+
+    monkeypatch.setattr("whet.evm.pairs.projects.package", nothing)
+    (dropped,) = packages(["solmate@6.8.0"], [], tests=False)
+    assert isinstance(dropped, Dropped)
+    assert (dropped.origin, dropped.reason) == ("solmate@6.8.0", _solidity.PACKAGE)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"npm": []},
+        {"path": "nowhere"},
+        {"npm": ["solmate@6.8.0"], "builds": ["fast"]},
+        {"npm": ["solmate@6.8.0"], "builds": []},
+        {"npm": ["solmate@6.8.0"], "solc": "newest"},
+        {"npm": ["solmate@6.8.0"], "families": "nothing"},
+        {"npm": ["solmate@6.8.0"], "most_per_era": 0},
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValidationError):
+        source(tmp_path, **settings)
+
+
+def test_the_fingerprint_follows_files_and_settings(folder: Path) -> None:
+    first = source(folder, path="src").fingerprint()
+    assert source(folder, path="src").fingerprint() == first
+    assert source(folder, path="src", builds=["off"]).fingerprint() != first
+    (folder / "src/Sums.sol").write_text(DEEP)
+    assert source(folder, path="src").fingerprint() != first
+    npm = source(folder, npm=["solmate@6.8.0"]).fingerprint()
+    assert npm != source(folder, npm=["solmate@6.7.0"]).fingerprint()
+
+
+@pytest.mark.slow
+def test_records(folder: Path) -> None:
+    """With a compiler: a pair is a conversation, everything else is a counted drop."""
+    made = source(folder, path=["src", "exports"], builds=["default", "off"])
+    found = list(made.documents())
+    documents = [one for one in found if isinstance(one, Document)]
+    dropped = [one for one in found if isinstance(one, Dropped)]
+    assert {one.group for one in documents} == {"src"}
+    assert {one.licence for one in documents} == {"MIT"}
+    assert {one.reason for one in dropped} <= set(solidity.REASONS)
+    assert Counter(one.origin for one in found).most_common(1)[0][1] == 1
+    said = {one.origin: from_text(one.text).messages for one in documents}
+    asked, answered = next(
+        text for origin, text in said.items() if "Bank.deposit" in origin and "runs200" in origin
+    )
+    assert (asked.role, answered.role) == ("user", "assistant")
+    assert answered.content.startswith("function deposit() external payable {")
+    assert "msg.value" in asked.content
+    assert "balances" in asked.content
+    by_file = source(folder, path="src", families="file")
+    assert {one.group for one in by_file.documents() if isinstance(one, Document)} == {
+        "src:Bank.sol",
+        "src:Sums.sol",
+    }
