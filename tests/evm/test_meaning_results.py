@@ -8,7 +8,7 @@ from tests.evm.fixtures import Fixture, fixtures
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.abi_types import inlined
 from whet.evm.meaning.analyse import analyse
-from whet.evm.meaning.structs import UNREAD, struct_of
+from whet.evm.meaning.passed_structs import UNREAD, struct_of
 from whet.evm.signatures import Signatures
 from whet.evm.tac import from_json, to_json
 
