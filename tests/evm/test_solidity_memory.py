@@ -53,7 +53,7 @@ MADE = {
     ),
     "packed": (
         f"PUSH {0x1901 << 240} {at(0)} {A} {at(2)} {B} {at(0x22)} PUSH 0x42 DUP2 KECCAK256 {GIVEN}",
-        'keccak256(abi.encodePacked(hex"1901", uint256(',
+        'keccak256(abi.encodePacked(hex"1901", ',
     ),
     "address": (
         f"{A} PUSH 96 SHL {at(0x20)} {B} {at(0x34)} PUSH 0x34 {at(0)} {moved(0x60)} {HASHED} {GIVEN}",
@@ -66,7 +66,7 @@ MADE = {
     "text": (
         f"PUSH 5 {at(0)} PUSH {int.from_bytes(b'hello'.ljust(32, bytes(1)), 'big')} {at(0x20)} {moved(0x40)}"
         f" {HASHED} {GIVEN}",
-        'keccak256("hello")',
+        'keccak256(bytes("hello"))',
     ),
     "calldata": (
         f"CALLDATASIZE {at(0)} CALLDATASIZE PUSH 0 DUP3 PUSH 0x20 ADD CALLDATACOPY"
@@ -123,7 +123,7 @@ def test_members_of_words_have_names() -> None:
     assert words_structs(source.text.splitlines()) == ["struct Words2 { uint256 f0; uint256 f1; }"]
     assert ".f0" in source.text
     assert ".f1" in source.text
-    assert "mload" not in source.text
+    assert "mload" not in source.text.partition("fallback()")[0]
 
 
 @pytest.mark.slow
