@@ -82,7 +82,7 @@ NOT_MADE = {
         "Words2(",
     ),
     "a length that only samples have as 0": (
-        f"{A} PUSH 128 SHR {at(0)} DUP1 MLOAD DUP2 ADD PUSH 0x20 ADD PUSH 0x40 MSTORE DUP1 MLOAD {GIVEN}",
+        f"{A} PUSH 255 SHR {at(0)} DUP1 MLOAD DUP2 ADD PUSH 0x20 ADD PUSH 0x40 MSTORE DUP1 MLOAD {GIVEN}",
         '""',
     ),
     "words of which one is written later": (
