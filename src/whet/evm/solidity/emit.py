@@ -27,6 +27,7 @@ from whet.evm.solidity.helpers import HELPERS, texts
 from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
 from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
+from whet.evm.solidity.padding import CALLS
 from whet.evm.solidity.pieces import Piece, Unsayable
 from whet.evm.solidity.references import references, words_structs
 from whet.evm.solidity.returned import copies, with_returned
@@ -66,6 +67,9 @@ class _Emitter:
         self.plain_entry = is_plain(contract)
         functions = contract.functions.values()
         self.functions = {f.name: f for f in functions if f.kind != "entry" or not self.plain_entry}
+        reached = reach(contract)
+        own = {f.name for f in functions if any(s.op in CALLS for s in f.statements())}
+        self.calling = {name: bool(own & {name, *others}) for name, others in reached.items()}
         self.creations: dict[str, list[Creation]] = {}
         self.storage = declare(meaning.storage, meaning.declarations, set())
         helpers = {name: meaning.of(name).name for name in contract.functions}
@@ -102,7 +106,6 @@ class _Emitter:
         self.taken = {h.name for h in self.headers.values()} | {NAME}
         self.storage = declare(meaning.storage, meaning.declarations, self.taken)
         self.mutabilities = effects(contract)
-        reached = reach(contract)
         panicking = {f.name for f in functions if panics(f, 0x41)}
         self.panicking = {name for name, others in reached.items() if panicking & {name, *others}}
         self.without_arguments = _without_arguments(contract, reached)
@@ -158,7 +161,7 @@ class _Emitter:
     def _kept(self, function: Function) -> FunctionMeaning:
         """What is known of a function and the same in Solidity."""
         known = self.meaning.of(function.name)
-        exact = exact_forms(self.contract, function, known, self.storage)
+        exact = exact_forms(self.contract, function, known, self.storage, self.calling)
         kept = without_wide_hashes(function, keeping_memory(function, exact), exact)
         return with_returned(function, kept)
 
