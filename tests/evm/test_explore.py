@@ -214,6 +214,9 @@ ARGUMENT = "PUSH 4 CALLDATALOAD"
         f"{ARGUMENT} PUSH 0 MSTORE PUSH 1 PUSH 32 MSTORE PUSH 64 PUSH 0 KECCAK256 SLOAD PUSH 99 GT @no JUMPI STOP :no STOP",
         f"PUSH 2 SLOAD DUP1 {ARGUMENT} ADD LT @overflow JUMPI STOP :overflow STOP",
         f"CALLER PUSH {MOCKS[1]} EQ @yes JUMPI STOP :yes STOP",
+        "CALLER ADDRESS EQ @itself JUMPI STOP :itself PUSH 7 PUSH 1 SSTORE STOP",
+        "CHAINID PUSH 18 EQ @yes JUMPI STOP :yes STOP",
+        f"PUSH 0 DUP1 DUP1 DUP1 DUP1 {ARGUMENT} GAS CALL POP PUSH 31 RETURNDATASIZE GT @yes JUMPI STOP :yes STOP",
         "TIMESTAMP PUSH 1800000000 LT @later JUMPI STOP :later STOP",
         f"SELFBALANCE {ARGUMENT} EQ @all JUMPI STOP :all STOP",
         "PUSH 1000 SELFBALANCE LT @poor JUMPI STOP :poor STOP",
@@ -376,7 +379,7 @@ def test_anybody_may_call_and_pay() -> None:
     pair = Pair(code, code, 1, {})
     pair.give(10**9, 10**12)
     pair.states[0][0xC0FFEE] = Account(0, 1, b"\x00")
-    for caller in (0x123456, 0xC0FFEE, MOCKS[2]):
+    for caller in (0x123456, 0xC0FFEE, MOCKS[2], TARGET):
         case = Case(PUT.to_bytes(4, "big") + bytes(32), caller, 7)
         tried, differences, _ = pair.attempt(case)
         assert tried

@@ -153,7 +153,9 @@ def test_several_processes_make_the_same(result: Made) -> None:
     assert again.lost == result.lost
 
 
-def test_a_compiler_that_cannot_be_had_loses_its_files_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_cannot_be_had_loses_its_files_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nothing(name: str, version: str) -> None:
         raise npm.WhetError(f"{name}@{version} is not in the cache and cannot be installed")
 
@@ -166,6 +168,11 @@ def test_a_compiler_that_cannot_be_had_loses_its_files_only(monkeypatch: pytest.
     reasons = {one.origin.rpartition(".")[2]: one.reason for one in found.lost}
     assert reasons["deposit"] == nouns.COMPILER_MISSING
     assert reasons["a"] == nouns.PRAGMA
+    monkeypatch.setattr("whet.evm.pairs.kept.cache_folder", lambda: tmp_path)
+    with Pool(1) as pool:
+        assert made(PROJECT, "default", pool).lost == found.lost
+        monkeypatch.setattr("whet.evm.pairs.kept.make", lambda *given: Made())
+        assert not made(PROJECT, "default", pool).from_cache, "it is tried again"
 
 
 def test_kept_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Made) -> None:

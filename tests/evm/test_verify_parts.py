@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -14,9 +15,9 @@ from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.run import MethodReport
 from whet.evm.replay.search import Search, broken
 from whet.evm.replay.vectors import Method, methods_of_signatures
-from whet.evm.tac import WORD
+from whet.evm.tac import WORD, Block, Contract, End, Function, Statement
 from whet.evm.verify.branches import branches, root, split_branches
-from whet.evm.verify.impossible import possible
+from whet.evm.verify.impossible import entries, possible
 from whet.evm.verify.intervals import RULES, compared, result_of
 from whet.evm.verify.mutation import Mutants
 from whet.evm.verify.nouns import Evidence
@@ -82,12 +83,75 @@ def test_a_check_that_was_made_before_is_impossible_to_fail() -> None:
     assert len(possible(contract, begin)) == 5
 
 
-def test_a_whole_selector_is_four_bytes() -> None:
-    short = "PUSH 0 PUSH 4 CALLDATASIZE SUB SLT @short JUMPI STOP"
-    contract = split_branches(lift_code(dispatched(short)))
-    begin = root(contract, PUT, "put")
-    assert len(branches(contract, begin)) == 4
-    assert len(possible(contract, begin)) == 3
+def hand_made(public: list[Statement], end: End, *, private: Block | None = None) -> Contract:
+    """A dispatcher that checks for four bytes of calldata, a public function `f` with a condition, a private one `p(a0)`."""
+    stop = Block("b1", 0, [], [], End("STOP"))
+    f = {"b0": Block("b0", 0, [], public, end), "b1": stop, "b2": replace(stop, id="b2")}
+    entry = {
+        "b0": Block("b0", 0, [], [Statement("CALLDATASIZE", (), ("v0",), 0), Statement("LT", ("v0", 4), ("v1",), 0)],
+                    End("BRANCH", ("v1",), ("b1", "b2"))),
+        "b1": stop,
+        "b2": Block("b2", 0, [], [], End("ENTER", function="f")),
+    }  # fmt: skip
+    functions = {
+        "entry": Function("entry", "entry", 0, (), None, entry),
+        "f": Function("f", "public", 0, (), None, f, PUT),
+    }
+    if private:
+        functions["p"] = Function("p", "private", 0, ("a0",), 1, {"b0": private})
+    return Contract(functions, 100, {})
+
+
+def unlike(*names: str) -> list[tuple[str, str]]:
+    return [("f", name) for name in names]
+
+
+def test_what_the_dispatcher_checked_is_known() -> None:
+    size = [Statement("CALLDATASIZE", (), ("v0",), 0), Statement("ADD", ("v0", WORD - 3), ("v1",), 0)]
+    contract = hand_made(
+        [*size, Statement("SLT", ("v1", 0), ("v2",), 0)], End("BRANCH", ("v2",), ("b1", "b2"))
+    )
+    assert possible(contract, "f") == set(unlike("b1", "b2"))
+    assert possible(contract, "f", entries(contract)["f"]) == set(unlike("b2"))
+
+
+@pytest.mark.parametrize(("given", "left"), [("a0", ("b1",)), (7, ("b1", "b2"))])
+def test_what_a_private_function_gives_back_unchanged_is_known(
+    given: str | int, left: tuple[str, ...]
+) -> None:
+    """A check that an argument is what it is when cleaned; the same of another word says nothing."""
+    private = Block("b0", 0, [], [], End("RETURNPRIVATE", (given,)))
+    statements = [
+        Statement("CALLDATALOAD", (4,), ("v0",), 0),
+        Statement("CALLPRIVATE", ("v0",), ("v1",), 0, "p"),
+        Statement("EQ", ("v1", "v0"), ("v2",), 0),
+    ]
+    contract = hand_made(statements, End("BRANCH", ("v2",), ("b1", "b2")), private=private)
+    assert possible(contract, "f") == set(unlike(*left))
+
+
+@pytest.mark.parametrize(("who", "left"), [("CALLER", ("b1",)), ("ORIGIN", ("b1", "b2"))])
+def test_the_caller_as_an_argument_is_the_caller(who: str, left: tuple[str, ...]) -> None:
+    """`p` gives whether its argument, cleaned, is the caller."""
+    steps = [
+        Statement("AND", ("a0", (1 << 160) - 1), ("v0",), 0),
+        Statement("CALLER", (), ("v1",), 0),
+        Statement("EQ", ("v0", "v1"), ("v2",), 0),
+    ]
+    private = Block("b0", 0, [], steps, End("RETURNPRIVATE", ("v2",)))
+    statements = [Statement(who, (), ("v0",), 0), Statement("CALLPRIVATE", ("v0",), ("v1",), 0, "p")]
+    contract = hand_made(statements, End("BRANCH", ("v1",), ("b1", "b2")), private=private)
+    assert possible(contract, "f") == set(unlike(*left))
+
+
+@pytest.mark.parametrize(("part", "left"), [(1 << 64, ("b2",)), (WORD - 9, ("b1", "b2"))])
+def test_a_sum_that_cannot_wrap_is_no_less_than_its_parts(part: int, left: tuple[str, ...]) -> None:
+    statements = [
+        Statement("CALLDATASIZE", (), ("v0",), 0),
+        Statement("ADD", ("v0", part), ("v1",), 0),
+        Statement("LT", ("v1", "v0"), ("v2",), 0),
+    ]
+    assert possible(hand_made(statements, End("BRANCH", ("v2",), ("b1", "b2"))), "f") == set(unlike(*left))
 
 
 @pytest.mark.parametrize("op", sorted(set(RULES) & (set(ONE) | set(TWO))))

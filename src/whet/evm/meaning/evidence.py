@@ -202,6 +202,8 @@ def value_type(word: Word) -> str:
         return "address"
     if word.op == "AND" and isinstance(word.args[0], int):
         return mask_type(word.args[0])
+    if word.op == "OR":
+        return _joined_type(word)
     if word.op == "SIGNEXTEND" and isinstance(word.args[0], int):
         return f"int{8 * (word.args[0] + 1)}"
     if word.op in ("KECCAK256", "HASH", "EXTCODEHASH", "BLOCKHASH", "BLOBHASH"):
@@ -211,3 +213,12 @@ def value_type(word: Word) -> str:
     if word.op == "SHR" and word.args[0] == 96:
         return "address"
     return ""
+
+
+def _joined_type(word: Node) -> str:
+    """bytesN of two masked words put together, as a cleanup of both of them is written; "" for others."""
+    masks = [part.args[0] for part in word.args if isinstance(part, Node) and part.op == "AND"]
+    if len(masks) != len(word.args) or not all(isinstance(mask, int) for mask in masks):
+        return ""
+    kind = mask_type(masks[0] | masks[1])
+    return kind if kind.startswith("bytes") else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import reduce
 
+from whet.evm.meaning.enums import is_enum
 from whet.evm.meaning.evidence import WORD_TYPES, Uses, checked_type, full_type, mask_type, value_type
 from whet.evm.meaning.memory import FREE_POINTER
 from whet.evm.meaning.symbols import Node, Word, inside, linear
@@ -70,7 +71,7 @@ class Encoding:
             position = self._add(start, 32 * at)
             if at == first or (isinstance(word, Node) and self._moves(word)):
                 assert word is not None
-                types.append(self._content(self._add(start, word), types, depth))
+                types.append(self._content(self._add(start, word), depth))
             else:
                 types.append(self._kind(word, self.stored.get(position, (0, -1))[1]))
         return tuple(types)
@@ -89,8 +90,8 @@ class Encoding:
 
     # What is dynamic.
 
-    def _content(self, position: Word, before: list[str], depth: int) -> str:
-        """bytes (said: string), an array or a struct. before: the types in front."""
+    def _content(self, position: Word, depth: int) -> str:
+        """bytes (said: string), an array or a struct."""
         element = self._element(position, depth)
         if element:
             return f"{element}[]"
@@ -104,11 +105,10 @@ class Encoding:
             factor = dict(linear(self.length)[1]).get(length, 0)
             if factor and factor % 32 == 0:
                 return "uint256[]"
-        if any(node.op == "LOOP" for node, _ in linear(self.length)[1]) or any(
-            k.endswith("[]") for k in before
-        ):
-            return "uint256[]"
-        return "string"
+            if any(node.op == "AND" and length in inside(node) for node, _ in linear(self.length)[1]):
+                return "string"
+        loops = any(node.op == "LOOP" for node, _ in linear(self.length)[1])
+        return "uint256[]" if depth == 0 and loops else "string"
 
     def _element(self, position: Word, depth: int) -> str:
         """The type of the elements of an array that a loop encodes; "" without such a loop."""
@@ -153,6 +153,8 @@ class Encoding:
 
     def _kind(self, word: Word | None, pc: int) -> str:
         """The type of a word that the MSTORE at `pc` stored."""
+        if is_enum(self.uses, word):
+            return "uint8"
         cleanup = self.uses.walk.contract.cleaned.get(pc)
         if pc < 0 or (cleanup is None and not self.apart):
             return _made_of(self.uses, word)

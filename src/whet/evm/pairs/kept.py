@@ -47,11 +47,17 @@ class Kept:
 
 
 def made(project: Project, build: str, pool: Pool, solc: str = "") -> Kept:
-    """What `make` makes, from the cache if it is there. Raises WhetError, CannotWrite."""
+    """What `make` makes, from the cache if it is there; what is lost for now only is tried again next time.
+
+    Raises WhetError, CannotWrite.
+    """
     path = place(project, build, solc)
     if (kept := _read(path, from_cache=True)) is not None:
         return kept
-    _write(path, make(project, build, pool, solc))
+    done = make(project, build, pool, solc)
+    if any(one.for_now for one in done.lost):
+        path = path.with_name(f"for-now-{path.name}")
+    _write(path, done)
     kept = _read(path, from_cache=False)
     assert kept is not None
     return kept

@@ -20,7 +20,7 @@ from whet.evm.pairs.inventory import Defined, defined, licence, scanned
 from whet.evm.pairs.label import LABELS, Key, Labels
 from whet.evm.pairs.nouns import REASONS, Lost, Pair, Project
 from whet.evm.pairs.pool import Pool
-from whet.evm.pairs.texts import CUT, LONG, Text, texts
+from whet.evm.pairs.texts import CUT, FAILED, LONG, NONE, Text, failed, texts
 from whet.evm.solc import harness
 from whet.evm.solc.compiler import Settings
 from whet.evm.solc.harness import Compiled, Harness, compile_together
@@ -119,11 +119,12 @@ def _compiled(chunk: Chunk, pool: Pool, made: Made) -> _Chunk | str:
     """What the compiler makes of a chunk; why the compiler cannot be had."""
     opened = {file: for_any_version(text) for file, text in chunk.texts.items()}
     try:
-        harnesses, functions, lost = pool.one(_analysed, (opened, chunk.files, chunk.settings))
+        whole = (opened, chunk.files, chunk.settings)
+        ((harnesses, functions, lost),) = pool.several(_analysed, [whole], _not_analysed)
         done = _Chunk(chunk.settings, functions, [], defaultdict(dict))
         groups = [harnesses[at : at + harness.TOGETHER] for at in range(0, len(harnesses), harness.TOGETHER)]
         tasks = [(group, closure([one.file for one in group], opened)[0], chunk.settings) for group in groups]
-        for contracts, more in pool.several(_labelled, tasks):
+        for contracts, more in pool.several(_labelled, tasks, _not_labelled):
             done.contracts += contracts
             lost += more
     except WhetError as error:
@@ -156,6 +157,18 @@ def _labelled(
     compiled = Compiled()
     compile_together(group, texts, settings, compiled, LABELS)
     return [(one, read["labels"]) for one, read in compiled.contracts], compiled.lost
+
+
+def _not_analysed(
+    texts: Mapping[str, str], files: Sequence[str], settings: Settings
+) -> tuple[list[Harness], list[Defined], list[harness.Lost]]:
+    return [], [], [harness.Lost(file, "", "", nouns.ENDED) for file in files]
+
+
+def _not_labelled(
+    group: Sequence[Harness], texts: Mapping[str, str], settings: Settings
+) -> tuple[list[tuple[Harness, Labels]], list[harness.Lost]]:
+    return [], [harness.Lost(one.file, one.subject, "", nouns.ENDED) for one in group]
 
 
 def _note_harness_losses(lost: Sequence[harness.Lost], texts: Mapping[str, str], done: _Chunk) -> None:
@@ -219,8 +232,7 @@ def _pairs(
     project: Project, done: _Chunk, pool: Pool, made: Made, reasons: dict[str, dict[str, str]]
 ) -> Iterator[Pair]:
     places = _places(done)
-    missing = {nouns.NOT_LIFTED: "none", nouns.CUT: CUT, nouns.LONG: LONG}
-    told = {value: reason for reason, value in missing.items()}
+    told = {NONE: nouns.NOT_LIFTED, CUT: nouns.CUT, LONG: nouns.LONG, FAILED: nouns.LIFTER_FAILED}
     left = dict(places)
     for tried in range(MOST_TRIES):
         wanted: dict[int, list[_Place]] = defaultdict(list)
@@ -231,7 +243,9 @@ def _pairs(
             for at, chosen in sorted(wanted.items())
         ]
         made.figures["contracts_lifted"] += len(tasks)
-        for (at, chosen), found in zip(sorted(wanted.items()), pool.several(texts, tasks), strict=True):
+        for (at, chosen), found in zip(
+            sorted(wanted.items()), pool.several(texts, tasks, failed), strict=True
+        ):
             for place, text in zip(chosen, found, strict=True):
                 if text.missing:
                     reasons[place.function.hash][told[text.missing]] = ""

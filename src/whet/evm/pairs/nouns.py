@@ -24,6 +24,7 @@ UNLABELLED = "the source map does not say where it is"
 DOUBTFUL = "the compiler's own data says otherwise"
 NOT_LIFTED = "the lifter finds no function there"
 CUT = "the lifter cut it off"
+LIFTER_FAILED = "the lifter failed"
 LONG = "too long"
 NO_TEXT = "no UTF-8"
 
@@ -31,6 +32,7 @@ REASONS = (
     INLINED,
     LONG,
     CUT,
+    LIFTER_FAILED,
     NOT_LIFTED,
     DOUBTFUL,
     UNLABELLED,
@@ -49,6 +51,9 @@ REASONS = (
     NO_TEXT,
 )
 """Every reason for which a function is no pair; where several hold of one function, the first of these is told."""
+
+ENDED = "the compiler's process was ended by the system; too little memory?"
+"""A detail of COMPILER_FAILED."""
 
 SAME_SOURCE = "the same source, built the same way"
 SAME_TAC = "the same TAC as in another build"
@@ -147,3 +152,8 @@ class Lost:
     source_hash: str
     reason: str
     detail: str = ""
+
+    @property
+    def for_now(self) -> bool:
+        """Whether another run, or another machine, may not lose it."""
+        return self.reason in (COMPILER_MISSING, LIFTER_FAILED) or self.detail == ENDED

@@ -1,4 +1,8 @@
-"""Work in a few processes, results in order; each keeps its compilers. With one job, all in this process."""
+"""Work in a few processes, results in order; each keeps its compilers. With one job, all in this process.
+
+A process that the system ends (too little memory) takes its own task along and no other: what was under way is done again,
+each task alone.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -22,22 +27,37 @@ class Pool:
         self.jobs = jobs or len(os.sched_getaffinity(0))
         self._pool: ProcessPoolExecutor | None = None
 
-    def one(self, work: Callable[..., Result], arguments: Sequence[Any]) -> Result:
-        """`work(*arguments)`."""
-        return next(self.several(work, [arguments]))
-
-    def several(self, work: Callable[..., Result], tasks: Sequence[Sequence[Any]]) -> Iterator[Result]:
-        """`work(*task)` of each, in the order of the tasks; what it raises is raised here."""
+    def several(
+        self,
+        work: Callable[..., Result],
+        tasks: Sequence[Sequence[Any]],
+        ended: Callable[..., Result],
+    ) -> Iterator[Result]:
+        """`work(*task)` of each, in the order of the tasks, or `ended(*task)` where the system ended its process; what
+        `work` raises is raised here."""
         if self.jobs == 1:
             yield from (work(*task) for task in tasks)
             return
         futures = [self._running().submit(work, *task) for task in tasks]
         try:
-            for future in futures:
-                yield future.result()
+            for task, future in zip(tasks, futures, strict=True):
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    yield self._alone(work, task, ended)
         finally:
             for future in futures:
                 future.cancel()
+
+    def _alone(
+        self, work: Callable[..., Result], task: Sequence[Any], ended: Callable[..., Result]
+    ) -> Result:
+        self._end()
+        try:
+            return self._running().submit(work, *task).result()
+        except BrokenProcessPool:
+            self._end()
+            return ended(*task)
 
     def __enter__(self) -> Self:
         return self
@@ -50,6 +70,9 @@ class Pool:
     ) -> None:
         if self.jobs == 1:
             close_compilers()
+        self._end()
+
+    def _end(self) -> None:
         if self._pool is not None:
             for process in list((self._pool._processes or {}).values()):
                 process.terminate()

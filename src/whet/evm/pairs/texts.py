@@ -40,13 +40,27 @@ class Text:
     missing: str = ""
 
 
-NONE, CUT, LONG = "none", "cut", "long"
-"""Values of `Text.missing`: no such function, not complete, too long."""
+NONE, CUT, LONG, FAILED = "none", "cut", "long", "failed"
+"""Values of `Text.missing`: no such function, not complete, too long, a mistake of the lifter's."""
+
+Wanted = Sequence[tuple[int | str, Sequence[int]]]
+"""Functions: a selector, "fallback", "receive", or "pc:" and an offset; and the offsets at which its own body stands."""
 
 
-def texts(runtime: str, wanted: Sequence[tuple[int | str, Sequence[int]]]) -> list[Text]:
-    """For each of `wanted` its text: (a selector, "fallback", "receive", or "pc:" and an offset; the offsets at which its
-    own body stands). `runtime`: hexadecimal."""
+def failed(runtime: str, wanted: Wanted) -> list[Text]:
+    """What `texts` gives where it cannot give anything."""
+    return [Text(missing=FAILED) for _ in wanted]
+
+
+def texts(runtime: str, wanted: Wanted) -> list[Text]:
+    """The text of each of `wanted`, or why there is none. `runtime`: hexadecimal."""
+    try:
+        return _texts(runtime, wanted)
+    except Exception:  # noqa: BLE001 - a mistake of ours with one contract: counted by its reason, and the rest goes on
+        return failed(runtime, wanted)
+
+
+def _texts(runtime: str, wanted: Wanted) -> list[Text]:
     contract = apart(lift_code(bytes.fromhex(runtime)))
     meaning = analyse(contract)
     shown = _Shown(contract, meaning)
@@ -60,11 +74,14 @@ def texts(runtime: str, wanted: Sequence[tuple[int | str, Sequence[int]]]) -> li
 
 
 def _function(contract: Contract, private: dict[int, Function], key: int | str) -> Function | None:
+    """Where nothing is dispatched, the entry is the fallback."""
     if isinstance(key, int):
         return contract.public.get(key)
     if key.startswith("pc:"):
         return private.get(int(key[3:]))
-    return next((f for f in contract.functions.values() if f.kind == key), None)
+    found = next((f for f in contract.functions.values() if f.kind == key), None)
+    alone = all(f.kind in ("entry", "private") for f in contract.functions.values())
+    return contract.entry if found is None and alone and key == "fallback" else found
 
 
 class _Shown:

@@ -28,6 +28,7 @@ class Case:
     value: int = 0
     timestamp: int = TIMES[1]
     number: int = 20_000_000
+    chain: int = 1
     state: int = 0
     slots: dict[tuple[int, int], int] = field(default_factory=dict)
     plain: bool = True

@@ -16,7 +16,7 @@ from whet.evm.interpret import Block, Transaction
 from whet.evm.program import Program
 from whet.evm.replay.cases import BALANCE, LATEST, MOST_WEI, Case
 from whet.evm.replay.inverse import options
-from whet.evm.replay.mocks import FORWARDER, MOCKS, MOST_ANSWERED, RECORDER, REFUSER, TARGET, script
+from whet.evm.replay.mocks import FORWARDER, INSIDE, MOCKS, MOST_ANSWERED, RECORDER, REFUSER, script
 from whet.evm.replay.symbols import Given, Leaf, Work, evaluate
 from whet.evm.replay.trace import Decision, Place, Trace, trace
 from whet.evm.tac import Contract
@@ -160,9 +160,11 @@ def _may_be(case: Case, leaf: Leaf, value: int) -> bool:
     if kind == "size":
         return 4 <= value <= MOST_DATA
     if kind == "caller":
-        return 0xFFFF < value < 1 << 160 and value not in (TARGET, RECORDER, REFUSER)
+        return 0xFFFF < value < 1 << 160 and value not in (INSIDE, RECORDER, REFUSER)
     if kind in ("timestamp", "number"):
         return 0 < value < LATEST
+    if kind == "chain":
+        return 0 < value < 1 << 63
     if kind == "value":
         return value <= MOST_WEI
     if kind == "success":
@@ -192,7 +194,7 @@ def applied(case: Case, given: Given, traced: Trace) -> Case:
             answers[at[0], at[1]] = _answer(kind, at, value, *answers[at[0], at[1]])
             new.slots |= script(at[0], at[1], *answers[at[0], at[1]])
         else:
-            setattr(new, kind, value)  # caller, value, timestamp, number
+            setattr(new, kind, value)  # caller, value, timestamp, number, chain
     return new
 
 

@@ -39,6 +39,7 @@ ACCOUNTS: dict[str, Callable[[int], tuple[int, ...]]] = {
     "EXTCODESIZE": lambda value: MOCKS if value else PEOPLE,
     "EXTCODEHASH": lambda value: PEOPLE if value == EMPTY_HASH else MOCKS if value else (0xDEAD,),
     "CALLED": lambda value: MOCKS if value else (REFUSER,),
+    "RETURNED": lambda value: MOCKS if value else PEOPLE,
 }
 """Of what an instruction should tell of an account: accounts of which it does."""
 COMPARISONS = frozenset({"EQ", "LT", "GT", "SLT", "SGT", "ISZERO"})

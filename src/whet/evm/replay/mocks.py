@@ -24,6 +24,8 @@ def named(name: str) -> int:
 
 
 TARGET, RECORDER, FORWARDER, REFUSER = map(named, ("target", "recorder", "forwarder", "refuser"))
+INSIDE = named("inside")
+"""Where the target's code stands when the target calls itself (`self_calling_code`)."""
 KEYS = {address_of(key): key for key in (1, 2, 3)}
 """Of the people: what they sign with."""
 OWNER, ALICE, BOB = PEOPLE = tuple(KEYS)
@@ -148,6 +150,16 @@ def calling_code(address: int) -> bytes:
     return assemble(
         f"CALLER ORIGIN EQ ISZERO PUSH {address} ADDRESS EQ ISZERO OR @mock JUMPI {_FORWARD} :mock {_mock(address)}"
     )
+
+
+def self_calling_code() -> bytes:
+    """Of the target: a person's call becomes its call of itself, and all others run the code at `INSIDE` as its own."""
+    inside = (
+        f"CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY PUSH 0 PUSH 0 CALLDATASIZE PUSH 0 PUSH {INSIDE} GAS DELEGATECALL "
+        "RETURNDATASIZE PUSH 0 PUSH 0 RETURNDATACOPY @fine JUMPI RETURNDATASIZE PUSH 0 REVERT :fine RETURNDATASIZE "
+        "PUSH 0 RETURN"
+    )
+    return assemble(f"CALLER ORIGIN EQ ISZERO @inside JUMPI {_FORWARD} :inside {inside}")
 
 
 def people_and_mocks(storage: Callable[[int], int] = lambda i: 0) -> dict[int, Account]:

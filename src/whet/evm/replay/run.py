@@ -19,7 +19,16 @@ from whet.evm.keccak import keccak256
 from whet.evm.program import Malformed, Unresolved
 from whet.evm.replay.cases import BALANCE, MOST_WEI, Case, Tried
 from whet.evm.replay.compare import Difference, compare
-from whet.evm.replay.mocks import FORWARDER, MOCKS, OWNER, TARGET, calling_code, people_and_mocks
+from whet.evm.replay.mocks import (
+    FORWARDER,
+    INSIDE,
+    MOCKS,
+    OWNER,
+    TARGET,
+    calling_code,
+    people_and_mocks,
+    self_calling_code,
+)
 from whet.evm.replay.reference import Outcome, precompile, run_reference
 from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method, constants, well_formed
@@ -181,6 +190,10 @@ class Replay:
                 accounts[address].storage[slot] = value
         if case.caller in MOCKS:
             accounts[case.caller].code = calling_code(case.caller)
+        if case.caller == TARGET:
+            target = accounts[TARGET]
+            accounts[INSIDE] = replace(target, balance=0, storage={})
+            accounts[TARGET] = replace(target, code=self_calling_code(), contract=None)
         payer = transaction(case)[0].caller
         paying = accounts.get(payer, Account())
         if paying.has_code or paying.balance < case.value:  # whoever calls is a person, and has the wei
@@ -239,7 +252,7 @@ class Replay:
 
     def _keep(self, case: Case, world: World) -> None:
         """The state after the case becomes one that later calls start from."""
-        if len(world.account(TARGET).storage) > MOST_SLOTS:
+        if len(world.account(TARGET).storage) > MOST_SLOTS or INSIDE in world.accounts:
             return
         history = (*self.histories[case.state], case)
         if len(self.states) < STATES_KEPT:
@@ -275,12 +288,17 @@ def unread(outcome: Outcome, result: Result, before: World) -> dict[tuple[int, i
     return {(who, slot): 0 for who, slot in sorted(keys) if slot not in before.account(who).storage}
 
 
+def home(world: World) -> int:
+    """Where the target's code stands."""
+    return INSIDE if INSIDE in world.accounts else TARGET
+
+
 def transaction(case: Case) -> tuple[Transaction, Block]:
     """The transaction of a case, and the block it stands in."""
     tx = Transaction(case.caller, TARGET, case.data, case.value)
-    if case.caller in (FORWARDER, *MOCKS):
+    if case.caller in (FORWARDER, TARGET, *MOCKS):
         tx = Transaction(OWNER, case.caller, case.data, case.value)
-    return tx, Block(case.number, case.timestamp, prevrandao=case.timestamp * 7)
+    return tx, Block(case.number, case.timestamp, prevrandao=case.timestamp * 7, chain_id=case.chain)
 
 
 def _cause(error: WhetError) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from whet.evm.replay.mocks import CODED, PEOPLE, REFUSER
+from whet.evm.replay.mocks import CODED, MOCKS, PEOPLE, REFUSER
 from whet.evm.replay.reference import precompile
 from whet.evm.words import ADDRESS, ONE, THREE, TWO
 from whet.evm.world import EMPTY_HASH
 
 Leaf = tuple[str, *tuple[int, ...]]
-"""An input: ("data", offset in the calldata), ("size",) of it, ("caller",), ("value",), ("timestamp",), ("number",),
+"""An input: ("data", offset in the calldata), ("size",) of it, ("caller",), ("value",), ("timestamp",), ("number",), ("chain",),
 ("slot", address, slot), ("balance", address), and of the answer of a mock to calls with a selector ("word", mock, selector,
 index), ("answered", mock, selector) bytes, ("success", mock, selector)."""
 Given = dict[Leaf, int]
@@ -26,8 +26,8 @@ DEEPEST = 60
 
 
 class Word(int):
-    """A word that depends on inputs. op: an instruction, "LEAF", "ECRECOVER" or "CALLED"; args: its operands, of which some are
-    Words; leaves: all inputs in it."""
+    """A word that depends on inputs. op: an instruction, "LEAF" or another of `OPERATIONS`; args: its operands, of which
+    some are Words; leaves: all inputs in it."""
 
     op: str
     args: tuple[int, ...]
@@ -74,8 +74,10 @@ OPERATIONS: dict[str, Callable[..., int]] = {
         address if address & ADDRESS in CODED else EMPTY_HASH * (address & ADDRESS in PEOPLE)
     ),
     "CALLED": lambda address: int(address & ADDRESS != REFUSER),
+    "RETURNED": lambda address: 32 if address & ADDRESS in MOCKS else 0,
 }
-"""Instruction -> its result. Of accounts only as much as is needed: whether there is code, whether they take a call."""
+"""Instruction -> its result. Of accounts only as much as is needed: whether there is code, whether they take a call, how
+many bytes they answer at least."""
 
 
 class Work:

@@ -15,7 +15,16 @@ from whet.errors import WhetError
 from whet.evm.frame import Frame
 from whet.evm.interpret import Block, Machine, Transaction, drive
 from whet.evm.program import ENDS, Jump, Node, Program, Routine, Step, Values
-from whet.evm.replay.mocks import MOCKS, TARGET, calling_code, forwarder_code, mock_code, recorder_code
+from whet.evm.replay.mocks import (
+    INSIDE,
+    MOCKS,
+    TARGET,
+    calling_code,
+    forwarder_code,
+    mock_code,
+    recorder_code,
+    self_calling_code,
+)
 from whet.evm.replay.symbols import Leaf, Word, leaf, made
 from whet.evm.state_ops import STATEFUL
 from whet.evm.tac import Block as Place_
@@ -32,7 +41,9 @@ MOST_COPIED = 6
 """Calls that bytes are followed through."""
 SPANS = 24
 """Copies into memory, the last ones, that are looked through for a word."""
-_HELPERS = frozenset({recorder_code(), forwarder_code(), *map(mock_code, MOCKS), *map(calling_code, MOCKS)})
+_HELPERS = frozenset({self_calling_code()}) | frozenset(
+    {recorder_code(), forwarder_code(), *map(mock_code, MOCKS), *map(calling_code, MOCKS)}
+)
 
 
 @dataclass(slots=True)
@@ -91,6 +102,8 @@ class Tracer(Machine):
     written: set[tuple[int, int]] = field(default_factory=set)
     drift: dict[Leaf, int] = field(default_factory=dict)
     wei: dict[int, int] = field(default_factory=dict)
+    home: int = TARGET
+    """Where the target's code stands."""
     begun: bool = False
     """The call of the target from outside, whose calldata, caller and wei are inputs."""
 
@@ -126,8 +139,10 @@ class Tracer(Machine):
         mock = done.code_address
         if mock not in MOCKS or done.address != mock:
             to = request[1][1] if request and request[0].endswith("CALL") else 0
-            called = made(int(done.status == "success"), "CALLED", (to,))
-            return _Flag(None, called if type(to) is Word else None)
+            if type(to) is not Word:
+                return None
+            returned = made(len(done.output), "RETURNED", (to,))
+            return _Flag(returned, made(int(done.status == "success"), "CALLED", (to,)))
         selector, data, success = word_at(done.calldata, 0) >> 224, done.output, done.status == "success"
         self.answers[mock, selector] = success, bytes(data)
 
@@ -144,7 +159,7 @@ class Tracer(Machine):
 class _Flag:
     """What a message gave beside its output: the size of that, its success, and who signed."""
 
-    size: int | None
+    size: int
     success: int | None = None
     signer: int | None = None
 
@@ -167,7 +182,12 @@ class TracedFrame(Frame):
         self.returned: int | None = None
         self.outside = False
         tracer, tx = self.tracer, self.machine.tx
-        if not tracer.begun and self.address == self.code_address == TARGET and self.calldata == tx.data:
+        if (
+            not tracer.begun
+            and self.code_address == tracer.home
+            and self.address == TARGET
+            and self.calldata == tx.data
+        ):
             tracer.begun = self.outside = True
             data = self.calldata
             self.calldata = _bytes(data, lambda at: leaf(word_at(data, at), ("data", at)))
@@ -243,8 +263,11 @@ class TracedRoutine(Routine):
 
         def end(values: Values, frame: Frame) -> Node | None:
             word = values[condition]
-            if type(word) is Word and frame.code_address == TARGET:
-                assert isinstance(frame, TracedFrame)
+            if (
+                type(word) is Word
+                and isinstance(frame, TracedFrame)
+                and frame.code_address == frame.tracer.home
+            ):
                 taken, decisions = bool(word), frame.tracer.decisions
                 if len(decisions) < MOST_DECISIONS:
                     decisions.append(Decision(at, word, taken, *((yes, no) if taken else (no, yes))))
@@ -397,16 +420,18 @@ def trace(
 
     programs: kept from call to call, for the same contract.
     """
-    world.accounts[TARGET].contract = contract
+    home = INSIDE if INSIDE in world.accounts else TARGET
+    world.accounts[home].contract = contract
     wei = {address: account.balance for address, account in world.accounts.items()}
     times = Block(
         leaf(block.number, ("number",)),
         leaf(block.timestamp, ("timestamp",)),
         prevrandao=block.prevrandao,
+        chain_id=leaf(block.chain_id, ("chain",)),
     )
     world.begin()
-    tracer = Tracer(world, tx, times, steps, programs=programs, wei=wei)
+    tracer = Tracer(world, tx, times, steps, programs=programs, wei=wei, home=home)
     with suppress(WhetError):  # it ends there, and what it met before is worth knowing
         drive(tracer)
-    visited = {(function, name) for at, function, name in tracer.visited if at == TARGET}
+    visited = {(function, name) for at, function, name in tracer.visited if at == home}
     return Trace(tracer.decisions, visited, tracer.answers, tracer.drift, steps - tracer.steps)

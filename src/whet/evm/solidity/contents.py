@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from whet.evm.meaning.slices import FREE, Run, Stuck, calldata, computed
+from whet.evm.meaning.slices import FREE, RETURNED_BYTES, Run, computed
+from whet.evm.solidity.claims import MOST_BYTES, RETURNED_DATA, content
 from whet.evm.tac import Statement
 from whet.evm.terms import Expression, InMemory, Invoke, Name, Operation, Slice, Text, Typed
 
 MOST_WORDS = 32
-_MOST_BYTES = 1 << 12
 _MASKS = {"address": (1 << 160) - 1, **{f"uint{n}": (1 << n) - 1 for n in range(8, 256, 8)}}
 _LEFT = {f"bytes{n}": (1 << 256) - (1 << 256 - 8 * n) for n in range(1, 32)}
 CALLDATA = Name("msg.data")
@@ -24,7 +24,8 @@ CALLDATA = Name("msg.data")
 class Seen:
     """One run of the code that makes an object at FREE, or bytes there that are consumed at once.
 
-    moved: bytes that the free pointer went on by; 0 for bytes that are consumed. stored: {offset: what a plain MSTORE of the code stored there last}.
+    moved: bytes that the free pointer went on by; 0 for bytes that are consumed.
+    stored: {offset: what a plain MSTORE of the code stored there last}.
     said: a variable of the function as an expression where the object is made; None where it is not known there.
     """
 
@@ -44,7 +45,7 @@ class Seen:
 
     def claims(self) -> Iterator[tuple[str, Expression]]:
         """(type, expression)."""
-        if not 32 <= self.moved <= _MOST_BYTES:
+        if not 32 <= self.moved <= MOST_BYTES:
             return
         length = self._word(FREE)
         if self._is_written(FREE, FREE + 32):
@@ -70,12 +71,14 @@ class Seen:
             if not isinstance(self.stored.get(FREE, 0), str):  # else only samples may be that small
                 yield Invoke(Name("new bytes"), (0,))
             return
+        if length == RETURNED_BYTES:
+            yield RETURNED_DATA
         yield from self._zeros(length, 1)
         yield from self.bytes_at(FREE + 32, length)
 
     def bytes_at(self, start: int, length: int) -> Iterator[Expression]:
         """What makes these bytes."""
-        if not 0 < length <= _MOST_BYTES or not self._is_written(start, start + length):
+        if not 0 < length <= MOST_BYTES or not self._is_written(start, start + length):
             return
         data = self.run.read(start, length)
         if self.copied is not None:
@@ -139,7 +142,7 @@ class Seen:
 
     def _objects(self) -> Iterator[tuple[str, int]]:
         for value, name in self.names.items():
-            if 0x80 <= value < len(self.run.memory) and not FREE <= value < FREE + _MOST_BYTES:
+            if 0x80 <= value < len(self.run.memory) and not FREE <= value < FREE + MOST_BYTES:
                 yield name, value
 
     def _encoded(self, data: bytes, start: int) -> tuple[Expression, ...] | None:
@@ -160,8 +163,8 @@ class Seen:
     def _object(self, data: bytes) -> InMemory | None:
         for kind in ("bytes", "uint256[]"):
             for name, pointer in self._objects():
-                content = _content(self.run, pointer, kind)
-                if content and data.startswith(content) and (said := self.said(name)) is not None:
+                whole = content(self.run, pointer, kind)
+                if whole and data.startswith(whole) and (said := self.said(name)) is not None:
                     return InMemory(said, kind)
         return None
 
@@ -191,7 +194,7 @@ class Seen:
         """The bytes of a constant, or what stands there and how many bytes it has."""
         for name, pointer in self._objects():
             size = int.from_bytes(self.run.read(pointer, 32), "big")
-            if 0 < size and at + size in bounds and self.run.read(pointer + 32, size) == data[at : at + size]:
+            if size > 0 and at + size in bounds and self.run.read(pointer + 32, size) == data[at : at + size]:
                 return InMemory(self.said(name) or name, "bytes"), size
         size = stop - at
         if size > 32:
@@ -241,82 +244,3 @@ def _literal(data: bytes) -> Expression:
     if all(32 <= byte < 127 for byte in data) and len(data) > 1:
         return Text(data.decode())
     return Invoke(Name("hex"), (Text(data.hex()),))
-
-
-def _content(run: Run, pointer: int, kind: str) -> bytes:
-    """Length and content of an object, padded; nothing for one that is too long."""
-    size = run.read(pointer, 32)
-    length = int.from_bytes(size, "big") * (32 if kind.endswith("[]") else 1)
-    if length > _MOST_BYTES or pointer + length + 64 > len(run.memory):
-        return b""
-    return size + run.read(pointer + 32, length).ljust(-(-length // 32) * 32, b"\0")
-
-
-# Tests of claims.
-
-
-def made_of(run: Run, term: Expression) -> bytes:
-    """The object that an expression makes, by the state at the end of a run, its length included."""
-    if isinstance(term, Text):
-        return _with_length(term.value.encode())
-    if isinstance(term, Slice):
-        start, stop = value_of(run, term.start), value_of(run, term.stop)
-        return _with_length(calldata(start, stop - start))
-    if not isinstance(term, Invoke) or not isinstance(term.callee, Name):
-        raise Stuck
-    name, args = term.callee.name, term.args
-    if name == "hex":
-        return _with_length(_packed_bytes(run, term))
-    if name.startswith("Words"):
-        return b"".join(value_of(run, arg).to_bytes(32, "big") for arg in args)
-    if name.startswith("new "):
-        count = value_of(run, args[0])
-        if count > _MOST_BYTES:
-            raise Stuck
-        return count.to_bytes(32, "big") + bytes(count * (32 if name.endswith("[]") else 1))
-    if name == "abi.encodePacked":
-        return _with_length(b"".join(_packed_bytes(run, arg) for arg in args))
-    if name == "abi.encodeWithSelector":
-        return _with_length(value_of(run, args[0]).to_bytes(32, "big")[:4] + _abi(run, args[1:]))
-    return _with_length(_abi(run, args))
-
-
-def _with_length(data: bytes) -> bytes:
-    return len(data).to_bytes(32, "big") + data
-
-
-def _packed_bytes(run: Run, term: Expression) -> bytes:
-    if isinstance(term, Text):
-        return term.value.encode()
-    if isinstance(term, Invoke) and isinstance(term.args[0], Text):
-        return bytes.fromhex(term.args[0].value)
-    if isinstance(term, InMemory):
-        pointer = value_of(run, term.pointer)
-        return run.read(pointer + 32, int.from_bytes(run.read(pointer, 32), "big"))
-    assert isinstance(term, Typed)
-    word = value_of(run, term).to_bytes(32, "big")
-    if term.type.startswith("bytes"):
-        return word[: int(term.type[5:])]
-    return word[12:] if term.type == "address" else word[-int(term.type[4:]) // 8 :]
-
-
-def _abi(run: Run, args: tuple[Expression, ...]) -> bytes:
-    heads, tails = b"", b""
-    for arg in args:
-        if isinstance(arg, InMemory):
-            heads += (32 * len(args) + len(tails)).to_bytes(32, "big")
-            tails += _content(run, value_of(run, arg.pointer), arg.type)
-        else:
-            heads += value_of(run, arg).to_bytes(32, "big")
-    return heads + tails
-
-
-def value_of(run: Run, term: Expression) -> int:
-    """The word of a term by the state at the end of a run."""
-    if isinstance(term, int | str):
-        return run.word(term)
-    if isinstance(term, Typed):
-        return value_of(run, term.value)
-    if isinstance(term, Operation):
-        return computed(term.op, tuple(value_of(run, arg) for arg in term.args))
-    raise Stuck

@@ -19,7 +19,6 @@ from whet.evm.meaning.effects import effects
 from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body
 from whet.evm.solidity.context import Context, Frame
-from whet.evm.solidity.creation import Creation, Creations, with_creations
 from whet.evm.solidity.effects import exact_forms, panics
 from whet.evm.solidity.entry import as_fallback, does_before, is_plain
 from whet.evm.solidity.hashes import without_wide_hashes
@@ -27,10 +26,10 @@ from whet.evm.solidity.helpers import HELPERS, texts
 from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
 from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
+from whet.evm.solidity.objects import objects_of
 from whet.evm.solidity.padding import CALLS
 from whet.evm.solidity.pieces import Piece, Unsayable
-from whet.evm.solidity.references import references, words_structs
-from whet.evm.solidity.returned import copies, with_returned
+from whet.evm.solidity.references import words_structs
 from whet.evm.solidity.storage import declare
 from whet.evm.solidity.types import ATOM, in_memory, is_value
 from whet.evm.tac import Contract, Function
@@ -70,26 +69,12 @@ class _Emitter:
         reached = reach(contract)
         own = {f.name for f in functions if any(s.op in CALLS for s in f.statements())}
         self.calling = {name: bool(own & {name, *others}) for name, others in reached.items()}
-        self.creations: dict[str, list[Creation]] = {}
-        self.storage = declare(meaning.storage, meaning.declarations, set())
-        helpers = {name: meaning.of(name).name for name in contract.functions}
-        finder = Creations(contract, helpers)
-        for name, function in self.functions.items():
-            known = self._kept(function)
-            found = finder.of(function, known)
-            with_creations(function, known, found)
-            self.creations[name] = found
-        made = {
-            (name, pointer): one.type
-            for name, found in self.creations.items()
-            for one in found
-            for pointer in (one.pointer, *one.aliases.values())
-        }
-        made |= {(name, c.pointer): "bytes" for name, f in self.functions.items() for c in copies(f)}
-        every = {name: meaning.of(name) for name in contract.functions}
-        self.references = references(contract, every, made)
+        self.storage = declare(
+            meaning.storage, meaning.declarations, set()
+        )  # what is declared; names come later
+        self.objects = objects_of(contract, self.functions, meaning, self._kept)
         self.headers = {
-            name: header_of(f, meaning.of(name), self.references.get(name, {}))
+            name: header_of(f, self.objects.with_results(name, meaning.of(name)), self.objects.of(name))
             for name, f in self.functions.items()
         }
         if not self.plain_entry:
@@ -155,15 +140,14 @@ class _Emitter:
         """What is used of a function's meaning at its level."""
         known = self.meaning.of(function.name)
         if self.levels.get(function.name, READABLE) == READABLE:
-            return with_creations(function, self._kept(function), self.creations[function.name])
+            return self.objects.said(function, self._kept(function))
         return replace(known, forms={}, absorbed=set(), skipped={}, body=None)
 
     def _kept(self, function: Function) -> FunctionMeaning:
         """What is known of a function and the same in Solidity."""
         known = self.meaning.of(function.name)
         exact = exact_forms(self.contract, function, known, self.storage, self.calling)
-        kept = without_wide_hashes(function, keeping_memory(function, exact), exact)
-        return with_returned(function, kept)
+        return without_wide_hashes(function, keeping_memory(function, exact), exact)
 
     # One function.
 
@@ -248,7 +232,7 @@ class _Emitter:
         of_variables = {
             n: v.type for n, v in self.meaning.of(function.name).variables.items() if is_value(v.type)
         }
-        objects = self.references.get(function.name, {})
+        objects = self.objects.of(function.name)
         of_variables |= {name: in_memory(kind) for name, kind in objects.items()}
         for name, members in body.draft.joined.items():
             kinds = {of_variables.get(member, "") for member in (name, *members)}

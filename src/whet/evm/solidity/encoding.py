@@ -10,14 +10,13 @@ from whet.evm.solidity.types import ATOM, WORD_TYPE, in_memory, is_value
 from whet.evm.terms import Expression, InMemory, Invoke, Name, Operation, Slice, Text, Typed
 from whet.evm.text.numbers import quoted
 
-
 _ENCODERS = ("abi.encode", "abi.encodePacked", "abi.encodeWithSelector")
 
 
 def is_object(term: Invoke) -> bool:
     """Whether a call makes an object in memory (`whet.evm.solidity.creation`)."""
     name = term.callee.name if isinstance(term.callee, Name) else ""
-    return name in ("hex", *_ENCODERS) or name.startswith(("new ", "Words"))
+    return name in ("hex", "returned", *_ENCODERS) or name.startswith(("new ", "Words"))
 
 
 class Encoding(Assembly):
@@ -53,6 +52,10 @@ class Encoding(Assembly):
         name, args = term.callee.name, term.args
         if name == "hex" and isinstance(args[0], Text):
             return Piece(f'hex"{args[0].value}"', ATOM, "bytes memory")
+        if name == "returned":
+            self.context.needed.add(name)
+            self.hidden_assembly = True
+            return Piece("returned()", ATOM, "bytes memory")
         if name.startswith("new "):
             return self._new(name.removeprefix("new "), args[0], want)
         if name.startswith("Words"):

@@ -8,7 +8,7 @@ from whet.evm.solidity.lines import Line
 from whet.evm.solidity.pieces import Piece, Unsayable, variable
 from whet.evm.solidity.statements import Statements
 from whet.evm.solidity.types import WORD_TYPE, in_memory
-from whet.evm.terms import RETURNED, Do, Expression, Return, Revert, Text
+from whet.evm.terms import RETURNED, Do, Expression, InMemory, Return, Revert, Text
 
 _BUILT_IN = frozenset({"Error", "Panic"})
 """Errors that Solidity declares itself."""
@@ -54,7 +54,7 @@ class Ends(Statements):
         if form.raw:
             self._end_with("return", form.values[0])
         elif self.frame.private or returns is None or len(form.values) != len(returns):
-            kinds = (WORD_TYPE,) * len(form.values)
+            kinds = tuple(f"{v.type} memory" if isinstance(v, InMemory) else WORD_TYPE for v in form.values)
             piece = self.whole(lambda: self.several(form.values, kinds))
             self._end_encoded("return", f"abi.encode({piece.text})", piece)
         else:

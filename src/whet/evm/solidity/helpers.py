@@ -47,18 +47,6 @@ function resultOrRevert(bool success, bytes memory result) private pure returns 
     }
     return result;
 }""",
-    "returned": """\
-function returned() private pure returns (bytes memory data) {
-    assembly ("memory-safe") {
-        data := 0x60
-        if returndatasize() {
-            data := mload(0x40)
-            mstore(0x40, add(data, and(add(returndatasize(), 0x3f), not(0x1f))))
-            mstore(data, returndatasize())
-            returndatacopy(add(data, 0x20), 0, returndatasize())
-        }
-    }
-}""",
     "hash": """\
 function hash(uint256 a) private pure returns (bytes32 result) {
     assembly ("memory-safe") {
@@ -72,6 +60,15 @@ function hashPair(uint256 a, uint256 b) private pure returns (bytes32 result) {
         mstore(0, a)
         mstore(0x20, b)
         result := keccak256(0, 0x40)
+    }
+}""",
+    "returned": """\
+function returned() private pure returns (bytes memory data) {
+    assembly ("memory-safe") {
+        data := mload(0x40)
+        mstore(data, returndatasize())
+        returndatacopy(add(data, 0x20), 0, returndatasize())
+        mstore(0x40, add(data, and(add(returndatasize(), 0x3f), not(0x1f))))
     }
 }""",
     "callValue": """\

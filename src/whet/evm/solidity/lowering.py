@@ -11,8 +11,7 @@ from whet.evm.solidity.encoding import is_object
 from whet.evm.solidity.hashes import IN_SCRATCH
 from whet.evm.solidity.operators import Operators
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, literal_text, variable
-from whet.evm.solidity.returned import RETURNED
-from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, is_value, literal, number_text
+from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, in_memory, is_value, literal, number_text
 from whet.evm.terms import (
     Call,
     Expression,
@@ -65,9 +64,11 @@ class Lowering(Operators, Calls):
 
     def _index(self, term: Index) -> Piece:
         base = self.natural(term.base)
-        inner = element_types(base.type)
+        inner = element_types(base.type.removesuffix(" memory"))
         if inner is None:
             raise Unsayable(f"an element of {base.type}")
+        if base.type.endswith(" memory"):
+            inner = (inner[0], in_memory(inner[1]))
         key = self.sol(term.key, inner[0])
         return joined(f"{base.text}[{key.text}]", ATOM, inner[1], base, key)
 
@@ -79,6 +80,8 @@ class Lowering(Operators, Calls):
             is_string = base.type.partition(" ")[0] == "string"
             text = f"bytes({base.text})" if is_string else base.text
             return joined(f"{text}.length", ATOM, WORD_TYPE, base)
+        if base.type.startswith("Words"):
+            return joined(f"{base.text}.{term.name}", ATOM, WORD_TYPE, base)
         if term.name in (inner := self.context.members.get(base.type, {})):
             return joined(f"{base.text}.{term.name}", ATOM, inner[term.name], base)
         raise Unsayable(f"{term.name} of {base.type}")
@@ -93,10 +96,6 @@ class Lowering(Operators, Calls):
                 return self._private(callee.name, term.args)
             if callee.name == "keccak256":
                 return self._hash(term.args)
-            if callee == RETURNED:
-                self.context.needed.add(RETURNED.name)
-                self.hidden_assembly = True
-                return Piece("returned()", ATOM, "bytes memory")
         raise Unsayable(f"a call of {callee}")
 
     def _private(self, callee: str, terms: tuple[Expression, ...]) -> Piece:

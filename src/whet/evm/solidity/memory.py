@@ -118,6 +118,8 @@ def _reads_scratch(function: Function, draft: Draft, known: FunctionMeaning) -> 
     return False
 
 
-_PLACED = frozenset({"MSTORE", "MSTORE8", "MCOPY", "CALLDATACOPY", "RETURNDATACOPY", "CODECOPY", "EXTCODECOPY"})
+_PLACED = frozenset(
+    {"MSTORE", "MSTORE8", "MCOPY", "CALLDATACOPY", "RETURNDATACOPY", "CODECOPY", "EXTCODECOPY"}
+)
 _READS = frozenset({"KECCAK256", "MLOAD", "LOG0", "LOG1", "LOG2", "LOG3", "LOG4"})
 _WRITES = frozenset({"MSTORE", "RETURNDATACOPY"})

@@ -162,7 +162,9 @@ class _Flow:
                     if one in wanted and is_words and source not in wanted:
                         wanted[source] = wanted[one]  # type: ignore[index]
                         changed = True
-        return {one: wanted[one] for one, kind in self.made.items() if kind.startswith("Words") and one in wanted}
+        return {
+            one: wanted[one] for one, kind in self.made.items() if kind.startswith("Words") and one in wanted
+        }
 
 
 def _normal(kind: str) -> str:

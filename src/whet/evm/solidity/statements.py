@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from whet.evm.draft.nouns import Line as DraftLine
 from whet.evm.solidity.calls import results_of
+from whet.evm.solidity.claims import RETURNED_DATA
 from whet.evm.solidity.codecopy import CodeCopy
 from whet.evm.solidity.conversion import trimmed
 from whet.evm.solidity.lines import Line
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, variable
-from whet.evm.solidity.returned import RETURNED
 from whet.evm.solidity.types import ATOM, is_value, mask_of
 from whet.evm.terms import (
     Assign,
@@ -64,7 +64,7 @@ class Statements(CodeCopy):
         gives = self._gives(expression)
         if gives is not None:
             self._call_into(expression, gives, names, kinds)
-        elif expression == Invoke(RETURNED) and kinds == ("bytes memory",) and self._takes_data(names[0]):
+        elif expression == RETURNED_DATA and kinds == ("bytes memory",) and self._takes_data(names[0]):
             return
         elif len(names) != 1:
             raise Unsayable(f"{len(names)} results of {type(expression).__name__}")

@@ -10,11 +10,12 @@ storage and memory hold. Cost: `STEPS` statements at most; behind that every bra
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from whet.evm.opcodes import PURE
 from whet.evm.replay.run import reachable
-from whet.evm.tac import Block, Contract, Function, Operand, Statement
+from whet.evm.tac import WORD, Block, Contract, Function, Operand, Statement
 from whet.evm.verify.branches import FORKS, Place, branches
 from whet.evm.verify.intervals import (
     ADDRESS,
@@ -39,6 +40,8 @@ OF_ITSELF: dict[str, Interval] = {"EQ": (1, 1)} | dict.fromkeys(
     ("LT", "GT", "SLT", "SGT", "SUB", "XOR"), (0, 0)
 )
 """What an instruction gives of two equal words."""
+FIXED = ("CALLDATASIZE", "CALLVALUE")
+"""What a call is checked for before, and again in its functions."""
 WHO = ("CALLER", "ADDRESS", "ORIGIN")
 
 Env = dict[str, Interval]
@@ -50,17 +53,25 @@ class OutOfWork(Exception):
     """The budget is spent."""
 
 
-def possible(contract: Contract, function: str | None) -> set[Place]:
-    """Of `branches(contract, function)` those that the walk does not show to be impossible."""
+def entries(contract: Contract) -> dict[str, Env]:
+    """{function: what the dispatcher has found out before it goes over to it}."""
+    walker = _Walker(contract)
+    walker.entered = {}
+    with suppress(OutOfWork):
+        walker.call(contract.entry, (), (), {}, 0)
+        return walker.entered
+    return {}
+
+
+def possible(contract: Contract, function: str | None, known: Env | None = None) -> set[Place]:
+    """Of `branches(contract, function)` those that the walk does not show to be impossible. known: of `entries`."""
     everything = branches(contract, function)
     if function is None:
         return everything
     walker = _Walker(contract)
     start = contract.functions[function]
-    if start.selector is not None and start.selector & 0xFF:
-        walker.calldata = (4, walker.calldata[1])
     try:
-        walker.call(start, tuple(ANY for _ in start.params), tuple(range(len(start.params))), 0)
+        walker.call(start, tuple(ANY for _ in start.params), tuple(range(len(start.params))), known or {}, 0)
     except OutOfWork:
         return everything
     return everything & walker.visited
@@ -87,10 +98,10 @@ class _Walker:
         self.visited: set[Place] = set()
         self.steps = STEPS
         self.shapes: dict[str, _Shape] = {}
-        self.known: dict[tuple[str, tuple[Interval, ...], Names], list[Interval] | None] = {}
+        self.known: dict[object, list[Interval] | None] = {}
+        self.entered: dict[str, Env] | None = None
+        """Where it is not None: what is known where the dispatcher goes over to a function, which is not walked then."""
         self.under_way: set[str] = set()
-        self.calldata = ENVIRONMENT["CALLDATASIZE"]
-        """Bytes; a selector that ends with a byte other than 0 is there as a whole."""
 
     def shape(self, function: Function) -> _Shape:
         """Found once; of a function that calls itself without what it gives back."""
@@ -126,17 +137,17 @@ class _Walker:
                 shape.same[statement.results[index]] = name
 
     def call(
-        self, function: Function, args: tuple[Interval, ...], names: Names, depth: int
+        self, function: Function, args: tuple[Interval, ...], names: Names, around: Env, depth: int
     ) -> list[Interval] | None:
-        """What it gives back; None where it never does."""
-        key = (function.name, args, names)
+        """What it gives back; None where it never does. around: what is known of the call (`FIXED`)."""
+        key = (function.name, args, names, *around.items())
         if key in self.known:
             return self.known[key]
         if function.name in self.under_way or depth > DEPTH:
             self.visited |= reachable(self.contract, function.name)
             return [ANY] * (function.returns or 0)
         self.under_way.add(function.name)
-        self.known[key] = _Walk(self, function, names, depth).run(args)
+        self.known[key] = _Walk(self, function, names, depth).run(args, around)
         self.under_way.remove(function.name)
         return self.known[key]
 
@@ -151,6 +162,14 @@ def _first(statement: Statement, shape: _Shape, known: dict[tuple[str, tuple[Ope
     if statement.op == "AND" and args[0] == ADDRESS[1] and args[1] in WHO:
         return str(args[1])
     return known.setdefault((statement.op, args), statement.results[0])
+
+
+def _around(env: Env) -> Env:
+    return {name: env[name] for name in FIXED if name in env}
+
+
+def _joined(one: Env, other: Env) -> Env:
+    return {name: hull(one[name], other[name]) for name in one if name in other}
 
 
 class _Walk:
@@ -172,8 +191,8 @@ class _Walk:
         self.visits: dict[str, int] = {}
         self.returned: list[Interval] | None = None
 
-    def run(self, args: tuple[Interval, ...]) -> list[Interval] | None:
-        self.before["b0"] = {"CALLDATASIZE": self.walker.calldata} | {
+    def run(self, args: tuple[Interval, ...], around: Env) -> list[Interval] | None:
+        self.before["b0"] = around | {
             self._name(param): found for param, found in zip(self.function.params, args, strict=False)
         }
         order = {id_: i for i, id_ in enumerate(self.function.blocks)}
@@ -202,7 +221,8 @@ class _Walk:
         args = tuple(self.value(arg, env) for arg in statement.args)
         if statement.op == "CALLPRIVATE":
             callee = self.walker.contract.functions[statement.function]
-            given = self.walker.call(callee, args, self._passed(statement.args), self.depth + 1)
+            names = self._passed(statement.args)
+            given = self.walker.call(callee, args, names, _around(env), self.depth + 1)
             if given is None:
                 return False
             for result, found in zip(statement.results, given, strict=False):
@@ -212,8 +232,20 @@ class _Walk:
             found = result_of(statement.op, list(args))
             if statement.op in OF_ITSELF and len({self._of(arg) for arg in statement.args}) == 1:
                 found = OF_ITSELF[statement.op]
+            if self._never_wraps(statement, env):
+                found = (0, 0)
             env[name] = meet(env.get(name, ANY), found) or found
         return True
+
+    def _never_wraps(self, statement: Statement, env: Env) -> bool:
+        """Whether it asks if a sum is less than one of its parts, and the sum is too small to wrap."""
+        if statement.op not in ("LT", "GT"):
+            return False
+        total, part = statement.args if statement.op == "LT" else statement.args[::-1]
+        made = self.shape.made.get(str(total))
+        if made is None or made.op != "ADD" or self._of(part) not in map(self._of, made.args):
+            return False
+        return sum(self.value(arg, env)[1] for arg in made.args) <= WORD
 
     def _name(self, variable: str) -> str:
         name = self.shape.same.get(variable, variable)
@@ -248,7 +280,13 @@ class _Walk:
         if end.op == "ENTER":
             callee = self.walker.contract.functions[end.function]
             args = tuple(self.value(arg, env) for arg in end.args)
-            self.walker.call(callee, args, self._passed(end.args), self.depth + 1)
+            entered = self.walker.entered
+            if entered is None:
+                self.walker.call(callee, args, self._passed(end.args), _around(env), self.depth + 1)
+            elif end.function in entered:
+                entered[end.function] = _joined(entered[end.function], _around(env))
+            else:
+                entered[end.function] = _around(env)
         return [self._enter(block, target, dict(env)) for target in end.targets]
 
     def _enter(self, source: Block, target: str, env: Env | None) -> str:
@@ -261,7 +299,7 @@ class _Walk:
         if old is None:
             self.before[target] = env
             return target
-        joined = {name: hull(old[name], env[name]) for name in old if name in env}
+        joined = _joined(old, env)
         if joined == old:
             return ""
         self.visits[target] = self.visits.get(target, 0) + 1

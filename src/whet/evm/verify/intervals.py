@@ -43,9 +43,8 @@ ENVIRONMENT: dict[str, Interval] = {
 
 
 def _fit(lowest: int, highest: int) -> Interval:
-    """Of a result that wraps around: not known where only a part of it does."""
-    times = lowest >> 256
-    return (lowest & WORD, highest & WORD) if times == highest >> 256 else ANY
+    """Between these, modulo 2^256."""
+    return (lowest & WORD, highest & WORD) if lowest >> 256 == highest >> 256 else ANY
 
 
 def _bits(highest: int) -> int:

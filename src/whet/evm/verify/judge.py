@@ -20,7 +20,7 @@ from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import Place, branches, root
-from whet.evm.verify.impossible import possible
+from whet.evm.verify.impossible import Env, entries, possible
 from whet.evm.verify.methods import methods
 from whet.evm.verify.mutation import Kept, Mutants
 from whet.evm.verify.nouns import (
@@ -93,7 +93,8 @@ def judge(
     pair = Pair(original, candidate, seed, libraries, budget)
     everything = methods(abi, *pair.lifted)
     chosen = [m for m in everything if functions is None or m.selector in functions][:MOST_FUNCTIONS]
-    trials = [_trial(pair, method, budget) for method in chosen]
+    known = entries(pair.contract)
+    trials = [_trial(pair, method, budget, known) for method in chosen]
     for _ in range(ROUNDS):
         for trial in trials:
             _call(pair, trial, budget.least // ROUNDS)
@@ -105,10 +106,13 @@ def judge(
     return Verification(verdicts, seed, _notes(pair, len(chosen)))
 
 
-def _trial(pair: Pair, method: Method, budget: Budget) -> Trial:
+def _trial(pair: Pair, method: Method, budget: Budget, known: dict[str, Env]) -> Trial:
     begin = root(pair.contract, method.selector, method.name)
     search = Search(method, pair.rng, pair.mined, 1)
-    everything, needed = branches(pair.contract, begin), possible(pair.contract, begin)
+    everything, needed = (
+        branches(pair.contract, begin),
+        possible(pair.contract, begin, known.get(begin or "")),
+    )
     search.explorers[TARGET] = Explorer(pair.contract, needed, pair.start, pair.charge)
     return Trial(
         MethodReport(method), search, begin, needed, everything - needed, budget.statements, budget.gas

@@ -29,7 +29,7 @@ from whet.evm.replay.compare import compare
 from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.mutants import Change, mutant
 from whet.evm.replay.reference import Outcome
-from whet.evm.replay.run import State, reachable, transaction
+from whet.evm.replay.run import State, home, reachable, transaction
 from whet.evm.tac import Block, Contract, Operand, Statement
 from whet.evm.verify.branches import Place
 from whet.evm.verify.nouns import Evidence
@@ -205,7 +205,8 @@ def _replayed(
     pair: Pair, wrong: Contract, case: Case, world: World, programs: dict[bytes | int, Any]
 ) -> Result | None:
     """None where the mutant does not come to an end, which it is noticed by."""
-    world.accounts[TARGET] = replace(world.accounts[TARGET], contract=wrong)
+    where = home(world)
+    world.accounts[where] = replace(world.accounts[where], contract=wrong)
     world.programs = programs
     try:
         result = run(None, world, *transaction(case), MORE * pair.steps)

@@ -83,6 +83,7 @@ class Call:
     value: int
     timestamp: int
     number: int
+    chain: int = 1
 
 
 @dataclass(slots=True)
@@ -106,7 +107,9 @@ class Counterexample:
         lines = [f"before: {place} = {word}" for place, word in self.state.items()]
         for call in self.calls:
             wei = f" with {call.value} wei" if call.value else ""
-            lines.append(f"{call.caller} calls {call.text}{wei} (block {call.number}, time {call.timestamp})")
+            chain = f", chain {call.chain}" if call.chain != 1 else ""
+            when = f"(block {call.number}, time {call.timestamp}{chain})"
+            lines.append(f"{call.caller} calls {call.text}{wei} {when}")
         lines.append(f"calldata: 0x{self.calls[-1].calldata[:MOST_TEXT]}")
         lines += [f"original:  {self.original}", f"candidate: {self.candidate}"]
         return "\n".join([*lines, *(f"differs: {line}" for line in self.differences)])

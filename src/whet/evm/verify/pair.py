@@ -17,7 +17,7 @@ from whet.evm.replay.cases import Case, Tried
 from whet.evm.replay.compare import Difference, compare, compare_outcomes
 from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.reference import Outcome, run_reference
-from whet.evm.replay.run import Replay, transaction, unread
+from whet.evm.replay.run import Replay, home, transaction, unread
 from whet.evm.replay.trace import trace
 from whet.evm.replay.vectors import Method, constants, well_formed
 from whet.evm.tac import Contract
@@ -94,9 +94,7 @@ class Pair(Replay):
 
     def start(self, case: Case) -> tuple[World, Transaction, Block]:
         """What a call begins with, for the search."""
-        world = self.world(case)
-        world.accounts[TARGET] = replace(world.accounts[TARGET])
-        return world, *transaction(case)
+        return self.world(case), *transaction(case)
 
     @property
     def spent(self) -> bool:
@@ -114,7 +112,7 @@ class Pair(Replay):
         return ours, theirs
 
     def _reference(self, code: bytes, before: World, tx: Transaction, block: Block) -> Outcome:
-        outcome = run_reference(before, {TARGET: code}, tx, block)
+        outcome = run_reference(before, {home(before): code}, tx, block)
         self.charge(0, outcome.gas_used)
         return outcome
 
@@ -138,13 +136,16 @@ class Pair(Replay):
 
     def _interpret(self, case: Case, contract: Contract) -> Ran:
         world = self.world(case)
-        world.accounts[TARGET] = replace(world.accounts[TARGET], contract=contract)
+        where = home(world)
+        world.accounts[where] = replace(world.accounts[where], contract=contract)
         try:
             result = run(None, world, *transaction(case), self.steps)
         except WhetError as error:
             self.charge(self.steps if isinstance(error, OutOfSteps) else 0)
             return Ran(None, world)
         self.charge(result.statements)
+        if where != TARGET:
+            result.visited = {(TARGET if at == where else at, f, b) for at, f, b in result.visited}
         return Ran(result, world)
 
     def _tried(

@@ -65,6 +65,7 @@ def _call(case: Case, known: dict[int | None, Method], method: Method) -> Call:
         value=case.value,
         timestamp=case.timestamp,
         number=case.number,
+        chain=case.chain,
     )
 
 

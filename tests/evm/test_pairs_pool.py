@@ -1,0 +1,57 @@
+"""Work in processes: in order, errors as they are, and a process that the system ends takes one task along."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from whet.errors import WhetError
+from whet.evm.pairs.pool import Pool
+from whet.evm.pairs.texts import FAILED, NONE, failed, texts
+
+
+def doubled(number: int, told: Sequence[int]) -> int:
+    if number in told:
+        os._exit(9)
+    if number < 0:
+        raise WhetError("negative")
+    return 2 * number
+
+
+def lost(number: int, told: Sequence[int]) -> int:
+    return -1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_are_in_order(jobs: int) -> None:
+    with Pool(jobs) as pool:
+        assert list(pool.several(doubled, [(n, ()) for n in range(7)], lost)) == [2 * n for n in range(7)]
+        assert list(pool.several(doubled, [], lost)) == []
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_is_raised_is_raised(jobs: int) -> None:
+    with Pool(jobs) as pool:
+        with pytest.raises(WhetError, match="negative"):
+            list(pool.several(doubled, [(1, ()), (-1, ()), (2, ())], lost))
+        assert list(pool.several(doubled, [(3, ())], lost)) == [6], "it goes on"
+
+
+def test_an_ended_process_takes_its_own_task_along() -> None:
+    with Pool(2) as pool:
+        found = list(pool.several(doubled, [(n, (2, 5)) for n in range(8)], lost))
+    assert found == [0, 2, -1, 6, 8, -1, 12, 14]
+
+
+def test_code_that_is_none_and_a_mistake_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert [text.missing for text in texts("00", [(1, ()), ("receive", ()), ("pc:7", ())])] == [NONE] * 3
+    (proxy,) = texts(
+        "363d3d373d3d3d363d73" + "be" * 20 + "5af43d82803e903d91602b57fd5bf3", [("fallback", ())]
+    )
+    assert "delegatecall" in proxy.text, "where nothing is dispatched, all of it is the fallback"
+    monkeypatch.setattr("whet.evm.pairs.texts.lift_code", None)
+    assert [text.missing for text in texts("00", [(1, ())])] == [FAILED]
+    assert failed("", [(1, ())])[0].missing == FAILED
