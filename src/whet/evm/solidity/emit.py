@@ -65,7 +65,9 @@ class _Emitter:
         self.plain_entry = is_plain(contract)
         functions = contract.functions.values()
         self.functions = {f.name: f for f in functions if f.kind != "entry" or not self.plain_entry}
-        self.storage = declare(meaning.storage, meaning.declarations, set())  # what is declared; names come later
+        self.storage = declare(
+            meaning.storage, meaning.declarations, set()
+        )  # what is declared; names come later
         self.objects = objects_of(contract, self.functions, meaning, self._kept)
         self.headers = {
             name: header_of(f, self.objects.with_results(name, meaning.of(name)), self.objects.of(name))
