@@ -66,14 +66,11 @@ class _Emitter:
         self.plain_entry = is_plain(contract)
         functions = contract.functions.values()
         self.functions = {f.name: f for f in functions if f.kind != "entry" or not self.plain_entry}
-<<<<<<< HEAD
         reached = reach(contract)
         calling = {f.name for f in functions if any(s.op in CALLS for s in f.statements())}
         self.calling = {name: bool(calling & {name, *others}) for name, others in reached.items()}
         panicking = {f.name for f in functions if panics(f, 0x41)}
         self.panicking = {name for name, others in reached.items() if panicking & {name, *others}}
-=======
->>>>>>> ha
         self.storage = declare(
             meaning.storage, meaning.declarations, set()
         )  # what is declared; names come later
