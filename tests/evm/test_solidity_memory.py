@@ -36,6 +36,9 @@ A, B = "DUP3", "DUP2"
 HASHED = "DUP1 MLOAD DUP2 PUSH 0x20 ADD KECCAK256"
 GIVEN = "PUSH 0 MSTORE PUSH 0x20 PUSH 0 RETURN"
 
+HELLO = int.from_bytes(b"hello".ljust(32, b"\0"), "big")
+ROUNDED = "CALLDATASIZE PUSH 31 ADD PUSH 31 NOT AND PUSH 0x20 ADD DUP2 ADD PUSH 0x40 MSTORE"
+
 
 def at(offset: int) -> str:
     """MSTORE of the word on the stack, so many bytes behind the pointer below it."""
@@ -64,13 +67,11 @@ MADE = {
         "= Words2(",
     ),
     "text": (
-        f"PUSH 5 {at(0)} PUSH {int.from_bytes(b'hello'.ljust(32, bytes(1)), 'big')} {at(0x20)} {moved(0x40)}"
-        f" {HASHED} {GIVEN}",
+        f"PUSH 5 {at(0)} PUSH {HELLO} {at(0x20)} {moved(0x40)} {HASHED} {GIVEN}",
         'keccak256(bytes("hello"))',
     ),
     "calldata": (
-        f"CALLDATASIZE {at(0)} CALLDATASIZE PUSH 0 DUP3 PUSH 0x20 ADD CALLDATACOPY"
-        f" CALLDATASIZE PUSH 31 ADD PUSH 31 NOT AND PUSH 0x20 ADD DUP2 ADD PUSH 0x40 MSTORE {HASHED} {GIVEN}",
+        f"CALLDATASIZE {at(0)} CALLDATASIZE PUSH 0 DUP3 PUSH 0x20 ADD CALLDATACOPY {ROUNDED} {HASHED} {GIVEN}",
         "keccak256(msg.data)",
     ),
 }

@@ -35,10 +35,11 @@ _MEMORY = frozenset(
         "RETURNDATACOPY",
     ]
 )
-ASKED = PURE & frozenset(
-    """CALLDATALOAD ADDRESS ORIGIN CALLER CALLVALUE GASPRICE COINBASE TIMESTAMP NUMBER PREVRANDAO GASLIMIT CHAINID
-    BASEFEE BLOBBASEFEE""".split()
-)
+_ASKED = """
+CALLDATALOAD ADDRESS ORIGIN CALLER CALLVALUE GASPRICE COINBASE TIMESTAMP NUMBER PREVRANDAO GASLIMIT CHAINID BASEFEE
+BLOBBASEFEE
+"""
+ASKED = frozenset(_ASKED.split())
 """Instructions that ask for something of the call or the block: any word, in `Run.given` by their names too."""
 _ALLOCATING = ("allocate_memory", "finalize_allocation")
 """Helpers of the compiler's that move the free pointer and may panic as Solidity does."""
