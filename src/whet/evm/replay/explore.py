@@ -18,7 +18,8 @@ from whet.evm.replay.cases import BALANCE, LATEST, MOST_WEI, Case
 from whet.evm.replay.inverse import options
 from whet.evm.replay.mocks import FORWARDER, INSIDE, MOCKS, MOST_ANSWERED, RECORDER, REFUSER, script
 from whet.evm.replay.symbols import Given, Leaf, Work, evaluate
-from whet.evm.replay.trace import Decision, Place, Trace, trace
+from whet.evm.replay.trace import Trace, trace
+from whet.evm.replay.tracer import Decision, Place
 from whet.evm.tac import Contract
 from whet.evm.world import World
 

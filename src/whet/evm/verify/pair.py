@@ -43,6 +43,7 @@ STRINGS = 4
 """Words that are no string, repaired in one call."""
 STEPS = 20_000
 """Statements of one call in the interpreter; longer ones are compared all the same."""
+GAS_OF_STATEMENT = 1_000
 PADDING = b"\xfe" * 7
 """Behind the code nothing jumps to it; a contract that then does something else reads its own code."""
 
@@ -134,9 +135,16 @@ class Pair(Replay):
             original, candidate = self._interpret(case, self.contract), self._interpret(case, self.other)
             tried = self._tried(case, before, ours, original.result, candidate.result)
             self._learn(case, original, candidate, ours, differences)
+            self._refund(original, ours)
+            self._refund(candidate, theirs)
         if differences and (reason := self._excuse(case, before, ours, theirs)):
             return tried, [], reason
         return tried, differences, ""
+
+    def _refund(self, ran: Ran, outcome: Outcome) -> None:
+        """Gas that was lost with a failing call is no work: of a side that came to its end, so much a statement counts."""
+        if ran.result:
+            self.charge(0, min(GAS_OF_STATEMENT * ran.result.statements - outcome.gas_used, 0))
 
     def _interpret(self, case: Case, contract: Contract) -> Ran:
         world = self.world(case)
