@@ -132,6 +132,18 @@ def test_nothing_is_encoded_for_a_hash_between_writes_to_free_memory(fixture: Fi
         assert "mload(0x40)" not in text or "keccak256(abi.encode(" not in text
 
 
+# The empty object.
+
+
+@pytest.mark.parametrize("fixture", fixtures("Calls"), ids=lambda fixture: fixture.name)
+def test_the_empty_object_is_made_by_nothing_where_memory_is_written_by_hand(fixture: Fixture) -> None:
+    """`""` and `new bytes(0)` move the free pointer; a variable that nothing sets is the object at 0x60."""
+    contract = apart(lift_code(fixture.runtime))
+    levels = dict.fromkeys(contract.functions, LITERAL)
+    text = emit(contract, analyse(contract, Signatures.builtin()), levels).text
+    assert '= "";' not in text
+
+
 # Instructions that the compiler does not know.
 
 TWO_CLZ = "5f351e6020351e015f5260205ff3"
