@@ -113,6 +113,10 @@ class Machine:
         tx = self.tx
         return Frame(self, tx.to, tx.to, tx.caller, tx.value, tx.data, tx.gas)
 
+    def message(self, frame: Frame) -> None:
+        """Begin the call or creation that the frame asks for, or fail at once."""
+        message(self, frame)
+
     def resume(self, caller: Frame, done: Frame) -> None:
         """Back in the caller of a frame that has ended."""
         resume(caller, done)
@@ -203,7 +207,7 @@ def _advance(machine: Machine, frame: Frame) -> None:
                 break
             node = following
         if frame.request:
-            message(machine, frame)
+            machine.message(frame)
     except Halt as halt:
         frame.finish("halt", b"", str(halt))
     except TypeError as error:

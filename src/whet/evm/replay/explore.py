@@ -18,7 +18,8 @@ from whet.evm.replay.cases import BALANCE, LATEST, MOST_WEI, Case
 from whet.evm.replay.inverse import options
 from whet.evm.replay.mocks import FORWARDER, INSIDE, MOCKS, MOST_ANSWERED, RECORDER, REFUSER, script
 from whet.evm.replay.symbols import Given, Leaf, Work, evaluate
-from whet.evm.replay.trace import Decision, Place, Trace, trace
+from whet.evm.replay.trace import Trace, trace
+from whet.evm.replay.tracer import Decision, Place
 from whet.evm.tac import Contract
 from whet.evm.world import World
 
@@ -26,7 +27,7 @@ STEPS = 10_000
 """Statements of one call that are traced."""
 TRIES = 4
 """For one branch: calls that it is looked for from."""
-ROUNDS = 4
+ROUNDS = 6
 """For each of them: times that the call found is corrected."""
 ANSWERS = 3
 """Calls that are tried in one round."""
@@ -141,10 +142,12 @@ class Explorer:
 
 
 def _left(way: list[Place], decisions: list[Decision]) -> int | None:
-    """The decision in which a call left the way, where the other way out of it is the right one."""
+    """The decision in which a call left the way and from which the other way out leads back: the first that is another, or
+    a later one, where calls of its own lie between."""
     for index, (place, decision) in enumerate(zip(way, decisions, strict=False)):
         if decision.to != place:
-            return index if decision.other == place else None
+            later = range(index, len(decisions))
+            return next((at for at in later if decisions[at].other == place), None)
     return None
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from whet.evm.meaning.base import FunctionMeaning, Place
+from whet.evm.solidity.padding import padded_otherwise
 from whet.evm.solidity.storage import Declared
 from whet.evm.solidity.within import Within, indexes
 from whet.evm.tac import Contract, Function
@@ -18,17 +19,23 @@ def panics(function: Function, code: int) -> bool:
 
 
 def exact_forms(
-    contract: Contract, function: Function, known: FunctionMeaning, storage: Declared
+    contract: Contract,
+    function: Function,
+    known: FunctionMeaning,
+    storage: Declared,
+    calling: Mapping[str, bool],
 ) -> FunctionMeaning:
     """The meaning without the forms that Solidity would not do exactly.
 
     Checked arithmetic that does not give up with Solidity's Panic (a library's, with its own text) stays the call that it
-    is; a variable that no declaration could place stays a slot, and so does an element whose index nobody checks.
+    is; a variable that no declaration could place stays a slot, and so does an element whose index nobody checks; a
+    string stays plain memory where what stands behind it may not be zeros. calling: functions that call contracts.
     """
     lost = storage.lost
     unsure = {
         place for place, form in known.forms.items() if not _is_exact(contract, function, place, form, lost)
     }
+    unsure |= padded_otherwise(function, known, calling)
     within, kinds = Within(contract, function, known), {n: kind for n, (_, kind) in storage.texts.items()}
     unsure |= {
         place

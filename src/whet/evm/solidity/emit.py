@@ -20,13 +20,14 @@ from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body
 from whet.evm.solidity.context import Context, Frame
 from whet.evm.solidity.effects import exact_forms, panics
-from whet.evm.solidity.entry import as_fallback, does_before, is_plain
+from whet.evm.solidity.entry import as_fallback, does_before, is_plain, without_arguments
 from whet.evm.solidity.hashes import without_wide_hashes
 from whet.evm.solidity.helpers import HELPERS, texts
 from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
 from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
 from whet.evm.solidity.objects import objects_of
+from whet.evm.solidity.padding import CALLS
 from whet.evm.solidity.pieces import Piece, Unsayable
 from whet.evm.solidity.references import words_structs
 from whet.evm.solidity.storage import declare
@@ -65,6 +66,11 @@ class _Emitter:
         self.plain_entry = is_plain(contract)
         functions = contract.functions.values()
         self.functions = {f.name: f for f in functions if f.kind != "entry" or not self.plain_entry}
+        reached = reach(contract)
+        calling = {f.name for f in functions if any(s.op in CALLS for s in f.statements())}
+        self.calling = {name: bool(calling & {name, *others}) for name, others in reached.items()}
+        panicking = {f.name for f in functions if panics(f, 0x41)}
+        self.panicking = {name for name, others in reached.items() if panicking & {name, *others}}
         self.storage = declare(
             meaning.storage, meaning.declarations, set()
         )  # what is declared; names come later
@@ -87,10 +93,7 @@ class _Emitter:
         self.taken = {h.name for h in self.headers.values()} | {NAME}
         self.storage = declare(meaning.storage, meaning.declarations, self.taken)
         self.mutabilities = effects(contract)
-        reached = reach(contract)
-        panicking = {f.name for f in functions if panics(f, 0x41)}
-        self.panicking = {name for name, others in reached.items() if panicking & {name, *others}}
-        self.without_arguments = _without_arguments(contract, reached)
+        self.without_arguments = without_arguments(contract, reached)
         self.needed: set[str] = set()
         self.interfaces: dict[str, dict[str, str]] = {}
         self.errors: dict[str, str] = {}
@@ -143,7 +146,7 @@ class _Emitter:
     def _kept(self, function: Function) -> FunctionMeaning:
         """What is known of a function and the same in Solidity."""
         known = self.meaning.of(function.name)
-        exact = exact_forms(self.contract, function, known, self.storage)
+        exact = exact_forms(self.contract, function, known, self.storage, self.calling)
         return without_wide_hashes(function, keeping_memory(function, exact), exact)
 
     # One function.
@@ -275,14 +278,6 @@ class _Emitter:
 
 def _located(kinds: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(in_memory(kind) for kind in kinds)
-
-
-def _without_arguments(contract: Contract, reached: Mapping[str, set[str]]) -> set[str]:
-    """The functions that run before calldata is known to hold any arguments: all that others than public ones call."""
-    entry = contract.entry
-    first = {f.name for f in contract.functions.values() if f.kind in ("fallback", "receive")}
-    first |= {s.function for s in entry.statements() if s.op == "CALLPRIVATE"}
-    return first.union({entry.name}, *(reached[name] for name in first))
 
 
 def _with_dispatch(written: list[_Written], unnamed: list[Header]) -> list[_Written]:

@@ -11,14 +11,11 @@ storage and memory hold. Cost: `STEPS` statements at most; behind that every bra
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
 
-from whet.evm.opcodes import PURE
 from whet.evm.replay.run import reachable
 from whet.evm.tac import WORD, Block, Contract, Function, Operand, Statement
 from whet.evm.verify.branches import FORKS, Place, branches
 from whet.evm.verify.intervals import (
-    ADDRESS,
     ANY,
     ENVIRONMENT,
     Interval,
@@ -28,6 +25,8 @@ from whet.evm.verify.intervals import (
     result_of,
     without,
 )
+from whet.evm.verify.shapes import WHO, Shapes
+from whet.evm.words import ADDRESS
 
 STEPS = 60_000
 """Statements, of one public function with all it calls."""
@@ -35,14 +34,17 @@ DEPTH = 30
 """Private calls within one another."""
 VISITS = 3
 """Of a block in one walk, after which what still changes is any word."""
-COMMUTATIVE = frozenset({"ADD", "MUL", "AND", "OR", "XOR", "EQ"})
 OF_ITSELF: dict[str, Interval] = {"EQ": (1, 1)} | dict.fromkeys(
     ("LT", "GT", "SLT", "SGT", "SUB", "XOR"), (0, 0)
 )
 """What an instruction gives of two equal words."""
+WRITES = frozenset(
+    {"MSTORE8", "CALLDATACOPY", "CODECOPY", "EXTCODECOPY", "RETURNDATACOPY", "MCOPY", "CALLPRIVATE", "CALL"}
+    | {"CALLCODE", "DELEGATECALL", "STATICCALL"}
+)
+"""What else may change memory."""
 FIXED = ("CALLDATASIZE", "CALLVALUE")
 """What a call is checked for before, and again in its functions."""
-WHO = ("CALLER", "ADDRESS", "ORIGIN")
 
 Env = dict[str, Interval]
 Names = tuple[str | int, ...]
@@ -77,19 +79,6 @@ def possible(contract: Contract, function: str | None, known: Env | None = None)
     return everything & walker.visited
 
 
-@dataclass(slots=True)
-class _Shape:
-    """What is the same in all walks of a function. same: {variable: the first one of equal value, or "CALLER" and the like};
-    made: by what; given: {index of a result: index of the parameter that it always is}."""
-
-    same: dict[str, str] = field(default_factory=dict)
-    made: dict[str, Statement] = field(default_factory=dict)
-    given: dict[int, int] = field(default_factory=dict)
-
-    def name(self, operand: Operand) -> Operand:
-        return self.same.get(operand, operand) if isinstance(operand, str) else operand
-
-
 class _Walker:
     """A walk of one function with all it calls."""
 
@@ -97,44 +86,11 @@ class _Walker:
         self.contract = contract
         self.visited: set[Place] = set()
         self.steps = STEPS
-        self.shapes: dict[str, _Shape] = {}
+        self.shapes = Shapes(contract)
         self.known: dict[object, list[Interval] | None] = {}
         self.entered: dict[str, Env] | None = None
         """Where it is not None: what is known where the dispatcher goes over to a function, which is not walked then."""
         self.under_way: set[str] = set()
-
-    def shape(self, function: Function) -> _Shape:
-        """Found once; of a function that calls itself without what it gives back."""
-        if function.name not in self.shapes:
-            self.shapes[function.name] = _Shape()
-            self.shapes[function.name] = self._shape(function)
-        return self.shapes[function.name]
-
-    def _shape(self, function: Function) -> _Shape:
-        shape = _Shape()
-        known: dict[tuple[str, tuple[Operand, ...]], str] = {}
-        for _ in range(2):  # the second time, arguments that stand further down are known
-            known.clear()
-            for statement in function.statements():
-                if statement.op == "CALLPRIVATE":
-                    self._unchanged(statement, shape)
-                elif len(statement.results) == 1:
-                    shape.made[statement.results[0]] = statement
-                    if statement.op in PURE:
-                        shape.same[statement.results[0]] = _first(statement, shape, known)
-        ends = [block.end for block in function.blocks.values() if block.end.op == "RETURNPRIVATE"]
-        for index in range(function.returns or 0):
-            names = {shape.name(end.args[index]) for end in ends}
-            if len(names) == 1 and (name := names.pop()) in function.params:
-                shape.given[index] = function.params.index(str(name))
-        return shape
-
-    def _unchanged(self, statement: Statement, shape: _Shape) -> None:
-        """Results of a private call that are one of its arguments."""
-        for index, param in self.shape(self.contract.functions[statement.function]).given.items():
-            name = shape.name(statement.args[param])
-            if isinstance(name, str):
-                shape.same[statement.results[index]] = name
 
     def call(
         self, function: Function, args: tuple[Interval, ...], names: Names, around: Env, depth: int
@@ -152,18 +108,6 @@ class _Walker:
         return self.known[key]
 
 
-def _first(statement: Statement, shape: _Shape, known: dict[tuple[str, tuple[Operand, ...]], str]) -> str:
-    """The name of a pure value: its first variable; of one without operands, the instruction, also where it is cleaned."""
-    if not statement.args:
-        return statement.op
-    args = tuple(shape.name(arg) for arg in statement.args)
-    if statement.op in COMMUTATIVE:
-        args = tuple(sorted(args, key=str))
-    if statement.op == "AND" and args[0] == ADDRESS[1] and args[1] in WHO:
-        return str(args[1])
-    return known.setdefault((statement.op, args), statement.results[0])
-
-
 def _around(env: Env) -> Env:
     return {name: env[name] for name in FIXED if name in env}
 
@@ -177,19 +121,21 @@ class _Walk:
 
     def __init__(self, walker: _Walker, function: Function, names: Names, depth: int) -> None:
         self.walker, self.function, self.depth = walker, function, depth
-        self.shape = walker.shape(function)
+        self.shape = walker.shapes.of(function)
         self.names = {
             param: name if isinstance(name, str) else function.params[name]
             for param, name in zip(function.params, names, strict=False)
         }
         for made in self.shape.made.values():
-            if made.op == "AND" and ADDRESS[1] in made.args:
+            if made.op == "AND" and ADDRESS in made.args:
                 self.names |= {
                     self._name(made.results[0]): who for who in map(self._of, made.args) if who in WHO
                 }
         self.before: dict[str, Env] = {}
         self.visits: dict[str, int] = {}
         self.returned: list[Interval] | None = None
+        self.stored: tuple[Operand, Interval] | None = None
+        """Where the last word went into memory in this block, and what it may be."""
 
     def run(self, args: tuple[Interval, ...], around: Env) -> list[Interval] | None:
         self.before["b0"] = around | {
@@ -211,6 +157,7 @@ class _Walk:
         if walker.steps < 0:
             raise OutOfWork
         env = dict(self.before[block.id])
+        self.stored = None
         for statement in block.statements:
             if not self._statement(statement, env):
                 return set()
@@ -230,11 +177,17 @@ class _Walk:
         elif statement.results:
             name = self._name(statement.results[0])
             found = result_of(statement.op, list(args))
+            if statement.op == "MLOAD" and self.stored and self.stored[0] == self._of(statement.args[0]):
+                found = self.stored[1]
             if statement.op in OF_ITSELF and len({self._of(arg) for arg in statement.args}) == 1:
                 found = OF_ITSELF[statement.op]
             if self._never_wraps(statement, env):
                 found = (0, 0)
             env[name] = meet(env.get(name, ANY), found) or found
+        if statement.op == "MSTORE":
+            self.stored = self._of(statement.args[0]), args[1]
+        elif statement.op in WRITES:
+            self.stored = None
         return True
 
     def _never_wraps(self, statement: Statement, env: Env) -> bool:

@@ -12,6 +12,8 @@ VERDICTS = (SAME, DIFFERENT, INCONCLUSIVE, NOT_COMPILED)
 """`NOT_COMPILED` is set by a caller who has no code of a candidate; nothing here gives it."""
 
 MOST_CALLS, LEAST_CALLS = 400, 80
+CONTRACT_STATEMENTS, CONTRACT_GAS = 60_000_000, 60_000_000_000
+"""For all functions of a contract together."""
 MOST_TEXT = 2_000
 """Characters of one value in a text."""
 
@@ -29,8 +31,8 @@ class Budget:
     least: int = LEAST_CALLS
     statements: int = 3_000_000
     gas: int = 6_000_000_000
-    contract_statements: int = 60_000_000
-    contract_gas: int = 60_000_000_000
+    contract_statements: int = CONTRACT_STATEMENTS
+    contract_gas: int = CONTRACT_GAS
     mutants: int = 16
 
 
