@@ -68,9 +68,7 @@ class _Emitter:
         reached = reach(contract)
         panicking = {f.name for f in functions if panics(f, 0x41)}
         self.panicking = {name for name, others in reached.items() if panicking & {name, *others}}
-        self.storage = declare(
-            meaning.storage, meaning.declarations, set()
-        )  # what is declared; names come later
+        self.storage = declare(meaning.storage, meaning.declarations, set())  # names come later
         self.objects = objects_of(contract, self.functions, meaning, self._kept)
         self.headers = {
             name: header_of(f, self.objects.with_results(name, meaning.of(name)), self.objects.of(name))
