@@ -13,16 +13,15 @@ from tests.evm.fixtures.decompile import compiled
 from whet.evm.interpret import Transaction
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.analyse import analyse
-from whet.evm.meaning.base import END, FunctionMeaning
+from whet.evm.meaning.base import FunctionMeaning
 from whet.evm.meaning.exits import apart
 from whet.evm.replay.reference import run_reference
 from whet.evm.signatures import Signatures
 from whet.evm.solidity.emit import emit
 from whet.evm.solidity.nouns import LITERAL, PLAIN, READABLE, Source
-from whet.evm.solidity.padding import padded_otherwise
 from whet.evm.solidity.within import Within, indexes
 from whet.evm.tac import Block, Contract, End, Function, Statement
-from whet.evm.terms import Index, Member, Name, Revert, Text, Value
+from whet.evm.terms import Index, Member, Name, Value
 
 
 def source_of(fixture: Fixture) -> Source:
@@ -100,27 +99,6 @@ def test_what_a_push_writes_is_no_checked_element(fixture: Fixture) -> None:
     for text in texts_of(source_of(fixture)):
         for length in re.findall(r"sstore\(\w+\.slot, add\((?:1, )?(v\d+)", text):
             assert f"[{length}] = " not in text or f"{length} >" in text or f"{length} <" in text
-
-
-# Strings of older compilers.
-
-
-@pytest.mark.parametrize(
-    ("length", "calls", "odd"), [(50, True, True), (64, True, False), (50, False, False)]
-)
-def test_a_string_that_ends_within_a_word_stays_memory_behind_a_call(
-    length: int, calls: bool, odd: bool
-) -> None:
-    called = [statement("CALLPRIVATE", result="v0", function="g")]
-    copied = [statement("CODECOPY", "v1", 7, length)]
-    blocks = {
-        "b0": Block("b0", 0, [], called, End("BRANCH", ("v0",), ("b2", "b1"))),
-        "b1": Block("b1", 0, [], copied, End("REVERT", ("v1", length))),
-        "b2": Block("b2", 0, [], [], End("STOP")),
-    }
-    function = Function("f", "private", 0, ("v1",), None, blocks)
-    known = FunctionMeaning(forms={("b1", END): Revert("", (Text("no"),))})
-    assert padded_otherwise(function, known, {"g": calls}) == ({("b1", END)} if odd else set())
 
 
 # Hashes.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from whet.evm.meaning.base import FunctionMeaning, Place
-from whet.evm.solidity.padding import padded_otherwise
 from whet.evm.solidity.storage import Declared
 from whet.evm.solidity.within import Within, indexes
 from whet.evm.tac import Contract, Function
@@ -19,23 +18,18 @@ def panics(function: Function, code: int) -> bool:
 
 
 def exact_forms(
-    contract: Contract,
-    function: Function,
-    known: FunctionMeaning,
-    storage: Declared,
-    calling: Mapping[str, bool],
+    contract: Contract, function: Function, known: FunctionMeaning, storage: Declared
 ) -> FunctionMeaning:
     """The meaning without the forms that Solidity would not do exactly.
 
     Checked arithmetic that does not give up with Solidity's Panic (a library's, with its own text) stays the call that it
-    is; a variable that no declaration could place stays a slot, and so does an element whose index nobody checks; a
-    string stays plain memory where what stands behind it may not be zeros. calling: functions that call contracts.
+    is; a variable that no declaration could place stays a slot, and so does an element whose index nobody checks. The text
+    of an error is padded with zeros, also where an older compiler left other bytes behind it.
     """
     lost = storage.lost
     unsure = {
         place for place, form in known.forms.items() if not _is_exact(contract, function, place, form, lost)
     }
-    unsure |= padded_otherwise(function, known, calling)
     within, kinds = Within(contract, function, known), {n: kind for n, (_, kind) in storage.texts.items()}
     unsure |= {
         place

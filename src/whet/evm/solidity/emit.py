@@ -27,7 +27,6 @@ from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrap
 from whet.evm.solidity.memory import asks_for_memory, keeping_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
 from whet.evm.solidity.objects import objects_of
-from whet.evm.solidity.padding import CALLS
 from whet.evm.solidity.pieces import Piece, Unsayable
 from whet.evm.solidity.references import words_structs
 from whet.evm.solidity.storage import declare
@@ -67,13 +66,9 @@ class _Emitter:
         functions = contract.functions.values()
         self.functions = {f.name: f for f in functions if f.kind != "entry" or not self.plain_entry}
         reached = reach(contract)
-        calling = {f.name for f in functions if any(s.op in CALLS for s in f.statements())}
-        self.calling = {name: bool(calling & {name, *others}) for name, others in reached.items()}
         panicking = {f.name for f in functions if panics(f, 0x41)}
         self.panicking = {name for name, others in reached.items() if panicking & {name, *others}}
-        self.storage = declare(
-            meaning.storage, meaning.declarations, set()
-        )  # what is declared; names come later
+        self.storage = declare(meaning.storage, meaning.declarations, set())  # names come later
         self.objects = objects_of(contract, self.functions, meaning, self._kept)
         self.headers = {
             name: header_of(f, self.objects.with_results(name, meaning.of(name)), self.objects.of(name))
@@ -146,7 +141,7 @@ class _Emitter:
     def _kept(self, function: Function) -> FunctionMeaning:
         """What is known of a function and the same in Solidity."""
         known = self.meaning.of(function.name)
-        exact = exact_forms(self.contract, function, known, self.storage, self.calling)
+        exact = exact_forms(self.contract, function, known, self.storage)
         return without_wide_hashes(function, keeping_memory(function, exact), exact)
 
     # One function.
