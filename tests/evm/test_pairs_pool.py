@@ -51,7 +51,7 @@ def test_code_that_is_none_and_a_mistake_of_ours(monkeypatch: pytest.MonkeyPatch
     (proxy,) = texts(
         "363d3d373d3d3d363d73" + "be" * 20 + "5af43d82803e903d91602b57fd5bf3", [("fallback", ())]
     )
-    assert "delegatecall" in proxy.text, "where nothing is dispatched, all of it is the fallback"
+    assert "delegatecall" in proxy.shown.tac, "where nothing is dispatched, all of it is the fallback"
     monkeypatch.setattr("whet.evm.pairs.texts.lift_code", None)
     assert [text.missing for text in texts("00", [(1, ())])] == [FAILED]
-    assert failed("", [(1, ())])[0].missing == FAILED
+    assert failed("", [(1, ())], False)[0].missing == FAILED

@@ -23,7 +23,7 @@ import torch
 from tests.proofs.every_key import Laboratory, Probe, Side, without_times
 from whet import launch, store
 from whet.errors import WhetError
-from whet.evm.pairs.nouns import Pair, Project
+from whet.evm.pairs.nouns import Pair, Project, View
 from whet.evm.solc.npm import Package
 from whet.models.build import new_model
 from whet.models.decoder import Decoder
@@ -224,8 +224,8 @@ def without_compiler(side: Side) -> Iterator[list[Any]]:
     """A stand-in for compiling and lifting, and for npm; what it was asked for."""
     asked: list[Any] = []
 
-    def made(project: Project, build: str, pool: object, solc: str) -> Any:
-        asked.append((project.name, sorted(project.texts), project.own, build, solc))
+    def made(project: Project, build: str, pool: object, solc: str, emitted: bool) -> Any:
+        asked.append((project.name, sorted(project.texts), project.own, build, solc, emitted))
         pairs = [_pair(project, file, build) for file in project.own]
         return types.SimpleNamespace(lost=[], pairs=lambda: iter(pairs))
 
@@ -242,9 +242,16 @@ def _pair(project: Project, file: str, build: str) -> Pair:
     texts = {
         name: f"{name} of {project.name}/{file}"
         for name in (field.name for field in fields(Pair))
-        if name not in ("called", "storage", "line")
+        if name not in ("called", "storage", "hidden", "line")
     }
-    told = {"called": {}, "storage": [], "line": 1, "lineage": project.lineage, "file": file}
+    told = {
+        "called": {},
+        "storage": [],
+        "hidden": View(f"hidden of {file}", {}, []),
+        "line": 1,
+        "lineage": project.lineage,
+        "file": file,
+    }
     same = {"solc": "0.8.30", "build": build, "tac_hash": f"{project.name}/{file}/{build}"}
     return Pair(**{**texts, **told, **same})
 
@@ -451,6 +458,9 @@ PROBES: dict[str, Probe] = {
     f"{DATA}solidity.families": probe(makes_pairs, f"{AT}families=file", given=PAIRS),
     f"{DATA}solidity.most_per_era": probe(makes_pairs, f"{AT}most_per_era=1", given=PAIRS),
     f"{DATA}solidity.tests": probe(makes_pairs, f"{AT}tests=true", given=PAIRS),
+    f"{DATA}solidity.metadata": probe(makes_pairs, f"{AT}metadata=both", given=PAIRS),
+    f"{DATA}solidity.prompt_tokens": probe(makes_pairs, f"{AT}prompt_tokens=1", given=PAIRS),
+    f"{DATA}solidity.emitted": probe(makes_pairs, f"{AT}emitted=true", given=PAIRS),
     f"{DATA}conversations.path": probe(gives, f"{AT}path={{here}}/more_chats.jsonl", given=CHATS),
     f"{DATA}conversations.format": probe(gives, f"{AT}format=messages", given=CHATS),
     f"{DATA}conversations.columns": probe(gives, f"{AT}columns={{prompt: question}}", given=CHATS),

@@ -14,6 +14,7 @@ from tests.evm.test_pairs_make import BANK, DEEP, SUMS
 from whet.errors import WhetError
 from whet.evm.pairs import nouns
 from whet.evm.pairs.nouns import Project
+from whet.evm.pairs.prompt import LEFT_OUT, NO_ROOM_CALLED
 from whet.records import Document, Dropped
 from whet.sources import _solidity, solidity
 from whet.sources._solidity import packages, projects_at
@@ -103,6 +104,8 @@ def test_packages_that_cannot_be_had_are_dropped_by_name(monkeypatch: pytest.Mon
         {"npm": ["solmate@6.8.0"], "solc": "newest"},
         {"npm": ["solmate@6.8.0"], "families": "nothing"},
         {"npm": ["solmate@6.8.0"], "most_per_era": 0},
+        {"npm": ["solmate@6.8.0"], "metadata": "half"},
+        {"npm": ["solmate@6.8.0"], "prompt_tokens": 0},
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], tmp_path: Path) -> None:
@@ -132,10 +135,13 @@ def test_records(folder: Path) -> None:
     assert {one.reason for one in dropped} <= set(solidity.REASONS)
     assert Counter(one.origin for one in found).most_common(1)[0][1] == 1
     said = {one.origin: from_text(one.text).messages for one in documents}
-    asked, answered = next(
+    task, asked, answered = next(
         text for origin, text in said.items() if "Bank.deposit" in origin and "runs200" in origin
     )
-    assert (asked.role, answered.role) == ("user", "assistant")
+    assert (task.role, asked.role, answered.role) == ("system", "user", "assistant")
+    assert asked.content.startswith(
+        "// signature: deposit()\n// visibility: external\n// mutability: payable\n"
+    )
     assert answered.content.startswith("function deposit() external payable {")
     assert "msg.value" in asked.content
     assert "balances" in asked.content
@@ -144,3 +150,38 @@ def test_records(folder: Path) -> None:
         "src:Bank.sol",
         "src:Sums.sol",
     }
+
+
+@pytest.mark.slow
+def test_shown_and_hidden_are_two_records_of_one_group(folder: Path) -> None:
+    """With a compiler: the same answers; what does not fit is counted, and so is what a prompt leaves out."""
+    both = list(source(folder, path="src", metadata="both", emitted=True).documents())
+    documents = {one.origin: one for one in both if isinstance(one, Document)}
+    shown = {origin: one for origin, one in documents.items() if not origin.endswith(":hidden")}
+    assert len(documents) == 2 * len(shown) > 10
+    for origin, one in shown.items():
+        hidden = documents[f"{origin}:hidden"]
+        assert one.group == hidden.group
+        before, after = from_text(one.text).messages, from_text(hidden.text).messages
+        assert before[2] == after[2]
+        assert before[0] != after[0]
+        assert "// signature: " in before[1].content
+        assert "// signature: " not in after[1].content
+    deposit = next(
+        one for origin, one in documents.items() if "Bank.deposit" in origin and "hidden" in origin
+    )
+    assert "deposit" not in from_text(deposit.text).messages[1].content
+    assert "// emitter\nfunction " in from_text(deposit.text).messages[1].content
+    hidden_only = source(folder, path="src", metadata="hidden", prompt_tokens=60)
+    few = list(hidden_only.documents())
+    kept = [one for one in few if isinstance(one, Document)]
+    assert 0 < len(kept) < len(shown)
+    assert len([one for one in few if isinstance(one, Dropped) and one.origin.endswith(":hidden")]) == len(
+        shown
+    ) - len(kept)
+    assert {one.reason for one in few if isinstance(one, Dropped) and one.origin.endswith(":hidden")} == {
+        nouns.LONG
+    }
+    changed = {change for one in kept for change in one.changes}
+    assert changed <= set(LEFT_OUT)
+    assert NO_ROOM_CALLED in changed

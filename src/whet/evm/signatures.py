@@ -7,6 +7,7 @@ found here is a guess until an ABI of the contract itself says it. Nothing is lo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -51,6 +52,12 @@ class Signatures:
             _merged(named["error"], self._errors, 4),
             _merged(named["event"], self._events, 32),
         )
+
+    def without_functions(self, selectors: Iterable[int]) -> Signatures:
+        """These, as if no function of these selectors were known."""
+        left = set(selectors)
+        functions = {key: names for key, names in self._functions.items() if key not in left}
+        return Signatures(functions, self._errors, self._events)
 
     def functions(self, selector: int) -> tuple[str, ...]:
         """("transfer(address,uint256)",) for 0xa9059cbb; () where none is known."""

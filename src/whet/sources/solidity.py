@@ -2,8 +2,8 @@
 
 Sources come from folders of .sol files, packages of npm by exact version, build-info of Foundry and Hardhat, standard-JSON
 inputs, and exports of Etherscan and Sourcify. They are compiled here (`whet.evm.pairs`), every function is found in the
-bytecode again, and its TAC is what is asked; the source is the answer. Every function that is no pair is a counted drop with
-its reason. docs/pairs.md says more.
+bytecode again, and its TAC is what is asked, with its metadata or without; the source is the answer. Every function that
+is no pair is a counted drop with its reason. docs/pairs.md says more.
 
 Cost: the compilers (some 10 to 60 s a package and build, on one core), once: results are kept in whet's cache folder.
 Memory: the sources of one project; 16 bytes a token of distinct functions.
@@ -19,7 +19,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from whet import store
 from whet.evm.pairs import nouns
-from whet.evm.pairs.nouns import BUILD, DEFAULT, Lost, Pair, Project
+from whet.evm.pairs.nouns import BUILD, DEFAULT, MOST_TOKENS, Lost, Pair, Project
 from whet.evm.pairs.pragma import Unreadable, number
 from whet.records import Document, Dropped
 from whet.sources import _solidity
@@ -30,6 +30,7 @@ from whet.text.conversation import Conversation, Message, to_text
 
 if TYPE_CHECKING:
     from whet.evm.pairs.kept import Kept
+    from whet.evm.pairs.prompt import Metadata, Prompt
 
 REASONS = tuple(dict.fromkeys((*nouns.REASONS, *nouns.LEAVING, *_solidity.REASONS)))
 """Every reason for which this source drops a record."""
@@ -80,6 +81,21 @@ class SoliditySource(Source):
         description="At most so many pairs of one compiler era (0.4, 0.5, ...), so that old code does not drown the new.",
     )
     tests: bool = Field(default=False, description="Whether to include tests, mocks and scripts.")
+    metadata: Literal["shown", "hidden", "both"] = Field(
+        default="shown",
+        description="Whether a function's signature, visibility and mutability stand in the prompt. `hidden`: nor do names "
+        "of the contract's functions, only selectors. `both`: each pair twice, on the same side of the split.",
+    )
+    prompt_tokens: int = Field(
+        default=MOST_TOKENS,
+        ge=1,
+        description="Tokens of a prompt at most, counted without a tokenizer. The function must fit; of what it calls, "
+        "storage and the emitter's Solidity stays what fits.",
+    )
+    emitted: bool = Field(
+        default=False,
+        description="Whether the emitter's Solidity of the function, not verified, stands in the prompt too.",
+    )
 
     @field_validator("path")
     @classmethod
@@ -130,7 +146,10 @@ class SoliditySource(Source):
                 if isinstance(project, Dropped):
                     yield project
                     continue
-                results = [made(project, build, pool, self.solc) for build in dict.fromkeys(self.builds)]
+                results = [
+                    made(project, build, pool, self.solc, self.emitted)
+                    for build in dict.fromkeys(self.builds)
+                ]
                 kept += results
                 yield from (_dropped(one) for one in lost_in_all(results))
         found = distinct.grouped(kept, self.families)
@@ -140,7 +159,20 @@ class SoliditySource(Source):
                     origin=chosen.pair.origin, reason=chosen.why, size_bytes=len(chosen.pair.source)
                 )
             else:
-                yield _document(chosen.pair, chosen.family)
+                yield from self._asked(chosen.pair, chosen.family)
+
+    def _asked(self, pair: Pair, family: str) -> Iterator[Document | Dropped]:
+        """The pair with its metadata shown, hidden, or each."""
+        from whet.evm.pairs.prompt import prompt
+
+        ways: tuple[Metadata, ...] = ("shown", "hidden") if self.metadata == "both" else (self.metadata,)
+        for way in ways:
+            asked = prompt(pair, way, self.prompt_tokens, emitted=self.emitted)
+            origin = pair.origin if way == "shown" else f"{pair.origin}:{way}"
+            if asked is None:
+                yield Dropped(origin=origin, reason=nouns.LONG, size_bytes=len(pair.source))
+            else:
+                yield _document(pair, asked, origin, family)
 
     def _paths(self) -> list[str]:
         return [self.path] if isinstance(self.path, str) else list(self.path or ())
@@ -162,21 +194,17 @@ def lost_in_all(results: list[Kept]) -> Iterator[Lost]:
     yield from lost.values()
 
 
-def asked(pair: Pair) -> str:
-    """The pair's TAC, below the declarations of the storage it names, above the functions it calls."""
-    return "\n\n".join(part for part in ("\n".join(pair.storage), pair.tac, *pair.called.values()) if part)
-
-
 def _dropped(one: Lost) -> Dropped:
     return Dropped(origin=one.origin, reason=one.reason, detail=one.detail)
 
 
-def _document(pair: Pair, family: str) -> Document:
-    messages = (Message("user", asked(pair)), Message("assistant", pair.source))
+def _document(pair: Pair, asked: Prompt, origin: str, family: str) -> Document:
+    messages = (Message("system", asked.task), Message("user", asked.text), Message("assistant", pair.source))
     return Document(
         text=to_text(Conversation(messages)),
-        origin=pair.origin,
+        origin=origin,
         group=family,
         language="solidity",
         licence=pair.licence,
+        changes=asked.left_out,
     )

@@ -25,7 +25,7 @@ from whet.evm.pairs.nouns import Lost, Pair, Project, from_plain
 from whet.evm.pairs.pool import Pool
 from whet.evm.solc.cache import cache_folder
 
-SCHEMA = "whet.pairs/1"
+SCHEMA = "whet.pairs/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,15 @@ class Kept:
             yield from_plain(json.loads(line))
 
 
-def made(project: Project, build: str, pool: Pool, solc: str = "") -> Kept:
+def made(project: Project, build: str, pool: Pool, solc: str = "", emitted: bool = False) -> Kept:
     """What `make` makes, from the cache if it is there; what is lost for now only is tried again next time.
 
     Raises WhetError, CannotWrite.
     """
-    path = place(project, build, solc)
+    path = place(project, build, solc, emitted)
     if (kept := _read(path, from_cache=True)) is not None:
         return kept
-    done = make(project, build, pool, solc)
+    done = make(project, build, pool, solc, emitted)
     if any(one.for_now for one in done.lost):
         path = path.with_name(f"for-now-{path.name}")
     _write(path, done)
@@ -63,10 +63,11 @@ def made(project: Project, build: str, pool: Pool, solc: str = "") -> Kept:
     return kept
 
 
-def place(project: Project, build: str, solc: str = "") -> Path:
+def place(project: Project, build: str, solc: str = "", emitted: bool = False) -> Path:
     """Where it is kept, or would be."""
     digest = hashlib.sha256(f"{SCHEMA}\n{_code()}\n".encode())
-    said = [project.name, project.lineage, project.own, project.licence, dict(project.compiled), build, solc]
+    said: list[Any] = [project.name, project.lineage, project.own, project.licence, dict(project.compiled)]
+    said += [build, solc, emitted]
     digest.update(json.dumps(said, sort_keys=True).encode())
     for name, text in sorted(project.texts.items()):
         digest.update(f"\n{name}\0".encode() + hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())

@@ -49,8 +49,10 @@ class _Place:
     function: Defined
 
 
-def make(project: Project, build: str, pool: Pool, solc: str = "") -> Made:
-    """All pairs of the project. Raises WhetError only for what concerns the whole machine (no node)."""
+def make(project: Project, build: str, pool: Pool, solc: str = "", emitted: bool = False) -> Made:
+    """All pairs of the project. emitted: with the emitter's Solidity (`View`).
+
+    Raises WhetError only for what concerns the whole machine (no node)."""
     made = Made()
     found = chunks(project, build, solc)
     reasons: dict[str, dict[str, str]] = defaultdict(dict)
@@ -71,7 +73,7 @@ def make(project: Project, build: str, pool: Pool, solc: str = "") -> Made:
             everything.setdefault(one.hash, one)
         for key, told in done.reasons.items():
             reasons[key] |= told
-        for pair in _pairs(project, done, pool, made, reasons):
+        for pair in _pairs(project, done, pool, made, reasons, emitted):
             pairs.setdefault(pair.source_hash, pair)
     made.figures["functions"] = len(everything)
     made.pairs = [pairs[key] for key in everything if key in pairs]
@@ -103,7 +105,12 @@ def _lost(project: Project, one: Defined, reasons: Mapping[str, str]) -> Lost:
 
 
 def _pairs(
-    project: Project, done: Found, pool: Pool, made: Made, reasons: dict[str, dict[str, str]]
+    project: Project,
+    done: Found,
+    pool: Pool,
+    made: Made,
+    reasons: dict[str, dict[str, str]],
+    emitted: bool,
 ) -> Iterator[Pair]:
     places = _places(done)
     told = {NONE: nouns.NOT_LIFTED, CUT: nouns.CUT, LONG: nouns.LONG, FAILED: nouns.LIFTER_FAILED}
@@ -113,7 +120,7 @@ def _pairs(
         for options in left.values():
             wanted[options[tried].contract].append(options[tried])
         tasks = [
-            (done.contracts[at][1].runtime, [(place.key, place.bodies) for place in chosen])
+            (done.contracts[at][1].runtime, [(place.key, place.bodies) for place in chosen], emitted)
             for at, chosen in sorted(wanted.items())
         ]
         made.figures["contracts_lifted"] += len(tasks)
@@ -171,10 +178,12 @@ def _pair(project: Project, done: Found, within: Harness, place: _Place, text: T
         contract=function.contract,
         source=function.source,
         source_hash=function.hash,
-        tac=text.text,
+        tac=text.shown.tac,
         body=text.body,
-        called=dict(text.called),
-        storage=list(text.storage),
+        called=text.shown.called,
+        storage=text.shown.storage,
+        emitted=text.shown.emitted,
+        hidden=text.hidden,
         tac_hash=text.hash,
         label="source map" if str(place.key).startswith("pc:") else "selector",
         project=project.name,

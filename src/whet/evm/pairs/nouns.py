@@ -68,6 +68,12 @@ LEAVING = (OTHER_FAMILY, SAME_SOURCE, SAME_TAC, EQUAL_TAC, FULL)
 DEFAULT = "default"
 """The build that an export tells, else the optimiser with 200 runs."""
 
+MOST_TOKENS = 20_000
+"""A function of more tokens (`whet.evm.text.count_tokens`) is too long; so many has a prompt, where nothing else is said."""
+
+PLACE = re.compile(r"\bp_[0-9a-f]+(?:_\d+)?\b")
+"""The name of a private function that has none of its own."""
+
 BUILD = re.compile(r"default|(off|runs\d{1,9})(-ir)?(-noinline)?")
 """Names of builds: off or runsN (the optimiser), -ir (through Yul), -noinline (without the optimiser's inliner)."""
 
@@ -94,13 +100,26 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """A function's text and what its reader needs. called: {name: text} of the private functions that it calls, and those
+    call, nearest first. storage: declarations of the variables that these texts name. emitted: the emitter's Solidity of
+    it, not verified; "" where it was not asked for or there is none."""
+
+    tac: str
+    called: dict[str, str]
+    storage: list[str]
+    emitted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """A function's TAC and its source, with all that is known of it. Plain values only: one line of JSON.
 
     tac: `whet.evm`'s structured text. called: {name: text} of the private functions that it calls, and that those call.
     body: where the function's body is one of these by itself (a public function that only decodes and encodes), its name.
     storage: declarations of the variables named in the texts. label: "selector" or "source map", by which the function was
-    found. tac_hash: of all texts, without the names that come from places in the code.
+    found. tac_hash: of all texts, without the names that come from places in the code. emitted: see `View`. hidden: the
+    same function in a contract of which no function's name is known: only selectors stand there.
     """
 
     name: str
@@ -116,6 +135,8 @@ class Pair:
     body: str
     called: dict[str, str]
     storage: list[str]
+    emitted: str
+    hidden: View
     tac_hash: str
     label: str
     project: str
@@ -126,6 +147,11 @@ class Pair:
     solc: str
     build: str
     licence: str
+
+    @property
+    def shown(self) -> View:
+        """With the names that the table of signatures knows."""
+        return View(self.tac, self.called, self.storage, self.emitted)
 
     @property
     def era(self) -> str:
@@ -144,7 +170,8 @@ class Pair:
 
 def from_plain(raw: Mapping[str, Any]) -> Pair:
     """The pair that `Pair.plain` wrote. Raises KeyError for what is none."""
-    return Pair(**{one.name: raw[one.name] for one in fields(Pair)})
+    values = {one.name: raw[one.name] for one in fields(Pair)}
+    return Pair(**values | {"hidden": View(**raw["hidden"])})
 
 
 @dataclass(frozen=True, slots=True)

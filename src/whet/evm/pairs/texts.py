@@ -1,12 +1,14 @@
 """The TAC of chosen functions of one contract as text, each with what its reader needs: called functions, storage.
 
-Private functions that have a name of their own (helpers of the compiler's) are not shown: the name says what they do.
-Cost: the contract is lifted and analysed once, about 0.1 to 1 s.
+Each is written twice: with the names that the table of signatures knows, and as if it knew none of the contract's own
+functions. Private functions that have a name of their own (helpers of the compiler's) are not shown: the name says what they
+do. Cost: the contract is lifted once and analysed twice, about 0.1 to 1 s; emitted too, as long again.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +17,9 @@ from whet.evm.meaning.analyse import analyse
 from whet.evm.meaning.base import Meaning
 from whet.evm.meaning.exits import apart
 from whet.evm.pairs.inventory import digest
+from whet.evm.pairs.nouns import MOST_TOKENS, PLACE, View
+from whet.evm.signatures import Signatures
+from whet.evm.solidity.emit import emit
 from whet.evm.tac import Contract, Function
 from whet.evm.text import count_tokens, structured_function
 from whet.evm.text.structured import CHECKED
@@ -22,20 +27,17 @@ from whet.evm.text.structured import CHECKED
 MOST_CALLED = 4_000
 """Tokens (`whet.evm.text.count_tokens`) of called functions in one pair; what is deeper is left out."""
 
-MOST_TOKENS = 20_000
-"""A function of more tokens is too long."""
-
-_PLACE = re.compile(r"\bp_[0-9a-f]+(?:_\d+)?\b")
+NOTHING = View("", {}, [])
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A function's text. called: {name: text}, nearest first. body: one of these, or "". missing: why there is no text."""
+    """A function's text. shown, hidden: with and without the names of the contract's functions. body: one of the called
+    functions, or "". hash: of what is shown. missing: why there is no text."""
 
-    text: str = ""
-    called: tuple[tuple[str, str], ...] = ()
+    shown: View = NOTHING
+    hidden: View = NOTHING
     body: str = ""
-    storage: tuple[str, ...] = ()
     hash: str = ""
     missing: str = ""
 
@@ -47,30 +49,42 @@ Wanted = Sequence[tuple[int | str, Sequence[int]]]
 """Functions: a selector, "fallback", "receive", or "pc:" and an offset; and the offsets at which its own body stands."""
 
 
-def failed(runtime: str, wanted: Wanted) -> list[Text]:
+def failed(runtime: str, wanted: Wanted, emitted: bool) -> list[Text]:
     """What `texts` gives where it cannot give anything."""
     return [Text(missing=FAILED) for _ in wanted]
 
 
-def texts(runtime: str, wanted: Wanted) -> list[Text]:
-    """The text of each of `wanted`, or why there is none. `runtime`: hexadecimal."""
+def texts(runtime: str, wanted: Wanted, emitted: bool = False) -> list[Text]:
+    """The text of each of `wanted`, or why there is none. `runtime`: hexadecimal. emitted: the emitter's Solidity too."""
     try:
-        return _texts(runtime, wanted)
+        return _texts(runtime, wanted, emitted)
     except Exception:  # noqa: BLE001 - a mistake of ours with one contract: counted by its reason, and the rest goes on
-        return failed(runtime, wanted)
+        return failed(runtime, wanted, emitted)
 
 
-def _texts(runtime: str, wanted: Wanted) -> list[Text]:
+def _texts(runtime: str, wanted: Wanted, emitted: bool) -> list[Text]:
     contract = apart(lift_code(bytes.fromhex(runtime)))
-    meaning = analyse(contract)
-    shown = _Shown(contract, meaning)
+    known = Signatures.builtin()
+    shown = _Shown(contract, analyse(contract, known), emitted)
+    hidden = _Shown(contract, analyse(contract, known.without_functions(contract.public)), emitted)
     private = {f.pc: f for f in contract.functions.values() if f.kind == "private"}
     found = []
     for key, bodies in wanted:
         function = _function(contract, private, key)
         names = {private[pc].name for pc in bodies if pc in private}
-        found.append(shown.text(function, names) if function else Text(missing=NONE))
+        found.append(_text(function, names, shown, hidden) if function else Text(missing=NONE))
     return found
+
+
+def _text(function: Function, bodies: set[str], shown: _Shown, hidden: _Shown) -> Text:
+    if not function.complete:
+        return Text(missing=CUT)
+    view = shown.view(function)
+    if count_tokens(view.tac) > MOST_TOKENS:
+        return Text(missing=LONG)
+    body = next((name for name in view.called if name in bodies), "")
+    whole = "\n".join([view.tac, *view.called.values()])
+    return Text(view, hidden.view(function), body, digest(placeless(whole)))
 
 
 def _function(contract: Contract, private: dict[int, Function], key: int | str) -> Function | None:
@@ -85,9 +99,9 @@ def _function(contract: Contract, private: dict[int, Function], key: int | str) 
 
 
 class _Shown:
-    """The texts of a contract's functions, each written once."""
+    """The texts of a contract's functions by one meaning, each written once."""
 
-    def __init__(self, contract: Contract, meaning: Meaning) -> None:
+    def __init__(self, contract: Contract, meaning: Meaning, emitted: bool) -> None:
         self.contract, self.meaning = contract, meaning
         self._texts: dict[str, str] = {}
         self._storage = [
@@ -97,17 +111,13 @@ class _Shown:
             )
             for v in meaning.storage
         ]
+        self._emitted = _emitted(contract, meaning) if emitted else {}
 
-    def text(self, function: Function, bodies: set[str]) -> Text:
+    def view(self, function: Function) -> View:
         text = self._of(function)
-        if not function.complete:
-            return Text(missing=CUT)
-        if count_tokens(text) > MOST_TOKENS:
-            return Text(missing=LONG)
         called = self._called(function.name, text)
-        whole = "\n".join([text, *called.values()])
-        body = next((name for name in called if name in bodies), "")
-        return Text(text, tuple(called.items()), body, self._declared(whole), digest(placeless(whole)))
+        storage = self._declared("\n".join([text, *called.values()]))
+        return View(text, called, storage, self._emitted.get(function.name, ""))
 
     def _of(self, function: Function) -> str:
         if function.name not in self._texts:
@@ -120,7 +130,7 @@ class _Shown:
         left = MOST_CALLED
         work = [text]
         for shown in work:
-            for other in dict.fromkeys(_PLACE.findall(shown)):
+            for other in dict.fromkeys(PLACE.findall(shown)):
                 function = self.contract.functions.get(other)
                 if function is None or other == name or other in found:
                     continue
@@ -132,11 +142,24 @@ class _Shown:
                 work.append(told)
         return found
 
-    def _declared(self, whole: str) -> tuple[str, ...]:
-        return tuple(line for name, line in self._storage if name.search(whole))
+    def _declared(self, whole: str) -> list[str]:
+        return [line for name, line in self._storage if name.search(whole)]
+
+
+def _emitted(contract: Contract, meaning: Meaning) -> dict[str, str]:
+    """{name of a function: the emitter's Solidity of it}; {} if the emitter fails."""
+    try:
+        source = emit(contract, meaning)
+    except Exception:  # noqa: BLE001 - a mistake of ours: the pair stays, and counts as one without it
+        return {}
+    lines = source.text.split("\n")
+    return {
+        one.of: textwrap.dedent("\n".join(lines[one.first_line - 1 : one.last_line]))
+        for one in source.functions
+    }
 
 
 def placeless(text: str) -> str:
     """With the names that private functions have from their place in the code numbered instead."""
     numbers: dict[str, str] = {}
-    return _PLACE.sub(lambda match: numbers.setdefault(match[0], f"p{len(numbers)}"), text)
+    return PLACE.sub(lambda match: numbers.setdefault(match[0], f"p{len(numbers)}"), text)

@@ -1,0 +1,163 @@
+"""The prompt of a pair: its form to the letter, what a budget leaves out, and what is learned of it."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whet.evm.pairs.nouns import Pair, View
+from whet.evm.pairs.prompt import (
+    LEFT_OUT,
+    NO_ROOM_CALLED,
+    NO_ROOM_EMITTED,
+    NO_ROOM_STORAGE,
+    NOT_EMITTED,
+    TASK,
+    Metadata,
+    Prompt,
+    prompt,
+)
+from whet.evm.text import count_tokens
+
+PLENTY = 10_000
+DEPOSIT = "function deposit() public payable {\n  p_7f(msg.sender, msg.value)\n}"
+CREDIT = "function p_7f(address x0, uint256 x1) private {\n  p_a1()\n  balances[x0] = checked(x1 + balances[x0])\n}"
+OPEN = "function p_a1() private view {\n  if (closed) revert()\n}"
+SHOWN = View(
+    DEPOSIT,
+    {"p_7f": CREDIT, "p_a1": OPEN},
+    ["bool closed; // slot 0", "mapping(address => uint256) balances; // slot 1"],
+    "function deposit() external payable {\n    p_7f(msg.sender, msg.value);\n}",
+)
+HIDDEN = View(
+    DEPOSIT.replace("deposit", "f_d0e30db0"),
+    {"p_7f": CREDIT.replace("balances", "stor_1"), "p_a1": OPEN},
+    ["bool closed; // slot 0", "mapping(address => uint256) stor_1; // slot 1"],
+    "",
+)
+EXPECTED = """\
+// signature: deposit()
+// visibility: external
+// mutability: payable
+
+// emitter
+function deposit() external payable {
+    p_7f(msg.sender, msg.value);
+}
+
+// storage
+mapping(address => uint256) balances; // slot 1
+bool closed; // slot 0
+
+// called
+function p_7f(address x0, uint256 x1) private {
+  p_a1()
+  balances[x0] = checked(x1 + balances[x0])
+}
+
+function p_a1() private view {
+  if (closed) revert()
+}
+
+// function
+function deposit() public payable {
+  p_7f(msg.sender, msg.value)
+}"""
+
+
+def pair(shown: View = SHOWN, hidden: View = HIDDEN) -> Pair:
+    said = {one.name: "" for one in fields(Pair)} | {
+        "signature": "deposit()",
+        "visibility": "external",
+        "mutability": "payable",
+        "line": 1,
+        "hidden": hidden,
+    }
+    view = {name: getattr(shown, name) for name in ("tac", "called", "storage", "emitted")}
+    return Pair(**said | view)  # type: ignore[arg-type]
+
+
+def asked(one: Pair, metadata: Metadata = "shown", budget: int = PLENTY, *, emitted: bool = False) -> Prompt:
+    found = prompt(one, metadata, budget, emitted=emitted)
+    assert found is not None
+    return found
+
+
+def test_the_format() -> None:
+    assert asked(pair(), emitted=True) == Prompt(TASK["shown"], EXPECTED, ())
+
+
+def test_without_metadata_neither_facts_nor_names_are_there() -> None:
+    found = asked(pair(), "hidden")
+    assert (found.task, found.left_out) == (TASK["hidden"], ())
+    for given_away in ("deposit", "signature", "balances", "external"):
+        assert given_away not in found.text
+    assert found.text.endswith(f"// function\n{HIDDEN.tac}")
+
+
+def test_what_is_empty_has_no_heading() -> None:
+    alone = View("function p_1(uint256 x0) private {\n  if (x0) p_1(x0 - 1)\n}", {}, [])
+    assert asked(pair(hidden=alone), "hidden") == Prompt(TASK["hidden"], f"// function\n{alone.tac}", ())
+
+
+def without(*parts: str) -> str:
+    text = EXPECTED
+    for part in parts:
+        assert part in text
+        text = text.replace(part, "")
+    return text
+
+
+def test_the_nearest_stay_and_what_does_not_fit_is_told() -> None:
+    """Each budget at which something more fits, from the function alone to all."""
+    found: dict[str, tuple[str, ...]] = {}
+    for budget in range(count_tokens(EXPECTED) + 40):
+        one = prompt(pair(), "shown", budget, emitted=True)
+        if one is not None:
+            found.setdefault(one.text, one.left_out)
+    facts, function = EXPECTED.split("\n\n")[0], EXPECTED[EXPECTED.index("// function") :]
+    texts = list(found)
+    assert texts[0] == f"{facts}\n\n{function}"
+    assert found[texts[0]] == (NO_ROOM_EMITTED, NO_ROOM_CALLED)
+    assert found[without(f"{OPEN}\n\n", "bool closed; // slot 0\n")] == (NO_ROOM_CALLED,)
+    assert found[without("bool closed; // slot 0\n")] == (NO_ROOM_STORAGE,)
+    assert found[EXPECTED] == ()
+
+
+def test_a_function_that_was_cut_off_before_is_told_too() -> None:
+    shown = replace(SHOWN, called={"p_7f": CREDIT})
+    assert asked(pair(shown)).left_out == (NO_ROOM_CALLED,)
+
+
+def test_an_emitter_that_gave_nothing_is_told() -> None:
+    assert asked(pair(), "hidden", emitted=True).left_out == (NOT_EMITTED,)
+
+
+TEXTS = st.text(st.sampled_from("ab1 _;/\n(){}[]xyzP"), max_size=60)
+NAMES = ("p_1", "p_2", "p_3")
+
+
+@st.composite
+def views(draw: st.DrawFn) -> View:
+    storage = [f"uint256 s{at}; // slot {at}" for at in range(draw(st.integers(0, 4)))]
+    words = st.lists(st.sampled_from([*NAMES, "s0", "s1", "s2", "s3"]), max_size=4).map(" ".join)
+    called = {name: f"{draw(TEXTS)} {draw(words)}" for name in NAMES[: draw(st.integers(0, 3))]}
+    return View(f"function f() {draw(TEXTS)}\n{draw(words)}", called, storage, draw(TEXTS))
+
+
+@given(views(), st.integers(1, 120), st.booleans(), st.sampled_from(["shown", "hidden"]))
+def test_never_above_the_budget_and_never_silent(
+    view: View, budget: int, emitted: bool, metadata: Metadata
+) -> None:
+    one = pair(view, view)
+    found, whole = prompt(one, metadata, budget, emitted=emitted), asked(one, metadata, emitted=emitted)
+    if found is None:
+        assert count_tokens(view.tac) > budget - 40
+        return
+    assert count_tokens(found.text) <= budget
+    assert found.text.endswith(view.tac)
+    assert set(found.left_out) <= set(LEFT_OUT)
+    if found.text != whole.text:
+        assert found.left_out
