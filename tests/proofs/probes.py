@@ -337,7 +337,9 @@ LARGE = f"{FIRST}data=[{{source: text, path: '{{here}}/large.txt'}}]"
 SFT = f"{FIRST}objective=sft"
 CHATS = (SFT, f"{FIRST}data=[{{source: conversations, path: '{{here}}/chats.jsonl'}}]")
 PAIRS = (SFT, f"{FIRST}data=[{{source: solidity, path: '{{here}}/contracts'}}]")
-PAIRS_WEIGHED = "{source: solidity, path: '{here}/contracts', families: file, tests: true, weight: 1.0}"
+PAIRS_WEIGHED = (
+    "{source: solidity, path: '{here}/contracts', families: file, tests: true, metadata: hidden, weight: 1.0}"
+)
 TALKS_WEIGHED = "{source: conversations, path: '{here}/talks.jsonl', weight: 1.0}"
 HUB = (SFT, f"{FIRST}data=[{{source: conversations, hub: a/b}}]")
 TALKS = (
