@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.text.chat_templates import TEXTS as SAMPLES
 from whet.evm.pairs.nouns import Pair, View
 from whet.evm.pairs.prompt import (
     LEFT_OUT,
@@ -20,6 +22,10 @@ from whet.evm.pairs.prompt import (
     prompt,
 )
 from whet.evm.text import count_tokens
+from whet.sources.solidity import document
+from whet.text import tokenizer as tokenizers
+from whet.text.chat import Chat
+from whet.text.conversation import from_text
 
 PLENTY = 10_000
 DEPOSIT = "function deposit() public payable {\n  p_7f(msg.sender, msg.value)\n}"
@@ -133,6 +139,26 @@ def test_a_function_that_was_cut_off_before_is_told_too() -> None:
 
 def test_an_emitter_that_gave_nothing_is_told() -> None:
     assert asked(pair(), "hidden", emitted=True).left_out == (NOT_EMITTED,)
+
+
+@pytest.mark.parametrize("template", ["plain", "alpaca", "chatml"])
+@pytest.mark.parametrize("metadata", ["shown", "hidden"])
+def test_only_the_solidity_is_learned(template: str, metadata: Metadata) -> None:
+    source = "function deposit() external payable { _credit(msg.sender, msg.value); }"
+    one = replace(pair(), source=source, project="p", file="f.sol")
+    made = document(one, asked(one, metadata), "p:f.sol", "p")
+    assert made.group == "p"
+    tokenizer = tokenizers.train(SAMPLES, vocab_size=350, special_tokens=["<|im_start|>", "<|im_end|>"])
+    chat = Chat.of(tokenizer, template)
+    try:
+        (example,) = chat.encode(from_text(made.text))
+    finally:
+        chat.close()
+    learned = [one for one, is_learned in zip(example.ids, example.learned, strict=True) if is_learned]
+    text = tokenizer.decode(learned)
+    assert text.startswith(source)
+    assert text.removeprefix(source) in ("", "<|im_end|>", "<|endoftext|>")
+    assert "// function" in tokenizer.decode(example.ids)
 
 
 TEXTS = st.text(st.sampled_from("ab1 _;/\n(){}[]xyzP"), max_size=60)

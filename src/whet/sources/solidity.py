@@ -172,7 +172,7 @@ class SoliditySource(Source):
             if asked is None:
                 yield Dropped(origin=origin, reason=nouns.LONG, size_bytes=len(pair.source))
             else:
-                yield _document(pair, asked, origin, family)
+                yield document(pair, asked, origin, family)
 
     def _paths(self) -> list[str]:
         return [self.path] if isinstance(self.path, str) else list(self.path or ())
@@ -198,7 +198,8 @@ def _dropped(one: Lost) -> Dropped:
     return Dropped(origin=one.origin, reason=one.reason, detail=one.detail)
 
 
-def _document(pair: Pair, asked: Prompt, origin: str, family: str) -> Document:
+def document(pair: Pair, asked: Prompt, origin: str, family: str) -> Document:
+    """A prompt and its answer as a conversation; what the prompt leaves out is told in `changes`."""
     messages = (Message("system", asked.task), Message("user", asked.text), Message("assistant", pair.source))
     return Document(
         text=to_text(Conversation(messages)),
