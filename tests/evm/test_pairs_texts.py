@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.evm.fixtures import Fixture, fixtures
-from whet.evm.pairs.texts import LONG, placeless, texts
+from whet.evm.pairs.texts import LONG, _with_structs, placeless, texts
 from whet.evm.show import show_lifted
 from whet.evm.text.structured import CHECKED
 
@@ -85,6 +85,13 @@ def test_the_emitter_is_asked_only_where_its_text_is_wanted(monkeypatch: pytest.
     monkeypatch.setattr("whet.evm.pairs.texts.emit", fails)
     assert texts(fixture.runtime.hex(), wanted) == plain == texts(fixture.runtime.hex(), wanted, emitted=True)
     assert not any(one.shown.emitted or one.hidden.emitted for one in plain)
+
+
+def test_a_variable_stands_below_the_structs_that_it_needs() -> None:
+    inner, outer, other = "struct S_1_0 { uint48 f0; }", "struct S_1 { S_1_0 f0; }", "struct S_2 { bool f0; }"
+    line = "mapping(address => S_1) s; // slot 1"
+    assert _with_structs(line, [inner, outer, other]) == f"{inner}\n{outer}\n{line}"
+    assert _with_structs("bool b; // slot 0", [inner, outer, other]) == "bool b; // slot 0"
 
 
 def test_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,9 +101,12 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A function's text and what its reader needs. called: {name: text} of the private functions that it calls, and those
-    call, nearest first. storage: declarations of the variables that these texts name. emitted: the emitter's Solidity of
-    it, not verified; "" where it was not asked for or there is none."""
+    """A function's text and what its reader needs.
+
+    called: {name: text} of the private functions that it calls, and those call, nearest first. storage: declarations of
+    the variables that these texts name, each below its structs. emitted: the emitter's Solidity of it, not verified; ""
+    where it was not asked for or there is none.
+    """
 
     tac: str
     called: dict[str, str]

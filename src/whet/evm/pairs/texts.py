@@ -27,6 +27,8 @@ from whet.evm.text.structured import CHECKED
 MOST_CALLED = 4_000
 """Tokens (`whet.evm.text.count_tokens`) of called functions in one pair; what is deeper is left out."""
 
+_WORD = re.compile(r"\w+")
+
 NOTHING = View("", {}, [])
 
 
@@ -104,10 +106,11 @@ class _Shown:
     def __init__(self, contract: Contract, meaning: Meaning, emitted: bool) -> None:
         self.contract, self.meaning = contract, meaning
         self._texts: dict[str, str] = {}
+        structs = [line for line in meaning.declarations if line.startswith("struct ")]
         self._storage = [
             (
                 re.compile(rf"\b{re.escape(v.name)}\b"),
-                f"{v.type + ' ' if v.type else ''}{v.name}; // slot {v.slot}",
+                _with_structs(f"{v.type + ' ' if v.type else ''}{v.name}; // slot {v.slot}", structs),
             )
             for v in meaning.storage
         ]
@@ -157,6 +160,17 @@ def _emitted(contract: Contract, meaning: Meaning) -> dict[str, str]:
         one.of: textwrap.dedent("\n".join(lines[one.first_line - 1 : one.last_line]))
         for one in source.functions
     }
+
+
+def _with_structs(line: str, structs: Sequence[str]) -> str:
+    """A declaration below those of the structs that it names, and those name; the inner ones come first in `structs`."""
+    named = set(_WORD.findall(line))
+    needed = []
+    for struct in reversed(structs):
+        if struct.split()[1] in named:
+            named |= set(_WORD.findall(struct))
+            needed.append(struct)
+    return "\n".join([*reversed(needed), line])
 
 
 def placeless(text: str) -> str:
