@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -101,6 +102,18 @@ def test_without_metadata_neither_facts_nor_names_are_there() -> None:
     for given_away in ("deposit", "signature", "balances", "external"):
         assert given_away not in found.text
     assert found.text.endswith(f"// function\n{HIDDEN.tac}")
+
+
+def test_the_page_says_what_is_written() -> None:
+    page = (Path(__file__).parents[2] / "docs/pairs.md").read_text()
+    example = page.split("```text\n")[1].split("\n```")[0]
+    for said in (*TASK.values(), *LEFT_OUT):
+        assert said in page
+    _, storage, called, function = example.split("\n\n")
+    shown = View(function.partition("\n")[2], {"p_35d": called.partition("\n")[2]}, storage.split("\n")[1:])
+    one = replace(pair(shown), visibility="public", mutability="nonpayable")
+    one = replace(one, signature="transferFrom(address,address,uint256)")
+    assert asked(one) == Prompt(TASK["shown"], example, ())
 
 
 def test_what_is_empty_has_no_heading() -> None:
