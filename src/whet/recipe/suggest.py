@@ -87,7 +87,7 @@ def for_key(key: str, here: type[BaseModel]) -> str:
         or _places(lambda names: bool(get_close_matches(name, names, n=1, cutoff=_FAR_TYPO)))
     )
     if places:
-        return f"; a key of this name belongs under {' or '.join(places[:3])}"
+        return f"; a key of this name belongs under {' or '.join(places[:4])}"
     return f" (known here: {', '.join(here.model_fields)})"
 
 
