@@ -8,7 +8,9 @@ of their code, each code once; immutables stand as a constructor would set them.
 soon as it is done; the same command goes on with those that are missing, in --jobs processes.
 
 A function has its ABI right when its selector, argument types and return types are the compiler's, `alike` where uint256, int256
-and bytes32, or bytes and string, stand for one another: code that treats them alike tells them apart nowhere. Only functions
+and bytes32, or bytes and string, or address and uint160, stand for one another: code that treats them alike tells them apart
+nowhere. `encoded alike` counts more: structs without a dynamic part stand for their members, and results of a function that
+is the same may differ in how many bits of their words count, since no call gave back anything else. Only functions
 of the compiler's ABI count, private ones nowhere. A contract is perfect when it compiles, and all of them and its fallback and
 receive are the same and alike. What other decompilers print is compiled as it is, but for its version, by solc 0.8.30, and
 compared the same way where it compiles; its ABI is known only then.
@@ -38,6 +40,7 @@ from whet.evm.bytecode import read_code
 from whet.evm.decompile.comparing import compare
 from whet.evm.decompile.nouns import DIFFERENT, LABELS, SAME, Decompiled, Function
 from whet.evm.decompile.run import Options, decompile
+from whet.evm.meaning.abi_types import inlined
 from whet.evm.solc.compiler import compile_standard, errors
 from whet.evm.solc.node import node
 from whet.evm.solc.sources import ANY_VERSION
@@ -45,6 +48,8 @@ from whet.evm.verify import Budget, verify
 
 _SAME_WORD = re.compile(r"\b(?:uint256|int256|bytes32)\b")
 _SAME_BYTES = re.compile(r"\b(?:bytes|string)\b")
+_SAME_ADDRESS = re.compile(r"\b(?:address|uint160)\b")
+_ANY_WORD = re.compile(r"\b(?:u?int\d+|bytes\d+|bool|address)\b")
 _PRAGMA = re.compile(r"pragma\s+solidity\b[^;\n]*;?")
 _OUTSIDE = ("fallback", "receive")
 
@@ -172,6 +177,7 @@ def _function(selector: int, truth: dict[str, Any], found: Function | None) -> d
         "arguments_alike": alike(arguments, truth["arguments"]),
         "alike": alike(arguments, truth["arguments"])
         and (truth["returns"] is None or alike(returns or "", truth["returns"])),
+        "encoded_alike": encoded_alike(arguments, returns or "", truth, found.judged.label),
         "counterexample": found.judged.counterexample[:2000] if found.judged.label == DIFFERENT else "",
     }
 
@@ -182,7 +188,21 @@ def alike(one: str, other: str) -> bool:
 
 
 def _classes(types: str) -> str:
-    return _SAME_BYTES.sub("bytes", _SAME_WORD.sub("word", types))
+    return _SAME_ADDRESS.sub("address", _SAME_BYTES.sub("bytes", _SAME_WORD.sub("word", types)))
+
+
+def encoded_alike(arguments: str, returns: str, truth: dict[str, Any], label: str) -> bool:
+    """Whether arguments and results have the same encoding, as far as is known. label: of the function."""
+    if not alike(inlined(arguments), inlined(truth["arguments"])):
+        return False
+    if truth["returns"] is None:
+        return True
+    found, true = inlined(returns), inlined(truth["returns"])
+    return alike(found, true) or (label == SAME and _words(found) == _words(true))
+
+
+def _words(types: str) -> str:
+    return _ANY_WORD.sub("word", _classes(types))
 
 
 # Sums.
@@ -249,6 +269,9 @@ def sums(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "functions": len(functions),
         "abi_exact": _share(sum(one["exact"] for one in functions), len(functions)),
         "abi_alike": _share(sum(one["alike"] for one in functions), len(functions)),
+        "abi_encoded_alike": _share(
+            sum(one.get("encoded_alike", False) for one in functions), len(functions)
+        ),
         "arguments_alike": _share(
             sum(one.get("arguments_alike", False) for one in functions), len(functions)
         ),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.evm.decompiling import EVENT, TOKEN, example
-from whet.evm.decompile.nouns import SAME, Judged
+from whet.evm.decompile.nouns import INCONCLUSIVE, SAME, Judged
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
@@ -51,11 +51,29 @@ def test_the_same_contracts_are_chosen_and_no_code_twice(bench: Any, tmp_path: P
         ("uint128", "int128", False),
         ("bytes4", "bytes", False),
         ("uint256", "uint256,uint256", False),
-        ("address", "uint160", False),
+        ("address", "uint160", True),
+        ("address", "bytes20", False),
     ],
 )
 def test_types_that_code_does_not_tell_apart(bench: Any, one: str, other: str, same: bool) -> None:
     assert bench.alike(one, other) == same
+
+
+@pytest.mark.parametrize(
+    ("found", "true", "label", "alike"),
+    [
+        ("uint48,uint208", "(uint48,uint208)", INCONCLUSIVE, True),
+        ("uint128", "uint256", SAME, True),
+        ("uint128", "uint256", INCONCLUSIVE, False),
+        ("uint128", "uint256,uint256", SAME, False),
+        ("uint256", "bytes", SAME, False),
+        ("", "bool", SAME, False),
+    ],
+)
+def test_results_with_the_same_encoding(bench: Any, found: str, true: str, label: str, alike: bool) -> None:
+    truth = {"arguments": "address", "returns": true}
+    assert bench.encoded_alike("address", found, truth, label) == alike
+    assert not bench.encoded_alike("uint8", found, truth, label)
 
 
 def row() -> dict[str, Any]:

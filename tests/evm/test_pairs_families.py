@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whet.evm.pairs.families import RUN, families, runs
+from whet.evm.pairs.families import COMMON, RUN, families, runs
 from whet.evm.pairs.inventory import digest, normalised
 
 
@@ -58,6 +58,16 @@ def test_versions_of_one_library_are_one_family() -> None:
     assert found.of == {"lib-1": "lib-2", "lib-2": "lib-2", "other": "other"}
     assert not found.leaving
     assert found.near[("lib-1", "lib-2")] == 3
+
+
+def test_what_thousands_have_makes_no_family_and_stays_in_one() -> None:
+    common = function(0)
+    every = [(f"unit{at}", common) for at in range(3000)]
+    found = families(table(*every, *((f"unit{at}", function(at + 1)) for at in range(3000))))  # type: ignore[arg-type]
+    assert len(set(found.of.values())) == 3000
+    assert len(found.leaving) == 2999
+    few = families(table(*every[: COMMON - 1]))  # type: ignore[arg-type]
+    assert len(set(few.of.values())) == 1
 
 
 @settings(deadline=None, max_examples=60)

@@ -25,6 +25,41 @@ STANDARD: dict[str, Any] = {
         "remappings": ["@lib/=lib/token/"],
     },
 }
+KEYS = [
+    *(
+        "language",
+        "sources",
+        "settings",
+        "input",
+        "solcVersion",
+        "result",
+        "SourceCode",
+        "CompilerVersion",
+        "content",
+    ),
+    *(
+        "compilation",
+        "compilerSettings",
+        "stdJsonInput",
+        "files",
+        "name",
+        "path",
+        "compiler",
+        "version",
+        "optimizer",
+    ),
+    *(
+        "enabled",
+        "runs",
+        "viaIR",
+        "evmVersion",
+        "remappings",
+        "OptimizationUsed",
+        "Runs",
+        "LicenseType",
+        "metadata.json",
+    ),
+]
 TOLD = {"version": "0.8.24", "runs": 999, "via_ir": True, "evm_version": "cancun"}
 
 
@@ -155,11 +190,11 @@ def test_what_is_no_json_says_why(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "told",
     [None, 3, {"optimizer": 1}, {"optimizer": {"enabled": "yes", "runs": -1}}, {"evmVersion": ["x"]}],
 )
-def test_odd_settings_mean_not_told(settings: Any) -> None:
-    project = one({"sources": {"a.sol": {"content": TOKEN}}, "settings": settings})
+def test_odd_settings_mean_not_told(told: Any) -> None:
+    project = one({"sources": {"a.sol": {"content": TOKEN}}, "settings": told})
     assert not project.compiled.get("runs")
     assert "evm_version" not in project.compiled
 

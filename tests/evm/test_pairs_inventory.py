@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.evm.fixtures import HERE
 from whet.evm.pairs.inventory import licence, normalised, scanned, tokens
+from whet.evm.pairs.projects import remapped
 
 TEXT = """
 // SPDX-License-Identifier: GPL-2.0-or-later OR MIT
@@ -54,6 +57,22 @@ def test_a_broken_file_ends() -> None:
         "function a() } {",
     ):
         assert len(list(scanned("a.sol", broken))) <= 1
+
+
+def test_hostile_files_take_no_longer_than_their_length() -> None:
+    started = time.monotonic()
+    for part in ("function a() { ", "/* ", "function a(", "contract A { ", '"', "import ", "{", "function ("):
+        text = part * 10_000
+        assert len(list(scanned("a.sol", text))) <= 1
+        remapped({"a.sol": text}, ["a=b"])
+    assert time.monotonic() - started < 60
+
+
+@given(st.text(alphabet="function a(){};/*'\"\n\\contract=", max_size=200))
+def test_any_text_is_scanned(text: str) -> None:
+    for one in scanned("a.sol", text):
+        assert one.source.endswith("}")
+        assert one.source in text
 
 
 def test_every_file_here_has_functions() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from whet.evm.pairs.pragma import Unreadable, choose, number, ranges, supported, written
 
@@ -45,6 +47,17 @@ def test_ranges(pragma: str, inside: str, outside: str) -> None:
 def test_what_is_no_range(pragma: str) -> None:
     with pytest.raises(Unreadable):
         ranges(pragma)
+
+
+@given(st.text(alphabet='0123456789.^~<>=|-xX* v"a', max_size=16))
+def test_any_text_is_ranges_or_unreadable(pragma: str) -> None:
+    try:
+        found = ranges(pragma)
+    except Unreadable:
+        return
+    assert all(low < high for low, high in found)
+    version, allowed = choose([pragma], VERSIONS)
+    assert version is None or not allowed or any(low <= version < high for low, high in found)
 
 
 def test_the_newest_that_all_files_allow() -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
 
+from tests.evm.both import BLOCK, CALLER, SELF, world_of
 from tests.evm.fixtures import Fixture, fixtures
+from tests.evm.fixtures.decompile import compiled
+from whet.evm.interpret import Transaction
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.analyse import analyse
 from whet.evm.meaning.base import FunctionMeaning
 from whet.evm.meaning.exits import apart
+from whet.evm.replay.reference import run_reference
 from whet.evm.signatures import Signatures
 from whet.evm.solidity.emit import emit
-from whet.evm.solidity.nouns import Source
+from whet.evm.solidity.nouns import LITERAL, PLAIN, READABLE, Source
 from whet.evm.solidity.within import Within, indexes
 from whet.evm.tac import Block, Contract, End, Function, Statement
 from whet.evm.terms import Index, Member, Name, Value
@@ -103,3 +108,43 @@ def test_what_a_push_writes_is_no_checked_element(fixture: Fixture) -> None:
 def test_nothing_is_encoded_for_a_hash_between_writes_to_free_memory(fixture: Fixture) -> None:
     for text in texts_of(source_of(fixture)):
         assert "mload(0x40)" not in text or "keccak256(abi.encode(" not in text
+
+
+# The empty object.
+
+
+@pytest.mark.parametrize("fixture", fixtures("Calls"), ids=lambda fixture: fixture.name)
+def test_the_empty_object_is_made_by_nothing_where_memory_is_written_by_hand(fixture: Fixture) -> None:
+    """`""` and `new bytes(0)` move the free pointer; a variable that nothing sets is the object at 0x60."""
+    contract = apart(lift_code(fixture.runtime))
+    levels = dict.fromkeys(contract.functions, LITERAL)
+    text = emit(contract, analyse(contract, Signatures.builtin()), levels).text
+    assert '= "";' not in text
+
+
+# Instructions that the compiler does not know.
+
+TWO_CLZ = "5f351e6020351e015f5260205ff3"
+"""The zeros before the first two words of calldata, added."""
+
+
+@pytest.mark.parametrize("level", [READABLE, PLAIN, LITERAL])
+def test_leading_zeros_are_said_at_every_level(level: int) -> None:
+    contract = apart(lift_code(bytes.fromhex(TWO_CLZ)))
+    source = emit(contract, analyse(contract), dict.fromkeys(contract.functions, level))
+    assert source.text.count("= clz(") == 2
+    assert not [note for function in source.functions for note in function.notes]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [READABLE, LITERAL])
+def test_leading_zeros_are_counted_as_the_instruction_does(level: int) -> None:
+    contract = apart(lift_code(bytes.fromhex(TWO_CLZ)))
+    source = emit(contract, analyse(contract), dict.fromkeys(contract.functions, level))
+    code = bytes.fromhex(compiled(source)["code"])
+    rng = random.Random(7)
+    for _ in range(200):
+        words = [rng.getrandbits(256) >> rng.randrange(257) for _ in range(2)]
+        data = b"".join(word.to_bytes(32, "big") for word in words)
+        outcome = run_reference(world_of(code, {}), {SELF: code}, Transaction(CALLER, SELF, data, 0), BLOCK)
+        assert int.from_bytes(outcome.data, "big") == sum(256 - word.bit_length() for word in words)

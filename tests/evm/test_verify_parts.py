@@ -21,7 +21,7 @@ from whet.evm.verify.impossible import entries, possible
 from whet.evm.verify.intervals import RULES, compared, result_of
 from whet.evm.verify.mutation import Mutants
 from whet.evm.verify.nouns import Evidence
-from whet.evm.verify.pair import Pair
+from whet.evm.verify.pair import Pair, _same_text
 from whet.evm.verify.sides import allows, compiled
 from whet.evm.verify.stages import abi_differences, score
 from whet.evm.words import ONE, TWO
@@ -198,6 +198,18 @@ def test_without_calls_no_mutant_is_judged() -> None:
     evidence = Evidence()
     Mutants(pair, root(pair.other, PUT, "put"), [], 10).tell(evidence)
     assert (evidence.mutants, evidence.kill_rate) == (0, 1.0)
+
+
+def test_only_padding_behind_the_same_text_is_padding() -> None:
+    head = bytes.fromhex("08c379a0") + (32).to_bytes(32, "big")
+    text = head + (5).to_bytes(32, "big") + b"wrong"
+    clean, dirty = text.ljust(100, b"\0"), text.ljust(100, b"x")
+    assert _same_text(clean, dirty)
+    assert not _same_text(clean, dirty + bytes(32))
+    assert not _same_text(clean, clean.replace(b"wrong", b"right"))
+    assert not _same_text(clean, clean[:67] + b"\4" + clean[68:])
+    assert not _same_text(bytes(4) + clean[4:], bytes(4) + dirty[4:])
+    assert not _same_text(head + b"\xff" * 64, head + b"\xff" * 63 + b"\xfe")
 
 
 def test_broken_calldata() -> None:

@@ -191,7 +191,7 @@ def _enum(calldata: Calldata, node: Node) -> str:
     for condition, function, block, depth in walk.conditions:
         if isinstance(condition, Node) and condition.op in ("LT", "GT") and node in condition.args:
             others = [a for a in condition.args if isinstance(a, int)]
-            decodes = depth > 0 or _is_first(calldata, block)
+            decodes = depth > 0 or (_is_first(calldata, block) and not _is_index(calldata.uses, node))
             if others and 0 < others[0] < 32 and decodes and walk.shapes.gives_up(function, block):
                 return "uint8"
     return ""
@@ -207,6 +207,13 @@ def _is_first(calldata: Calldata, block: str) -> bool:
     return block in order and order.index(block) <= min(map(order.index, done), default=len(order))
 
 
+def _is_index(uses: Uses, word: Node) -> bool:
+    """Whether it is added or divided, as the getter of an array does with what it has asked to be small."""
+    return bool(uses.sums.get(word)) or any(
+        u.op in ("MUL", "DIV", "MOD", "SHR") for u in uses.users.get(word, ())
+    )
+
+
 def _dynamic(calldata: Calldata, read: Read, base: int) -> str:
     """The type behind an offset; "" if the word is none."""
     if len(read.pointers) > _DEEPEST:
@@ -217,7 +224,8 @@ def _dynamic(calldata: Calldata, read: Read, base: int) -> str:
     sizes = [size for start, size, _ in size_checks(calldata, behind_it) if start == base]
     if not reads and not copies:
         return struct_of((UNREAD,) * (max(sizes, default=0) // 32))
-    lengths = [r.node for r in reads if r.constant == base and not r.indexes]
+    firsts = [r.node for r in reads if r.constant == base and not r.indexes]
+    lengths = [] if any(checked_type(calldata.uses, node) for node in firsts) else firsts
     if lengths and any(other.pointers == behind_it | {lengths[0]} for other in calldata.reads):
         lengths = []  # an offset itself: the first member of a struct
     stride = _stride(calldata, lengths[0], read.node) if lengths else 0

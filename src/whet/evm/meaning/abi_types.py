@@ -36,6 +36,19 @@ def flat(kind: str) -> tuple[str, ...]:
     return (kind,)
 
 
+def inlined(types: str) -> str:
+    """A list of types with structs that are encoded like their members on their own as these members."""
+    return ",".join(part for kind in split(types) for part in _inlined(kind))
+
+
+def _inlined(kind: str) -> tuple[str, ...]:
+    if not kind.startswith("("):
+        return (kind,)
+    inner, _, rest = kind[1:].rpartition(")")
+    members = inlined(inner)
+    return (f"({members}){rest}",) if rest or is_dynamic(kind) else split(members)
+
+
 def is_dynamic(kind: str) -> bool:
     """Whether its size is known only when running."""
     if kind.endswith("]"):

@@ -36,10 +36,13 @@ class Encoding:
         self.uses, self.payload = uses, effect.payload
         self.start, self.length = effect.args
         self.apart = _is_apart(uses, effect)
+        begun = (self.start, effect.payload.stored[0] if effect.payload.stored else -1)
         stores = uses.walk.stores
-        first = max((at for at, (offset, *_) in enumerate(stores) if offset == self.start), default=0)
+        first = max((at for at, (offset, _, pc) in enumerate(stores) if (offset, pc) == begun), default=0)
         self.stores = stores[first:]
-        self.stored: dict[Word, _Stored] = {offset: (word, pc) for offset, word, pc in self.stores}
+        self.stored: dict[Word, _Stored] = {}
+        for offset, word, pc in self.stores:
+            self.stored.setdefault(offset, (word, pc))
 
     def types(self) -> tuple[str, ...] | None:
         """One for each value; UNKNOWN, ZERO and ONE are left to who knows more ends. None: it is not understood."""
@@ -100,14 +103,15 @@ class Encoding:
             inner = self._heads(position, words, depth + 1)
             if inner is not None:
                 return _tuple(inner)
-        length = words[0] if words else None
-        if isinstance(length, Node):
-            factor = dict(linear(self.length)[1]).get(length, 0)
-            if factor and factor % 32 == 0:
+        total = linear(self.length)[1]
+        for length in [
+            word for offset, word, _ in self.stores if offset == position and isinstance(word, Node)
+        ]:
+            if dict(total).get(length, 0) % 32 == 0 and length in dict(total):
                 return "uint256[]"
-            if any(node.op == "AND" and length in inside(node) for node, _ in linear(self.length)[1]):
+            if any(node.op == "AND" and length in inside(node) for node, _ in total):
                 return "string"
-        loops = any(node.op == "LOOP" for node, _ in linear(self.length)[1])
+        loops = any(node.op == "LOOP" for node, _ in total)
         return "uint256[]" if depth == 0 and loops else "string"
 
     def _element(self, position: Word, depth: int) -> str:

@@ -12,7 +12,7 @@ from whet.evm.pairs.pragma import Unreadable, Version, choose, number, supported
 from whet.evm.solc.compiler import Settings
 from whet.evm.solc.sources import closure, pragmas
 
-TOGETHER = 150
+TOGETHER = 300
 """Files that are analysed in one run of the compiler, with what they import."""
 
 

@@ -29,6 +29,9 @@ NEAR = 0.5
 MERGED = 0.3
 """Units are one family if this share of the smaller one's functions is near the other's."""
 
+COMMON = 50
+"""A run that stands in more units than this says nothing of their kinship (safe arithmetic, copied into thousands)."""
+
 Runs = npt.NDArray[np.uint64]
 
 Function = tuple[str, str]
@@ -91,12 +94,14 @@ class _Table:
         """Numbers of runs from 0, ascending."""
 
     def pairs(self, home: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """(function, other unit) for every run of a function that stands in another unit too; with repetitions."""
+        """(function, other unit) for every run of a function that stands in another unit too, and in no more than COMMON;
+        with repetitions."""
         if not len(self.run):
             return self.function, self.function
         units = np.unique(np.stack([self.run, home[self.function]]), axis=1)
         first = np.searchsorted(units[0], self.run)
         count = np.searchsorted(units[0], self.run, "right") - first
+        count[count > COMMON] = 0
         function = np.repeat(self.function, count)
         at = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
         other = units[1][at]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _TOKEN = re.compile(
-    r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|0[xX][0-9a-fA-F]+|[\w$]+"
+    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|0[xX][0-9a-fA-F]+|[\w$]+"
     r"|>>>=|>>=|<<=|>>>|=>|->|\+\+|--|&&|\|\||\*\*|<<|>>|[-+*/%&|^!<>=]=|:=|[^\s\w]",
     re.DOTALL,
 )
@@ -120,6 +120,9 @@ def bare(type_string: str) -> str:
     return re.sub(r"\b(struct|enum|contract) ", "", text)
 
 
+_MOST_UNCLOSED = 200
+"""Functions without an end, after which a broken file is not looked at any further."""
+
 _OPEN = re.compile(r"\b(contract|library|interface)\s+([\w$]+)|\b(function|fallback|receive)\b")
 
 
@@ -127,7 +130,7 @@ def scanned(file: str, text: str) -> Iterator[Defined]:
     """The functions of a file by its words and brackets: what a file that does not compile would have had."""
     blank = _blanked(text)
     contract = ""
-    until = 0
+    until = unclosed = 0
     for match in _OPEN.finditer(blank):
         start = match.start()
         if start < until:  # a type, within a function
@@ -136,6 +139,11 @@ def scanned(file: str, text: str) -> Iterator[Defined]:
             contract = match[2]
             continue
         body = _body(blank, match.end())
+        if body and body[1] < 0:
+            unclosed += 1
+            if unclosed > _MOST_UNCLOSED:
+                return
+            continue
         until = body[1] if body else until
         words = blank[match.end() : body[0]].split("(")[0].split() if body else []
         if not body or (match[3] != "function" and words) or (words and words[0] == contract):
@@ -163,18 +171,21 @@ def _blanked(text: str) -> str:
 
 
 def _body(blank: str, at: int) -> tuple[int, int] | None:
-    """Where the brackets of a function's body open and end; None if it has none."""
+    """Where the brackets of a function's body open and end (-1 if they do not); None if it has none."""
     depth = 0
     opened = -1
-    for place in re.finditer(r"[;{}]", blank[at:]):
+    for place in _BRACKET.finditer(blank, at):
         sign = place[0]
         if sign == ";" and opened < 0:
             return None
         depth += (sign == "{") - (sign == "}")
         if sign == "{" and opened < 0:
-            opened = at + place.start()
+            opened = place.start()
         if opened >= 0 and depth == 0:
-            return opened, at + place.end()
+            return opened, place.end()
         if depth < 0:
             return None
-    return None
+    return opened, -1
+
+
+_BRACKET = re.compile(r"[;{}]")

@@ -12,7 +12,7 @@ from whet.errors import WhetError
 from whet.evm.pairs.nouns import Project
 from whet.evm.solc.npm import Package, package
 
-_IMPORTED = re.compile(r"""(\bimport\b[^;"']*["'])([^"'\n]+)(["'][^;]*;)""")
+_IMPORTED = re.compile(r"""(\bimport\b[^;"']{0,3000}["'])([^"'\n]+)(["'][^;]{0,3000};)""")
 _TESTS = re.compile(r"(^|/)(test|tests|mocks?|scripts?)/|\.(t|s)\.sol$")
 
 

@@ -11,9 +11,12 @@ from whet.evm.terms import Expression, Member, Name, Operation, Typed
 LAZY = frozenset({"&&", "||", "?:"})
 """Operations that look at some operands only sometimes, which no expression of assembly does."""
 
+ASKED = frozenset({"CALLVALUE", "CLZ"})
+"""Instructions that only Solidity says."""
+
 _YUL = {"!": "iszero", "KECCAK256": "keccak256"}
-_MISSING = frozenset({"CLZ", "MSIZE"})
-"""Instructions that this compiler does not know or does not allow."""
+_MISSING = frozenset({"MSIZE"})
+"""Instructions that this compiler does not allow."""
 
 
 class Assembly(Conversion):
@@ -39,7 +42,7 @@ class Assembly(Conversion):
 
     def instruction(self, term: Operation) -> Piece:
         """An operation by the function that assembly has for it."""
-        if term.op in LAZY or term.op == "CALLVALUE":
+        if term.op in LAZY or term.op in ASKED:
             return self.kept(self.sol(term, WORD_TYPE))
         if term.op == "CODESIZE":
             return Piece(str(self.context.code_size), ATOM, WORD_TYPE)

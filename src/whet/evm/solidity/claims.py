@@ -83,6 +83,8 @@ def value_of(run: Run, term: Expression) -> int:
         return run.word(term)
     if isinstance(term, Typed):
         return value_of(run, term.value)
+    if isinstance(term, Operation) and term.op in run.given:
+        return run.given[term.op]
     if isinstance(term, Operation):
         return computed(term.op, tuple(value_of(run, arg) for arg in term.args))
     raise Stuck

@@ -134,7 +134,12 @@ class Seen:
         for table in (_MASKS, _LEFT):
             for mask in table.values():
                 for known, name in self.names.items():
-                    if value and known & mask == value and (said := self.said(name)) is not None:
+                    if (
+                        value
+                        and known >> 200
+                        and known & mask == value
+                        and (said := self.said(name)) is not None
+                    ):
                         return Operation("AND", (mask, said))
         return None if value in _SAMPLES else value
 

@@ -49,6 +49,8 @@ class Conversion(Writer):
         if not want or piece.type == want:
             return piece
         if piece.value == ZERO_SLOT and not piece.type and (empty := empty_object(want)):
+            if self.context.raw_memory or self.context.literal:  # making one would move the free pointer
+                return variable(self.temporary(want), want)
             return Piece(empty, ATOM, want)
         if piece.value is not None and not piece.type:
             text = literal(piece.value, want) if is_value(want) else None

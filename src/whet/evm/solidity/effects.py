@@ -23,7 +23,8 @@ def exact_forms(
     """The meaning without the forms that Solidity would not do exactly.
 
     Checked arithmetic that does not give up with Solidity's Panic (a library's, with its own text) stays the call that it
-    is; a variable that no declaration could place stays a slot, and so does an element whose index nobody checks.
+    is; a variable that no declaration could place stays a slot, and so does an element whose index nobody checks. The text
+    of an error is padded with zeros, also where an older compiler left other bytes behind it.
     """
     lost = storage.lost
     unsure = {

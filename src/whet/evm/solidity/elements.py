@@ -1,4 +1,4 @@
-"""Reads and writes of single words of objects in memory: `a[i]`, `a[i] = x`, `pair.f1`.
+"""Reads and writes of single words of objects in memory, hashes of whole ones: `a[i]`, `a[i] = x`, `pair.f1`.
 
 Taken are MLOAD and MSTORE at a place that is one typed pointer and a distance: of so many words, a member; of an array,
 an element if a branch on the way there has asked whether the index is less than the array's length, so that
@@ -16,7 +16,19 @@ from whet.evm.opcodes import PURE
 from whet.evm.solidity.samples import dominating
 from whet.evm.solidity.sums import Sum, sum_of
 from whet.evm.tac import Block, Function, Operand, Statement
-from whet.evm.terms import Assign, Expression, Form, Index, InMemory, Member, Operation, Revert, Value
+from whet.evm.terms import (
+    Assign,
+    Expression,
+    Form,
+    Index,
+    InMemory,
+    Invoke,
+    Member,
+    Name,
+    Operation,
+    Revert,
+    Value,
+)
 
 _OUT_OF_BOUNDS = 0x32
 
@@ -54,7 +66,10 @@ class _Elements:
                 place = (block.id, index)
                 if place in self.known.absorbed or place in self.known.forms or block.id not in self.above:
                     continue
-                if s.op in ("MLOAD", "MSTORE") and (access := self._access(s.args[0])) is not None:
+                if s.op == "KECCAK256" and (hashed := self._whole(s)):
+                    pointer = InMemory(hashed, self.kinds[hashed])
+                    self.forms[place] = Value(Invoke(Name("keccak256"), (pointer,)))
+                elif s.op in ("MLOAD", "MSTORE") and (access := self._access(s.args[0])) is not None:
                     asked = self._asked(block.id, access) if access.index is not None else ""
                     if asked is None:
                         continue
@@ -63,6 +78,13 @@ class _Elements:
                         self._leave_check(block, index, asked)
                     else:
                         self.forms[place] = Assign(access.target, s.args[1])
+
+    def _whole(self, s: Statement) -> str:
+        """The pointer to bytes of which all are hashed, "" for none."""
+        made = self.made.get(s.args[1]) if isinstance(s.args[1], str) else None
+        if made is None or made.op != "MLOAD" or self.kinds.get(pointer := str(made.args[0])) != "bytes":
+            return ""
+        return pointer if sum_of(s.args[0], self.made, self.kinds) == (32, ((pointer, 1),)) else ""
 
     def _access(self, address: Operand) -> _Access | None:
         constant, terms = sum_of(address, self.made, self.kinds)

@@ -20,7 +20,7 @@ from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
 from whet.evm.solidity.body import Body
 from whet.evm.solidity.context import Context, Frame
 from whet.evm.solidity.effects import exact_forms, panics
-from whet.evm.solidity.entry import as_fallback, does_before, is_plain
+from whet.evm.solidity.entry import as_fallback, does_before, is_plain, without_arguments
 from whet.evm.solidity.hashes import without_wide_hashes
 from whet.evm.solidity.helpers import HELPERS, texts
 from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
@@ -65,9 +65,10 @@ class _Emitter:
         self.plain_entry = is_plain(contract)
         functions = contract.functions.values()
         self.functions = {f.name: f for f in functions if f.kind != "entry" or not self.plain_entry}
-        self.storage = declare(
-            meaning.storage, meaning.declarations, set()
-        )  # what is declared; names come later
+        reached = reach(contract)
+        panicking = {f.name for f in functions if panics(f, 0x41)}
+        self.panicking = {name for name, others in reached.items() if panicking & {name, *others}}
+        self.storage = declare(meaning.storage, meaning.declarations, set())  # names come later
         self.objects = objects_of(contract, self.functions, meaning, self._kept)
         self.headers = {
             name: header_of(f, self.objects.with_results(name, meaning.of(name)), self.objects.of(name))
@@ -87,10 +88,7 @@ class _Emitter:
         self.taken = {h.name for h in self.headers.values()} | {NAME}
         self.storage = declare(meaning.storage, meaning.declarations, self.taken)
         self.mutabilities = effects(contract)
-        reached = reach(contract)
-        panicking = {f.name for f in functions if panics(f, 0x41)}
-        self.panicking = {name for name, others in reached.items() if panicking & {name, *others}}
-        self.without_arguments = _without_arguments(contract, reached)
+        self.without_arguments = without_arguments(contract, reached)
         self.needed: set[str] = set()
         self.interfaces: dict[str, dict[str, str]] = {}
         self.errors: dict[str, str] = {}
@@ -275,14 +273,6 @@ class _Emitter:
 
 def _located(kinds: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(in_memory(kind) for kind in kinds)
-
-
-def _without_arguments(contract: Contract, reached: Mapping[str, set[str]]) -> set[str]:
-    """The functions that run before calldata is known to hold any arguments: all that others than public ones call."""
-    entry = contract.entry
-    first = {f.name for f in contract.functions.values() if f.kind in ("fallback", "receive")}
-    first |= {s.function for s in entry.statements() if s.op == "CALLPRIVATE"}
-    return first.union({entry.name}, *(reached[name] for name in first))
 
 
 def _with_dispatch(written: list[_Written], unnamed: list[Header]) -> list[_Written]:

@@ -7,8 +7,8 @@ from whet.evm.solidity.abi import fits, signature
 from whet.evm.solidity.lines import Line
 from whet.evm.solidity.pieces import Piece, Unsayable, variable
 from whet.evm.solidity.statements import Statements
-from whet.evm.solidity.types import WORD_TYPE, in_memory
-from whet.evm.terms import RETURNED, Do, Expression, InMemory, Return, Revert, Text
+from whet.evm.solidity.types import WORD_TYPE, in_memory, is_value
+from whet.evm.terms import RETURNED, Do, Expression, InMemory, Operation, Return, Revert, Text
 
 _BUILT_IN = frozenset({"Error", "Panic"})
 """Errors that Solidity declares itself."""
@@ -53,7 +53,7 @@ class Ends(Statements):
         returns = self.frame.returns
         if form.raw:
             self._end_with("return", form.values[0])
-        elif self.frame.private or returns is None or len(form.values) != len(returns):
+        elif self.frame.private or returns is None or not _fit(form.values, returns):
             kinds = tuple(f"{v.type} memory" if isinstance(v, InMemory) else WORD_TYPE for v in form.values)
             piece = self.whole(lambda: self.several(form.values, kinds))
             self._end_encoded("return", f"abi.encode({piece.text})", piece)
@@ -121,3 +121,11 @@ class Ends(Statements):
 
     def _end_with_bytes(self, how: str, name: str) -> None:
         self.assembly(f"{how}(add({name}, 0x20), mload({name}))", variable(name))
+
+
+def _fit(values: tuple[Expression, ...], types: tuple[str, ...]) -> bool:
+    """Whether as many values are given back as there are types, and words for words."""
+    if len(values) != len(types):
+        return False
+    words = zip(values, types, strict=True)
+    return all(is_value(kind) or not isinstance(value, int | str | Operation) for value, kind in words)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from whet.evm.draft import Readable
 from whet.evm.tac import Block, Contract
 from whet.evm.terms import Do, Operation
@@ -55,3 +57,11 @@ def _is_first_pointer(form: object) -> bool:
     if not isinstance(form, Do) or not isinstance(form.expression, Operation):
         return False
     return form.expression.op == "MSTORE" and form.expression.args in ((0x40, 0x60), (0x40, 0x80))
+
+
+def without_arguments(contract: Contract, reached: Mapping[str, set[str]]) -> set[str]:
+    """The functions that run before calldata is known to hold any arguments: all that others than public ones call."""
+    entry = contract.entry
+    first = {f.name for f in contract.functions.values() if f.kind in ("fallback", "receive")}
+    first |= {s.function for s in entry.statements() if s.op == "CALLPRIVATE"}
+    return first.union({entry.name}, *(reached[name] for name in first))

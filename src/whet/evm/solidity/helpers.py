@@ -71,6 +71,18 @@ function returned() private pure returns (bytes memory data) {
         mstore(0x40, add(data, and(add(returndatasize(), 0x3f), not(0x1f))))
     }
 }""",
+    "clz": """\
+function clz(uint256 x) private pure returns (uint256 zeros) {
+    if (x == 0) {
+        return 256;
+    }
+    for (uint256 half = 128; half != 0; half /= 2) {
+        if (x >> (256 - half) == 0) {
+            zeros += half;
+            x <<= half;
+        }
+    }
+}""",
     "callValue": """\
 function callValue() private view returns (uint256) {
     return msg.value;

@@ -21,6 +21,8 @@ from whet.evm.terms import Expression, Form, Operation, Value, children
 FREE_POINTER = 0x40
 SCRATCH = 0x40
 """Bytes from 0 that hold nothing between two of Solidity's statements."""
+_RESERVED = 0x80
+"""Where memory begins that objects are made in. Code of people hashes across what Solidity keeps below."""
 
 
 def asks_for_memory(body: Readable) -> bool:
@@ -73,10 +75,10 @@ def _roots(statement: Statement, made: dict[str, Statement]) -> set[str]:
     if statement.op == "CALLPRIVATE":
         return {name for name in _sources(statement.args, made) if name in made}
     if statement.op == "MSTORE" and statement.args[0] == FREE_POINTER:
-        return _sources(statement.args[1:], made)
+        return _sources(statement.args[1:], made) or {""}
     address = statement.args[0] if statement.args else 0
     if isinstance(address, int):
-        return {""} if address < SCRATCH else set()
+        return {""} if address < _RESERVED else set()
     return _sources((address,), made)
 
 

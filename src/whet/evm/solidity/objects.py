@@ -12,6 +12,7 @@ from whet.evm.solidity.elements import with_elements
 from whet.evm.solidity.references import references
 from whet.evm.solidity.samples import Samples
 from whet.evm.solidity.stretches import Stretches
+from whet.evm.solidity.types import is_value
 from whet.evm.tac import Contract, Function
 
 
@@ -37,6 +38,11 @@ class Objects:
         return replace(known, returns=self.results.get(name) or known.returns)
 
 
+def _shapes(types: tuple[str, ...]) -> list[str]:
+    """What an encoding shows of types: words, bytes, arrays."""
+    return ["word" if is_value(kind) else "array" if kind.endswith("]") else "bytes" for kind in types]
+
+
 def objects_of(
     contract: Contract,
     functions: Mapping[str, Function],
@@ -52,8 +58,12 @@ def objects_of(
         made = list(Stretches(Samples(contract, shapes, helpers, function), known).found())
         said = with_creations(function, known, made)
         found.creations[name] = made
-        if function.kind == "public" and not known.returns and known.body is None:
-            found.results[name] = results_of(function, said) or ()
+        if function.kind == "public" and known.body is None:
+            results = results_of(function, said) or ()
+            said_before = known.returns or ()
+            has_objects = any(not is_value(kind) for kind in results) or not said_before
+            if has_objects and "(" not in "".join(said_before) and _shapes(results) != _shapes(said_before):
+                found.results[name] = results
     kinds = {
         (name, pointer): one.type
         for name, made in found.creations.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from whet.evm.solidity.arithmetic import DIVIDE, INFIX, SHIFTS, Arithmetic
-from whet.evm.solidity.assembly import LAZY
+from whet.evm.solidity.assembly import ASKED, LAZY
 from whet.evm.solidity.comparisons import COMPARE, Comparisons
 from whet.evm.solidity.conversion import empty_object
 from whet.evm.solidity.pieces import Piece, joined
@@ -52,7 +52,7 @@ class Operators(Comparisons, Arithmetic, Sometimes):
     def is_assembly(self, term: Operation) -> bool:
         """Whether an operation is not said in Solidity."""
         op, args = term.op, term.args
-        if op in LAZY or op == "CALLVALUE":
+        if op in LAZY or op in ASKED:
             return False
         if self.context.literal or op not in _WRITERS:
             return True
@@ -99,6 +99,12 @@ class Operators(Comparisons, Arithmetic, Sometimes):
         start = self.sol(term.args[0], WORD_TYPE)
         return joined(f"bytes32(msg.data[{start.text}:])", ATOM, "bytes32", start)
 
+    def leading_zeros(self, term: Operation) -> Piece:
+        """CLZ (EIP-7939), which the compiler's assembly does not have for this chain."""
+        self.context.needed.add("clz")
+        value = self.sol(term.args[0], WORD_TYPE)
+        return joined(f"clz({value.text})", ATOM, WORD_TYPE, value)
+
     def block_hash(self, term: Operation) -> Piece:
         number = self.sol(term.args[0], WORD_TYPE)
         return joined(f"blockhash({number.text})", ATOM, "bytes32", number)
@@ -116,6 +122,7 @@ _WRITERS: dict[str, Callable[[Operators, Operation], Piece]] = {
     "NOT": Operators.complement,
     "CODESIZE": Operators.code_size,
     "BLOCKHASH": Operators.block_hash,
+    "CLZ": Operators.leading_zeros,
     "CALLDATALOAD": Operators.calldata_word,
     "MLOAD": Operators.length,
     "ADDMOD": Operators.modular,

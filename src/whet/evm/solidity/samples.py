@@ -35,6 +35,12 @@ _MEMORY = frozenset(
         "RETURNDATACOPY",
     ]
 )
+_ASKED = """
+CALLDATALOAD ADDRESS ORIGIN CALLER CALLVALUE GASPRICE COINBASE TIMESTAMP NUMBER PREVRANDAO GASLIMIT CHAINID BASEFEE
+BLOBBASEFEE
+"""
+ASKED = frozenset(_ASKED.split())
+"""Instructions that ask for something of the call or the block: any word, in `Run.given` by their names too."""
 _ALLOCATING = ("allocate_memory", "finalize_allocation")
 """Helpers of the compiler's that move the free pointer and may panic as Solidity does."""
 
@@ -106,13 +112,16 @@ class Samples:
         made = run(self.contract, self.function, part, number, sizes)
         pointers = {made.values[name] // SPACE for name in made.free}
         read = {at // SPACE for at in made.read_at} & pointers
-        asked = [r for s in stretch.statements if s.op == "CALLDATALOAD" for r in s.results]
         source = random.Random(number * 7919 + stretch.stop)
         given = {
             name: source.getrandbits(256) | 1 << 255
-            for name in [*made.free, *asked]
-            if name not in made.free or made.values[name] // SPACE not in read
+            for name in made.free
+            if made.values[name] // SPACE not in read
         }
+        for s in stretch.statements:
+            if s.op in ASKED:
+                word = source.getrandbits(256) | 1 << 255
+                given[s.results[0]] = given.setdefault(s.op, word) if not s.args else word
         return run(self.contract, self.function, part, number, {**given, **sizes})
 
     def runs(self, stretch: Stretch) -> list[Run]:
@@ -154,7 +163,7 @@ class Samples:
         if name in sizes:
             return sizes[name]
         made = self.made.get(name)
-        if made is None or made.op not in PURE or made.op == "CALLDATALOAD" or depth > _DEEPEST:
+        if made is None or made.op not in PURE or made.op in ASKED or depth > _DEEPEST:
             return None
         args = [arg if isinstance(arg, int) else self._computed(arg, sizes, depth + 1) for arg in made.args]
         return None if None in args else computed(made.op, tuple(args))  # type: ignore[arg-type]

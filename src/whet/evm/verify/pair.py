@@ -31,10 +31,14 @@ CANDIDATE = -1
 NAMES = ("original", "candidate")
 MALFORMED = "differs on calldata that no encoder makes"
 NO_STRING = "differs on storage that is no string"
-UNDECIDED = (MALFORMED, NO_STRING)
+PADDED = "differs in the padding behind an error's text"
+"""Solidity before 0.8 leaves there what was in memory; no decoder looks at it."""
+UNDECIDED = (MALFORMED, NO_STRING, PADDED)
 """What decides no verdict."""
 TOO_LARGE = (0x4E487B71 << 256 | 0x41).to_bytes(36, "big")
 """Panic(0x41), for lengths past 2^64, which storage seeded by chance has: compilers do not agree on where they look."""
+ERROR = (0x08C379A0 << 256 | 0x20).to_bytes(36, "big")
+"""How Error(string) begins."""
 STRINGS = 4
 """Words that are no string, repaired in one call."""
 STEPS = 20_000
@@ -198,6 +202,8 @@ class Pair(Replay):
             return MALFORMED
         if "OutOfGas" in ours.why + theirs.why:
             return "one side runs out of gas" if ours.why != theirs.why else "depends on gas"
+        if ours.status == theirs.status == "revert" and _same_text(ours.data, theirs.data):
+            return PADDED
         if "StackOverflow" in (ours.why, theirs.why):
             return "one side recurses deeper than its stack"
         if (TOO_LARGE in (ours.data, theirs.data)) and ours.data != theirs.data:
@@ -231,6 +237,14 @@ class Pair(Replay):
             if PANIC not in (ours.data, theirs.data):
                 return False
         return False
+
+
+def _same_text(one: bytes, other: bytes) -> bool:
+    """Two encodings of Error(string), as long as each other, of the same text: only the padding differs."""
+    if len(one) != len(other) or one[:36] != ERROR or one[:68] != other[:68]:
+        return False
+    end = 68 + int.from_bytes(one[36:68], "big")
+    return end <= len(one) < end + 32 and one[:end] == other[:end]
 
 
 def _created(outcome: Outcome, before: World) -> set[int]:
