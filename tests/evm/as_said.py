@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from unittest.mock import patch
 
 from whet.evm import tac
+from whet.evm.meaning.abi_types import head_words
 from whet.evm.meaning.analyse import analyse
 from whet.evm.meaning.base import END, FunctionMeaning, Meaning
 from whet.evm.signatures import Signatures
@@ -93,9 +94,7 @@ class Maker:
 
     def _argument(self, position: int) -> Operand:
         kinds = [p.type for p in self.meaning.parameters or ()]
-        if any("(" in kind or kind.endswith("]") for kind in kinds[:position]):
-            raise Unsaid(position)
-        word = self.put("CALLDATALOAD", 4 + 32 * position)
+        word = self.put("CALLDATALOAD", 4 + 32 * sum(map(head_words, kinds[:position])))
         kind = kinds[position]
         if kind == "address" or (kind.startswith("uint") and kind != "uint256"):
             bits = 160 if kind == "address" else int(kind[4:])

@@ -12,6 +12,7 @@ from whet.evm import tac
 from whet.evm.interpret import Block, Result, Transaction, run
 from whet.evm.keccak import keccak256
 from whet.evm.lifting import lift_code
+from whet.evm.meaning.abi_types import head_words, is_dynamic
 from whet.evm.meaning.base import END, FunctionMeaning, Meaning, StateVariable
 from whet.evm.meaning.structs import structs_of
 from whet.evm.terms import (
@@ -359,12 +360,13 @@ def _computed(op: str, args: list[int]) -> int:
 
 
 def _argument(made: Probed, claim: Claim, name: str, data: bytes) -> int:
-    """A static argument; those before it must be one word too."""
+    """A static argument of one word."""
     parameters = made.meaning.of(claim.function).parameters or ()
     if not name.startswith("arg"):
         raise Unsaid
     position = int(name[3:])
-    kinds = [p.type for p in parameters[: position + 1]]
-    if any("(" in kind or kind.endswith("]") for kind in kinds) or kinds[-1] in ("string", "bytes"):
+    *before, kind = [p.type for p in parameters[: position + 1]]
+    if is_dynamic(kind) or head_words(kind) != 1:
         raise Unsaid
-    return int.from_bytes(data[4 + 32 * position :][:32].ljust(32, b"\0"), "big")
+    at = 4 + 32 * sum(map(head_words, before))
+    return int.from_bytes(data[at:][:32].ljust(32, b"\0"), "big")

@@ -13,7 +13,7 @@ from tests.evm.test_verify import PUT, SMALL, dispatched, only
 from whet.evm.interpret import Block, Transaction, run
 from whet.evm.lifting import lift_code
 from whet.evm.replay.assemble import assemble
-from whet.evm.replay.cases import Case
+from whet.evm.replay.cases import BALANCE, Case
 from whet.evm.replay.explore import Explorer, applied
 from whet.evm.replay.inverse import INVERSES, force, options
 from whet.evm.replay.mocks import ALICE, KEYS, MOCKS, OWNER, PEOPLE, TARGET, people_and_mocks, script
@@ -28,6 +28,7 @@ from whet.evm.verify import INCONCLUSIVE, SAME, Budget, verify
 from whet.evm.verify.branches import branches, root, split_branches
 from whet.evm.verify.pair import NO_STRING, Pair
 from whet.evm.verify.strings import is_string, string_of
+from whet.evm.verify.telling import place
 from whet.evm.words import ONE, TWO
 from whet.evm.world import Account, World
 
@@ -307,6 +308,14 @@ def test_written_answers() -> None:
         assert (found.status, found.data) == ("success" if success else "revert", answer)
         other = run(None, world, Transaction(OWNER, MOCKS[1], bytes.fromhex("abcd0124") + bytes(32)))
         assert (other.status, other.data) != (found.status, found.data)
+
+
+def test_places_have_names() -> None:
+    first, word = script(MOCKS[1], 0x150B7A02, False, bytes(32))
+    assert place(*first) == "mock1's answer to 0x150b7a02, bytes + 1, and 0x10000 if it reverts"
+    assert place(*word) == "mock1's answer to 0x150b7a02, word 0"
+    assert place(TARGET, BALANCE) == "wei of target"
+    assert place(TARGET, 3) == "target[0x3]"
 
 
 # In verification.

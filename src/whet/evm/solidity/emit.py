@@ -24,7 +24,7 @@ from whet.evm.solidity.entry import as_fallback, does_before, is_plain, without_
 from whet.evm.solidity.hashes import without_wide_hashes
 from whet.evm.solidity.helpers import HELPERS, texts
 from whet.evm.solidity.lines import INDENT, Declarer, Line, Node, rendered, wrapped
-from whet.evm.solidity.memory import asks_for_memory, keeping_memory
+from whet.evm.solidity.memory import asks_for_memory, keeping_memory, writes_memory
 from whet.evm.solidity.nouns import LAST_LEVEL, LITERAL, READABLE, SolidityFunction, Source
 from whet.evm.solidity.objects import objects_of
 from whet.evm.solidity.pieces import Piece, Unsayable
@@ -98,6 +98,8 @@ class _Emitter:
             meaning.storage,
             meaning.declarations,
         )
+        writing = [name for name, f in self.functions.items() if writes_memory(f, self.known.of(name))]
+        self.called_while_writing = {other for name in writing for other in reached[name]}
 
     def _name_helpers(self) -> None:
         """Private functions are called after the compiler's helper that they are, where that tells one from all others."""
@@ -237,7 +239,8 @@ class _Emitter:
         return Context(
             types, names, self.called, spelled, level == LITERAL, self.contract.code_size,
             header.mutability == "payable" or header.kind == "private", self.storage.members,
-            asks_for_memory(body), reading=frozenset(reading), interfaces=self.interfaces,
+            asks_for_memory(body) or function.name in self.called_while_writing,
+            reading=frozenset(reading), interfaces=self.interfaces,
             of_variables=of_variables,
             in_calldata=level == READABLE and function.name not in self.without_arguments,
         )  # fmt: skip

@@ -35,6 +35,16 @@ def asks_for_memory(body: Readable) -> bool:
     return False
 
 
+def writes_memory(function: Function, known: FunctionMeaning) -> bool:
+    """Whether plain instructions write to memory at a place that was computed."""
+    return any(
+        s.op in _PLACED and not isinstance(s.args[0], int)
+        for block in function.blocks.values()
+        for index, s in enumerate(block.statements)
+        if (block.id, index) not in known.absorbed and (block.id, index) not in known.forms
+    )
+
+
 def _is_pointer(term: Expression | Form) -> bool:
     if isinstance(term, Operation) and (
         term.op in _PLACED or (term.op == "MLOAD" and term.args == (FREE_POINTER,))

@@ -7,9 +7,9 @@ from typing import Any
 from eth_abi import abi as eth_abi
 from eth_abi.exceptions import DecodingError
 
-from whet.evm.replay.cases import Case
+from whet.evm.replay.cases import BALANCE, Case
 from whet.evm.replay.compare import compare_outcomes
-from whet.evm.replay.mocks import ALICE, BOB, FORWARDER, MOCKS, OWNER, RECORDER, TARGET
+from whet.evm.replay.mocks import ALICE, BOB, FORWARDER, MOCKS, OWNER, RECORDER, SCRIPTS, TARGET
 from whet.evm.replay.reference import Outcome
 from whet.evm.replay.run import Disagreement
 from whet.evm.replay.vectors import Method
@@ -46,7 +46,13 @@ def address(number: int) -> str:
 
 
 def place(at: int, slot: int) -> str:
-    """ "target[0x3]"."""
+    """ "target[0x3]", "wei of target", "mock0's answer to 0x150b7a02, word 0"."""
+    if slot == BALANCE:
+        return f"wei of {address(at)}"
+    if at in MOCKS and slot >= SCRIPTS:
+        selector, index = divmod(slot - SCRIPTS, 1 << 16)
+        part = f"word {index - 1}" if index else "bytes + 1, and 0x10000 if it reverts"
+        return f"{address(at)}'s answer to 0x{selector:08x}, {part}"
     return f"{address(at)}[{slot:#x}]"
 
 
