@@ -131,7 +131,7 @@ def test_a_learning_rate_that_is_too_low(case: Path) -> None:
 
 def test_a_learning_rate_that_is_too_high_is_told_at_the_end(case: Path) -> None:
     reporter = Heard()
-    overrides = ("stages.chat.learning_rate=1.0", "stages.chat.schedule=constant", "model.adapter=null")
+    overrides = ("stages.chat.learning_rate=3.0", "stages.chat.schedule=constant", "model.adapter=null")
     run = trained(case, *overrides, "evaluate.samples=0", reporter=reporter)
     assert found(run) == ["loss rising"]
     assert any("LOSS RISING in stage chat" in text and "learning_rate" in text for text in reporter.shown)
