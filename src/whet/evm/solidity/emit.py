@@ -69,7 +69,8 @@ class _Emitter:
         panicking = {f.name for f in functions if panics(f, 0x41)}
         self.panicking = {name for name, others in reached.items() if panicking & {name, *others}}
         self.storage = declare(meaning.storage, meaning.declarations, set())  # names come later
-        self.objects = objects_of(contract, self.functions, meaning, self._kept)
+        self.kept = {name: self._kept(function) for name, function in self.functions.items()}
+        self.objects = objects_of(contract, self.functions, meaning, self.kept)
         self.headers = {
             name: header_of(f, self.objects.with_results(name, meaning.of(name)), self.objects.of(name))
             for name, f in self.functions.items()
@@ -137,7 +138,7 @@ class _Emitter:
         """What is used of a function's meaning at its level."""
         known = self.meaning.of(function.name)
         if self.levels.get(function.name, READABLE) == READABLE:
-            return self.objects.said(function, self._kept(function))
+            return self.objects.said(function, self.kept[function.name])
         return replace(known, forms={}, absorbed=set(), skipped={}, body=None)
 
     def _kept(self, function: Function) -> FunctionMeaning:

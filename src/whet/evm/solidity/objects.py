@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from whet.evm.meaning.base import FunctionMeaning, Meaning
@@ -47,14 +47,14 @@ def objects_of(
     contract: Contract,
     functions: Mapping[str, Function],
     meaning: Meaning,
-    kept: Callable[[Function], FunctionMeaning],
+    kept: Mapping[str, FunctionMeaning],
 ) -> Objects:
-    """functions: those that are looked at. kept: what of a function's meaning Solidity can say."""
+    """functions: those that are looked at. kept: what of their meaning Solidity can say."""
     found = Objects()
     helpers = {name: meaning.of(name).name for name in contract.functions}
     shapes = Shapes(contract)
     for name, function in functions.items():
-        known = kept(function)
+        known = kept[name]
         made = list(Stretches(Samples(contract, shapes, helpers, function), known).found())
         said = with_creations(function, known, made)
         found.creations[name] = made
