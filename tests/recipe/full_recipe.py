@@ -137,6 +137,13 @@ evaluate:
       beams: 21
       length_penalty: 0.75
       early_stopping: false
+  solidity:
+    functions: 21
+    new_tokens: 22
+    judge: false
+    decoding:
+      kind: beam
+      beams: 3
 """
 
 

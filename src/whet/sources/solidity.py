@@ -136,6 +136,19 @@ class SoliditySource(Source):
 
     def documents(self) -> Iterator[Document | Dropped]:
         """Each pair as a conversation: TAC asked, Solidity answered; and every function that is none."""
+        yield from (entry for _, entry in self._entries())
+
+    def pairs(self) -> Iterator[tuple[Pair, Document]]:
+        """The pairs that stay, each with the record that `documents` gives of it, in the same order."""
+        for pair, entry in self._entries():
+            if pair is not None and isinstance(entry, Document):
+                yield pair, entry
+
+    def projects(self) -> list[Project]:
+        """What the pairs were made from."""
+        return [one for one in self._projects() if isinstance(one, Project)]
+
+    def _entries(self) -> Iterator[tuple[Pair | None, Document | Dropped]]:
         from whet.evm.pairs import distinct
         from whet.evm.pairs.kept import made
         from whet.evm.pairs.pool import Pool
@@ -144,22 +157,21 @@ class SoliditySource(Source):
         with Pool() as pool:
             for project in self._projects():
                 if isinstance(project, Dropped):
-                    yield project
+                    yield None, project
                     continue
                 results = [
                     made(project, build, pool, self.solc, self.emitted)
                     for build in dict.fromkeys(self.builds)
                 ]
                 kept += results
-                yield from (_dropped(one) for one in lost_in_all(results))
+                yield from ((None, _dropped(one)) for one in lost_in_all(results))
         found = distinct.grouped(kept, self.families)
         for chosen in distinct.distinct(kept, found, self.families, self.most_per_era):
             if chosen.why:
-                yield Dropped(
-                    origin=chosen.pair.origin, reason=chosen.why, size_bytes=len(chosen.pair.source)
-                )
+                size = len(chosen.pair.source)
+                yield None, Dropped(origin=chosen.pair.origin, reason=chosen.why, size_bytes=size)
             else:
-                yield from self._asked(chosen.pair, chosen.family)
+                yield from ((chosen.pair, entry) for entry in self._asked(chosen.pair, chosen.family))
 
     def _asked(self, pair: Pair, family: str) -> Iterator[Document | Dropped]:
         """The pair with its metadata shown, hidden, or each."""

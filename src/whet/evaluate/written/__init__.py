@@ -1,0 +1,10 @@
+"""Solidity that a model writes for held-out functions, beside what others write: texts, verdicts, figures.
+
+    held_out    which functions are asked, and how
+    nearest     the training example whose TAC is nearest
+    answers     what a model writes
+    figures     how near each text is to the true one, and tables of it
+    score       the story: all of it for one domain
+
+docs/metrics.md says what is counted.
+"""
