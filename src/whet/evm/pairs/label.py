@@ -26,6 +26,29 @@ Key = tuple[str, int]
 """A function's place: file and byte offset."""
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What others see of a function. called: by name, or "" for an internal one, whose name is its callers' only.
+    parameters, returns: types as the ABI writes them; an internal one's with where they lie."""
+
+    called: str
+    parameters: tuple[str, ...]
+    returns: tuple[str, ...]
+    mutability: str
+
+
+def header(node: Mapping[str, Any]) -> Header:
+    """Of a function's node."""
+    outside = node.get("visibility") in ("public", "external")
+
+    def types(part: str) -> tuple[str, ...]:
+        said = [str(one["typeDescriptions"]["typeString"]) for one in node[part]["parameters"]]
+        return tuple(canonical(one) if outside else one for one in said)
+
+    name = str(node["name"] or node.get("kind") or "fallback") if outside else ""
+    return Header(name, types("parameters"), types("returnParameters"), str(node.get("stateMutability", "")))
+
+
 @dataclass(slots=True)
 class Labels:
     """What is known of one contract. runtime: its code, libraries' addresses filled in.
@@ -34,6 +57,7 @@ class Labels:
     "receive": function}. seen, built: functions of which there is any code, at run time and during construction.
     checked: labels compared with the compiler's own data; denied: those it denies, which are no entries; unresolved: calls
     of which the source map's reader does not know where they go. abi: as the compiler gives it. known: the author's names.
+    headers: of every function that has a place.
     """
 
     runtime: str
@@ -47,6 +71,7 @@ class Labels:
     unresolved: int = 0
     abi: list[dict[str, Any]] = field(default_factory=list)
     known: Known = field(default_factory=Known)
+    headers: dict[Key, Header] = field(default_factory=dict)
 
 
 def _read(output: Output) -> Callable[[str, str], dict[str, Any]]:
@@ -78,6 +103,7 @@ def _read(output: Output) -> Callable[[str, str], dict[str, Any]]:
         _check_selectors(labels, contract["evm"]["deployedBytecode"].get("sourceMap", ""), ranges)
         labels.abi = contract["abi"]
         labels.known = names.known(labels, contract)
+        labels.headers = {key: header(nodes[key]) for key in labels.known.mentions}
         return {"labels": labels}
 
     return read
@@ -268,7 +294,7 @@ def _key(node: Mapping[str, Any], contract: str, wanted: Mapping[int, str]) -> i
     if "functionSelector" in node:
         four = int(node["functionSelector"], 16)
         return four if four in wanted else None
-    types = [_canonical(part["typeDescriptions"]["typeString"]) for part in node["parameters"]["parameters"]]
+    types = [canonical(part["typeDescriptions"]["typeString"]) for part in node["parameters"]["parameters"]]
     four = selector(f"{node['name']}({','.join(types)})")
     if four in wanted:
         return four
@@ -277,7 +303,7 @@ def _key(node: Mapping[str, Any], contract: str, wanted: Mapping[int, str]) -> i
     return alike[0] if len(alike) == 1 == len(same) else None
 
 
-def _canonical(type_string: str) -> str:
+def canonical(type_string: str) -> str:
     """As the ABI writes it; structs, which 0.4 and 0.5 hardly pass, as they are."""
     text = re.sub(r" (storage|memory|calldata)( ref| pointer| slice)?\b", "", type_string)
     text = re.sub(r"\bcontract [\w.$]+|\baddress payable", "address", text)

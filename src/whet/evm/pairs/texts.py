@@ -74,10 +74,10 @@ def _texts(runtime: str, wanted: Wanted, emitted: bool, known: Known) -> list[Te
     table = Signatures.builtin()
     shown = _Shown(contract, analyse(contract, table), known, emitted)
     hidden = _Shown(contract, analyse(contract, table.without_functions(contract.public)), known, emitted)
-    private = {f.pc: f for f in contract.functions.values() if f.kind == "private"}
+    private = _private(contract)
     found = []
     for key, bodies in wanted:
-        function = _function(contract, private, key)
+        function = function_of(contract, key)
         names = {private[pc].name for pc in bodies if pc in private}
         found.append(_text(function, names, shown, hidden) if function else Text(missing=NONE))
     return found
@@ -95,15 +95,19 @@ def _text(function: Function, bodies: set[str], shown: _Shown, hidden: _Shown) -
     return Text(view, other, body, more | ids, digest(placeless(whole)))
 
 
-def _function(contract: Contract, private: dict[int, Function], key: int | str) -> Function | None:
-    """Where nothing is dispatched, the entry is the fallback."""
+def function_of(contract: Contract, key: int | str) -> Function | None:
+    """The function that a key of `Wanted` means; where nothing is dispatched, the entry is the fallback."""
     if isinstance(key, int):
         return contract.public.get(key)
     if key.startswith("pc:"):
-        return private.get(int(key[3:]))
+        return _private(contract).get(int(key[3:]))
     found = next((f for f in contract.functions.values() if f.kind == key), None)
     alone = all(f.kind in ("entry", "private") for f in contract.functions.values())
     return contract.entry if found is None and alone and key == "fallback" else found
+
+
+def _private(contract: Contract) -> dict[int, Function]:
+    return {f.pc: f for f in contract.functions.values() if f.kind == "private"}
 
 
 class _Shown:
