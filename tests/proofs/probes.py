@@ -264,12 +264,14 @@ def _pair(project: Project, file: str, build: str) -> Pair:
     texts = {
         name: f"{name} of {project.name}/{file}"
         for name in (field.name for field in fields(Pair))
-        if name not in ("called", "storage", "hidden", "line")
+        if name not in ("called", "storage", "hidden", "line", "names", "mentions")
     }
     told = {
         "called": {},
         "storage": [],
+        "names": {"stor_3": "source"},
         "hidden": View(f"hidden of {file}", {}, []),
+        "mentions": {"source": [0]},
         "line": 1,
         "lineage": project.lineage,
         "file": file,
@@ -523,6 +525,7 @@ PROBES: dict[str, Probe] = {
     f"{DATA}solidity.tests": probe(makes_pairs, f"{AT}tests=true", given=PAIRS),
     f"{DATA}solidity.metadata": probe(makes_pairs, f"{AT}metadata=both", given=PAIRS),
     f"{DATA}solidity.prompt_tokens": probe(makes_pairs, f"{AT}prompt_tokens=1", given=PAIRS),
+    f"{DATA}solidity.names": probe(makes_pairs, f"{AT}names=context", given=PAIRS),
     f"{DATA}solidity.emitted": probe(makes_pairs, f"{AT}emitted=true", given=PAIRS),
     f"{DATA}conversations.path": probe(gives, f"{AT}path={{here}}/more_chats.jsonl", given=CHATS),
     f"{DATA}conversations.format": probe(gives, f"{AT}format=messages", given=CHATS),

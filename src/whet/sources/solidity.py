@@ -92,6 +92,11 @@ class SoliditySource(Source):
         description="Tokens of a prompt at most, counted without a tokenizer. The function must fit; of what it calls, "
         "storage and the emitter's Solidity stays what fits.",
     )
+    names: Literal["author", "context"] = Field(
+        default="author",
+        description="Whose names the answer has: the author's, or, where one is proved to be the same thing, the prompt's "
+        "(`stor_3`, `p_35d`), which can be known.",
+    )
     emitted: bool = Field(
         default=False,
         description="Whether the emitter's Solidity of the function, not verified, stands in the prompt too.",
@@ -175,6 +180,7 @@ class SoliditySource(Source):
 
     def _asked(self, pair: Pair, family: str) -> Iterator[Document | Dropped]:
         """The pair with its metadata shown, hidden, or each."""
+        from whet.evm.pairs.answer import answer
         from whet.evm.pairs.prompt import prompt
 
         ways: tuple[Metadata, ...] = ("shown", "hidden") if self.metadata == "both" else (self.metadata,)
@@ -184,7 +190,7 @@ class SoliditySource(Source):
             if asked is None:
                 yield Dropped(origin=origin, reason=nouns.LONG, size_bytes=len(pair.source))
             else:
-                yield document(pair, asked, origin, family)
+                yield document(pair, asked, answer(pair, way, self.names), origin, family)
 
     def _paths(self) -> list[str]:
         return [self.path] if isinstance(self.path, str) else list(self.path or ())
@@ -210,9 +216,9 @@ def _dropped(one: Lost) -> Dropped:
     return Dropped(origin=one.origin, reason=one.reason, detail=one.detail)
 
 
-def document(pair: Pair, asked: Prompt, origin: str, family: str) -> Document:
+def document(pair: Pair, asked: Prompt, said: str, origin: str, family: str) -> Document:
     """A prompt and its answer as a conversation; what the prompt leaves out is told in `changes`."""
-    messages = (Message("system", asked.task), Message("user", asked.text), Message("assistant", pair.source))
+    messages = (Message("system", asked.task), Message("user", asked.text), Message("assistant", said))
     return Document(
         text=to_text(Conversation(messages)),
         origin=origin,
