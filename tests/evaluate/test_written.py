@@ -13,11 +13,11 @@ from tests.evaluate.written_example import example_written, record
 from tests.test_fill_in_the_middle import TOKENIZER
 
 from whet.errors import RecipeError, WhetError
-from whet.evaluate.written import figures
+from whet.evaluate.written import EMITTER, FALLBACK, MODEL, figures
 from whet.evaluate.written.answers import POSITIONS, TOGETHER, Answer, answers, batches
 from whet.evaluate.written.held_out import Asked, _kind, drawn, length_bin, metadata_of
 from whet.evaluate.written.nearest import Example, nearest, runs
-from whet.evaluate.written.score import EMITTER, FALLBACK, MODEL, _or_else
+from whet.evaluate.written.score import or_else
 from whet.evm.pairs.nouns import Pair, View
 from whet.models.build import new_model
 from whet.models.decoder import Decoder
@@ -31,6 +31,7 @@ from whet.sources.solidity import SoliditySource
 PAIR = Pair(
     name="f", signature="f()", selector="0x26121ff0", kind="function", visibility="public", mutability="nonpayable",
     contract="C", source="function f() public {}", source_hash="0", tac="", body="", called={}, storage=[], emitted="",
+    names={}, mentions={},
     hidden=View("", {}, []), tac_hash="0", label="selector", project="p@1", lineage="p", file="C.sol", line=1,
     within="C", solc="0.8.30", build="runs200", licence="MIT",
 )  # fmt: skip
@@ -195,7 +196,7 @@ def test_the_fallback_is_right_where_either_is() -> None:
                 {"text": who, "verdict": {"behaves": outcome}, "metrics": {"bleu": 1.0}}
                 for who, outcome in ((MODEL, model), (EMITTER, emitter))
             ]
-            chosen = _or_else(*sides)
+            chosen = or_else(*sides)
             assert (chosen["verdict"]["behaves"] == "same") == ("same" in (model, emitter))
             assert chosen["from"] == chosen["text"] == (MODEL if model == "same" else EMITTER)
             assert chosen["metrics"] == {}, "measured anew, so that no two share what is changed"

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from whet.evaluate.written import figures
-from whet.evaluate.written.score import EMITTER, FALLBACK, MODEL, NEAREST
+from whet.evaluate.written import EMITTER, FALLBACK, MODEL, NEAREST, figures
 
 OUTCOMES = ("same", "different", "inconclusive", "not compared")
 TRUE = """function take{n}(uint256 amount) external returns (uint256) {{

@@ -23,6 +23,7 @@ import torch
 from tests.proofs.every_key import Laboratory, Probe, Side, without_times
 from whet import launch, store
 from whet.errors import WhetError
+from whet.evm.judge import NOT_COMPARED, Verdict
 from whet.evm.pairs.nouns import Pair, Project, View
 from whet.evm.solc.npm import Package
 from whet.models.build import new_model
@@ -229,16 +230,30 @@ def plans_pairs(side: Side) -> Any:
 
 
 def writes(side: Side) -> Any:
-    """What is written for held-out functions, with that stand-in; and what a stand-in for the judge says of it."""
+    """What is written for held-out functions, with that stand-in, and one for the judge that cannot compile it again."""
     from whet.evaluate.run import run
 
-    with without_compiler(side):
+    with without_compiler(side), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("whet.evaluate.written.score.Judge", Refuses)
         folder = side.laboratory.folder / f"written-{len(side.laboratory.made)}-{side.overrides[-1]}"
         record = run(side.recipe, folder, side.prepared, side.plan, side.models, Reporter()).record
     return [
         (one["origin"], {writer: text["text"] for writer, text in one["texts"].items()})
         for one in record["solidity"]["first"]["functions"]
     ]
+
+
+class Refuses:
+    """A judge for whom nothing compiles."""
+
+    def __init__(self, projects: object, pool: object, *, solc: str) -> None:
+        pass
+
+    def judged(self, written: list[Any]) -> list[Verdict]:
+        return [Verdict(False, False, False, NOT_COMPARED) for _ in written]
+
+    def emitted(self, pairs: list[Pair]) -> list[tuple[str, Verdict]]:
+        return [("", Verdict(False, False, False, NOT_COMPARED)) for _ in pairs]
 
 
 @contextmanager

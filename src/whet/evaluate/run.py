@@ -23,7 +23,7 @@ from whet.evaluate.floors import counted_on, floor_scores
 from whet.evaluate.middles import filled
 from whet.evaluate.samples import continuations
 from whet.evaluate.score import score
-from whet.evaluate.written.score import MODEL, score_written
+from whet.evaluate.written import MODEL
 from whet.metrics.base import DocumentScores
 from whet.models import hub, tuned
 from whet.models.build import new_model
@@ -31,7 +31,6 @@ from whet.models.decoder import Decoder
 from whet.models.shape import Shape
 from whet.progress import Reporter, duration
 from whet.recipe.schema import Recipe
-from whet.sources.solidity import SoliditySource
 from whet.text import tokenizer as tokenizers
 from whet.text.tokenizer import Tokenizer
 from whet.tokenstore import TokenStore
@@ -299,27 +298,12 @@ class _Room:
 
     def solidity(self, models: list[store.Artefact]) -> dict[str, Any]:
         """Scores of the Solidity that the last model writes, for each domain of pairs, if the recipe asks for them."""
-        settings = self.settings.solidity
-        if settings is None:
+        if self.settings.solidity is None:
             return {}
+        from whet.evaluate.written.score import score_all  # needs the extra `evm`
+
         last, beginning = models[-1], self._beginning()
         writers = {MODEL: lambda: self._open(last.folder), beginning: lambda: self._load(beginning, models)}
-        found = {}
-        for stage in self.recipe.stages:
-            sources = {at: one for at, one in enumerate(stage.data) if isinstance(one, SoliditySource)}
-            if sources and stage.name in self.stores:
-                training = TokenStore.open(
-                    self.prepared.folder / stage.name / "train", self.tokenizer.vocab_size, check_ids=False
-                )
-                found[stage.name] = score_written(
-                    stage.name,
-                    self.stores[stage.name],
-                    training,
-                    sources,
-                    writers,
-                    self.tokenizer,
-                    settings,
-                    self.recipe.seed,
-                    self.reporter,
-                )
-        return found
+        return score_all(
+            self.recipe, self.prepared.folder, self.stores, writers, self.tokenizer, self.reporter
+        )
