@@ -109,6 +109,14 @@ stages:
         validation: held_out.npy
     sequence_length: 64
     steps: 40
+  - name: pairs
+    objective: sft
+    data:
+      - source: solidity
+        npm:
+          - solmate@6.8.0
+    sequence_length: 64
+    steps: 41
 evaluate:
   metrics:
     - perplexity
