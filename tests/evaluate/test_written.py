@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,8 @@ import torch
 from tests.evaluate.written_example import example_written, record
 from tests.test_fill_in_the_middle import TOKENIZER
 
+from whet import pipeline
+from whet.begin import require_possible
 from whet.errors import RecipeError, WhetError
 from whet.evaluate.written import EMITTER, FALLBACK, MODEL, figures
 from whet.evaluate.written.answers import POSITIONS, TOGETHER, Answer, answers, batches
@@ -231,6 +234,27 @@ def test_without_a_judge_there_are_no_verdicts_and_without_functions_no_tables()
     assert figures.tables([], figures.measure([], print)) == [
         {"by": "all", "group": "", "functions": 0, "writers": {}}
     ]
+
+
+def test_a_judge_without_an_evm_is_refused_before_anything_is_made(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.sol").write_text("contract A { }")
+    pairs = Stage(name="two", objective="sft", data=[SoliditySource(path=str(tmp_path / "a.sol"))], steps=1)
+    recipe = Recipe(
+        name="a",
+        output=str(tmp_path / "runs"),
+        stages=[pairs],
+        evaluate=Evaluate(solidity=WrittenSolidity()),
+        chat_template="plain",
+    )
+    monkeypatch.setitem(sys.modules, "pyrevm", None)
+    monkeypatch.delitem(sys.modules, "whet.evm.replay.reference", raising=False)
+    monkeypatch.delattr("whet.evm.replay.reference", raising=False)
+    with pytest.raises(WhetError, match="pyrevm, is not installed"):
+        pipeline.open_run(recipe).prepare()
+    recipe.evaluate.solidity = WrittenSolidity(judge=False)
+    require_possible(pipeline.open_run(recipe))
 
 
 def test_a_recipe_without_solidity_cannot_ask_for_it(tmp_path: Any) -> None:
