@@ -654,6 +654,22 @@ def test_written_solidity_says_what_is_right_and_how_near_it_is() -> None:
         assert f"{heading} Functions model untrained nearest example emitter model, else emitter" in page
 
 
+def test_the_headline_says_what_was_written_and_that_something_was_measured() -> None:
+    data = example()
+    page = plain(render(data))
+    assert (
+        "Of 12 held-out functions of code the Solidity that this model writes behaves the same for 25 % ; "
+        "with the emitter where it does not, for 83 %."
+    ) in page
+    assert "On held-out code this model needs" in page
+    data["evaluation"]["floors"] = {}
+    assert "not measured yet" not in plain(render(data))
+    data["evaluation"]["solidity"] = {}
+    assert "Measured on held-out code and language ; no counting model stands beside it." in plain(
+        render(data)
+    )
+
+
 def test_the_papers_marks_are_drawn_where_its_figures_are() -> None:
     plots = {plot.x_title: plot for plot in distributions(WRITTEN)}
     assert list(plots) == [

@@ -14,10 +14,11 @@ from typing import Any
 from whet.evaluate.report.fields import look, number, part, parts, text
 from whet.evaluate.report.samples import Passage, passage
 from whet.evaluate.report.wording import decimal
+from whet.evaluate.written import EMITTER, MODEL
 
 EACH = 3
 """Functions of each kind."""
-SHOWN = ("model", "emitter")
+SHOWN = (MODEL, EMITTER)
 SAID = {
     "same": "behaves the same",
     "different": "behaves differently",
@@ -61,9 +62,9 @@ def beside(found: Mapping[str, Any]) -> list[Beside]:
 
 
 def _goodness(record: Mapping[str, Any]) -> tuple[bool, bool, int, float]:
-    verdict = part(record, "texts", "model", "verdict")
+    verdict = part(record, "texts", MODEL, "verdict")
     passed = sum(look(verdict, step) is True for step in STEPS)
-    distance = number(record, "texts", "model", "metrics", "edit_distance")
+    distance = number(record, "texts", MODEL, "metrics", "edit_distance")
     outcome = text(verdict, "behaves")
     return outcome == "same", outcome == "inconclusive", passed, -(1.0 if distance is None else distance)
 

@@ -14,13 +14,9 @@ from whet.evaluate.report import paper
 from whet.evaluate.report.charts import Curve, Dot, Line, Point, Scale, Tick, axis, path
 from whet.evaluate.report.fields import number, parts, texts
 from whet.evaluate.report.wording import decimal, share, whole
+from whet.evaluate.written import EMITTER, FALLBACK, MODEL, NEAREST
 
-KINDS = {
-    "model": "model",
-    "nearest example": "nearest",
-    "emitter": "emitter",
-    "model, else emitter": "fallback",
-}
+KINDS = {MODEL: "model", NEAREST: "nearest", EMITTER: "emitter", FALLBACK: "fallback"}
 """{writer: how it is drawn}; the model before training is what is left."""
 LONGEST = 500
 """Characters at which the plot of length differences ends."""
@@ -109,7 +105,7 @@ def _lengths(found: Mapping[str, Any]) -> Curve | None:
         (true, true + more)
         for record in parts(found, "functions")
         if (true := number(record, "characters")) is not None
-        and (more := number(record, "texts", "model", "metrics", "length_difference")) is not None
+        and (more := number(record, "texts", MODEL, "metrics", "length_difference")) is not None
     ]
     points = [(math.log10(max(true, 1)), math.log10(max(written, 1))) for true, written in both]
     if not points:

@@ -17,6 +17,7 @@ from whet.evaluate.report.charts import Curve
 from whet.evaluate.report.distributions import distributions, kind_of
 from whet.evaluate.report.fields import Estimate, estimate, number, part, parts, text, texts
 from whet.evaluate.report.wording import ABSENT, decimal, share, whole
+from whet.evaluate.written import MODEL
 
 RIGHT = {"parses": "Parses", "compiles": "Compiles", "abi": "ABI exact", "same": "Behaves the same"}
 OUTCOMES = ("different", "inconclusive", "not compared")
@@ -87,7 +88,7 @@ def written(data: Mapping[str, Any]) -> list[Written]:
 
 def _domain(name: str, found: Mapping[str, Any]) -> Written:
     whole_table = next((table for table in parts(found, "tables") if text(table, "by") == "all"), {})
-    same = estimate(whole_table, "writers", "model", "same")
+    same = estimate(whole_table, "writers", MODEL, "same")
     plots = distributions(found)
     drawn = {
         line.label: line.kind for plot in plots for line in plot.lines if line.kind == kind_of(line.label)
@@ -98,10 +99,10 @@ def _domain(name: str, found: Mapping[str, Any]) -> Written:
         held_out=whole(number(found, "held_out")),
         same=share(same.value) if same else "",
         same_interval=_interval(same),
-        ended=_ended(part(whole_table, "writers", "model", "ended")),
+        ended=_ended(part(whole_table, "writers", MODEL, "ended")),
         right=_right(found, whole_table),
         near=_near(found, whole_table),
-        words=_words(part(whole_table, "writers", "model", "keywords")),
+        words=_words(part(whole_table, "writers", MODEL, "keywords")),
         groups=list(_groups(found)),
         plots=plots,
         legend=[(kind, writer) for writer, kind in drawn.items()],
