@@ -58,7 +58,9 @@ def emitted(runtime: str, functions: Sequence[Wanted], calls: int) -> list[tuple
     assert result is not None
     found = {function.text.of: function for function in result.functions}
     there = [function_of(contract, one.key) for one in functions]
-    return [_told(one, found.get(f.name) if f else None, result) for one, f in zip(functions, there, strict=True)]
+    return [
+        _told(one, found.get(f.name) if f else None, result) for one, f in zip(functions, there, strict=True)
+    ]
 
 
 def ended(runtime: str, functions: Sequence[Wanted], calls: int) -> list[tuple[str, Verdict]]:

@@ -175,8 +175,15 @@ def _verdict(task: Task) -> Verdict:
     function, original = task.place.function, task.original
     author = read(function.source)
     text = in_contract(read(task.text), author, task.names, renamed=task.metadata == "hidden")
-    length = len(function.source.encode())
-    made = candidate(task.harness, task.texts, task.settings, (function.file, function.start), length, text)
+    made = candidate(
+        task.harness,
+        task.texts,
+        task.settings,
+        (function.file, function.start),
+        len(function.source.encode()),
+        text,
+        [name.split(".")[-1] for name in task.names.values()],
+    )
     if not made.runtime:
         return refused(made.why, parses=made.parses)
     behaves, why = behaviour(
