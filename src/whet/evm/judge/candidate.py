@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,23 @@ class Candidate:
 
 
 def candidate(
-    harness: Harness, texts: Mapping[str, str], settings: Settings, at: Key, length: int, text: str
+    harness: Harness,
+    texts: Mapping[str, str],
+    settings: Settings,
+    at: Key,
+    length: int,
+    text: str,
+    names: Collection[str] = (),
 ) -> Candidate:
-    """at, length: which bytes `text` stands for. Raises WhetError if the compiler cannot be had."""
+    """at, length: which bytes `text` stands for. names: of the author's, that the text may use although they are private in
+    another contract, since its prompt shows them. Raises WhetError if the compiler cannot be had."""
     file, start = at
-    placed = texts[file].encode()
-    placed = _without_documentation(placed[:start]) + text.encode() + placed[start + length :]
-    changed = {**texts, file: placed.decode()}
+    private = _declared_private([name for name in names if re.search(rf"\b{re.escape(name)}\b", text)])
+    whole = texts[file].encode()
+    before = private(_without_documentation(whole[:start]).decode())
+    after = private(whole[start + length :].decode())
+    changed = {name: private(one) for name, one in texts.items()} | {file: before + text + after}
+    at = file, len(before.encode())
     reader = Reader(LABELS.outputs, _reads(at, len(text.encode())))
     try:
         found = compile_harnesses([harness], changed, settings, reader)
@@ -46,6 +56,16 @@ def candidate(
         return Candidate(parses=False, why="the compiler takes it as something else than one function")
     labels: Labels = read["labels"]
     return Candidate(True, labels.runtime, read["header"])
+
+
+def _declared_private(names: Sequence[str]) -> Callable[[str], str]:
+    """What opens the declarations of these names to contracts that inherit them; no code depends on it."""
+    if not names:
+        return lambda text: text
+    named = "|".join(map(re.escape, names))
+    variable = re.compile(rf"\bprivate(\s+(?:{named})\s*[;=])")
+    function = re.compile(rf"(\bfunction\s+(?:{named})\s*\([^)]*\)[^{{;]*?)\bprivate\b")
+    return lambda text: function.sub(r"\1internal", variable.sub(r"internal\1", text))
 
 
 def _without_documentation(before: bytes) -> bytes:

@@ -76,7 +76,7 @@ class Judge:
         verdicts: dict[int, Verdict] = {}
         tasks: dict[int, tuple[Task]] = {}
         for at, (pair, text, metadata) in enumerate(written):
-            known = self._known(pair)
+            known = self.taken_from(pair)
             if isinstance(known, str):
                 verdicts[at] = refused(known)
             else:
@@ -90,7 +90,7 @@ class Judge:
         out: dict[int, tuple[str, Verdict]] = {}
         contracts: dict[str, list[tuple[int, Wanted]]] = defaultdict(list)
         for at, pair in enumerate(pairs):
-            known = self._known(pair)
+            known = self.taken_from(pair)
             if isinstance(known, str):
                 out[at] = "", refused(known)
             else:
@@ -118,7 +118,7 @@ class Judge:
             self._budget,
         )
 
-    def _known(self, pair: Pair) -> tuple[Found, Place] | str:
+    def taken_from(self, pair: Pair) -> tuple[Found, Place] | str:
         """Where the pair was taken from; or why that is not known."""
         if pair.project not in self._projects:
             return f"its project is not there: {pair.project}"
@@ -175,8 +175,15 @@ def _verdict(task: Task) -> Verdict:
     function, original = task.place.function, task.original
     author = read(function.source)
     text = in_contract(read(task.text), author, task.names, renamed=task.metadata == "hidden")
-    length = len(function.source.encode())
-    made = candidate(task.harness, task.texts, task.settings, (function.file, function.start), length, text)
+    made = candidate(
+        task.harness,
+        task.texts,
+        task.settings,
+        (function.file, function.start),
+        len(function.source.encode()),
+        text,
+        [name.split(".")[-1] for name in task.names.values()],
+    )
     if not made.runtime:
         return refused(made.why, parses=made.parses)
     behaves, why = behaviour(

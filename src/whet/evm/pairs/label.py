@@ -17,7 +17,8 @@ from typing import Any
 
 from whet.evm.keccak import keccak256, selector
 from whet.evm.pairs.inventory import functions, kind_of
-from whet.evm.pairs.names import Known, mentions, stored
+from whet.evm.pairs.layout import stored
+from whet.evm.pairs.names import Known, mentions
 from whet.evm.solc.harness import HARNESSES, Output, Reader
 from whet.evm.solc.srcmap import calls, instructions, places, walk
 from whet.evm.solc.truth import linked
@@ -102,7 +103,7 @@ def _read(output: Output) -> Callable[[str, str], dict[str, Any]]:
                     labels.special[key] = home
         _check_selectors(labels, contract["evm"]["deployedBytecode"].get("sourceMap", ""), ranges)
         labels.abi = contract["abi"]
-        labels.known = names.known(labels, contract)
+        labels.known = names.known(labels, contract, node)
         labels.headers = {key: header(nodes[key]) for key in labels.known.mentions}
         return {"labels": labels}
 
@@ -128,10 +129,12 @@ class _Names:
             for part in top["nodes"]
         }
 
-    def known(self, labels: Labels, contract: Mapping[str, Any]) -> Known:
+    def known(self, labels: Labels, contract: Mapping[str, Any], node: Mapping[str, Any]) -> Known:
         """Functions that have a place of their own, and variables; those that a harness declares are nobody's."""
         variables = [
-            one for one in stored(contract) if self.index[one.id]["src"].split(":")[2] not in self.harnesses
+            one
+            for one in stored(contract, node, self.index)
+            if self.index[one.id]["src"].split(":")[2] not in self.harnesses
         ]
         known = Known({pc: self._called(self.nodes[key]) for pc, key in labels.entries.items()}, variables)
         wanted = {one.id for one in variables} | {one for _, one in known.functions.values()}

@@ -2,7 +2,7 @@
 
 A prompt's names come from the code: `stor_3`, `owner` (a known getter's), `p_35d`. A state variable is the author's where the
 compiler's layout has it at the same place with the same kind of type, a private function where its code begins. Left out:
-what solc before 0.5.13 laid out, members of structs, and names that are not one to one.
+members of structs, and names that are not one to one.
 """
 
 from __future__ import annotations
@@ -14,26 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from whet.evm.meaning.base import StateVariable
+from whet.evm.pairs.layout import Stored
 from whet.evm.pairs.nouns import PLACE
 from whet.evm.solc.srcmap import walk
 from whet.evm.solc.truth import externals
 from whet.evm.tac import Function
 
 _VALUE = re.compile(r"|u?int\d*|bytes\d+|bool|address( payable)?")
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A state variable as the compiler lays it out. id: of its declaration. kind: value, mapping, array, fixed, bytes, struct.
-    offset, size: bytes from the lowest, within its first slot."""
-
-    name: str
-    id: int
-    slot: int
-    offset: int
-    size: int
-    kind: str
-    transient: bool
 
 
 @dataclass(slots=True)
@@ -51,27 +38,6 @@ NOTHING = Known()
 
 SELF = 0
 """Stands for the function's own id among its mentions."""
-
-
-def stored(contract: Mapping[str, Any]) -> list[Stored]:
-    """The variables of a contract of an output."""
-    found = []
-    for part, transient in (("storageLayout", False), ("transientStorageLayout", True)):
-        layout = contract.get(part) or {}
-        types = layout.get("types") or {}
-        for one in layout.get("storage") or ():
-            kind, size = _kind(types[one["type"]])
-            place = int(one["slot"]), int(one["offset"]), size
-            found.append(Stored(one["label"], int(one["astId"]), *place, kind, transient))
-    return found
-
-
-def _kind(type_: Mapping[str, Any]) -> tuple[str, int]:
-    encoding, size = type_["encoding"], int(type_["numberOfBytes"])
-    if encoding == "inplace":
-        kind = "struct" if "members" in type_ else "fixed" if "base" in type_ else "value"
-        return kind, size
-    return {"dynamic_array": "array"}.get(encoding, encoding), size
 
 
 def mentions(function: Mapping[str, Any], wanted: Collection[int]) -> dict[int, list[int]]:
