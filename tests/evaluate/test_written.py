@@ -156,6 +156,16 @@ def test_answers_are_those_of_each_prompt_alone(decoder: Decoder) -> None:
         assert answer.ended == ("length" if len(alone) == room else "end")
 
 
+def test_an_answer_ends_before_a_stop_text(decoder: Decoder) -> None:
+    prompts = [[100, 101], [200, 300, 301], [350, 20, 30]]
+    whole, found = (
+        answers(decoder, TOKENIZER, prompts, Greedy(stop=stop), new_tokens=8, seed=1, task=Task("", None))
+        for stop in ([], ["vvv", '"""'])
+    )
+    assert [one.text for one in whole] == ["v" * 8, '."""' * 8, "/" * 8]
+    assert [(one.text, one.ended) for one in found] == [("", "stop"), (".", "stop"), ("/" * 8, "length")]
+
+
 def test_every_table_adds_up() -> None:
     found = example_written(24)
     tables = found["tables"]
