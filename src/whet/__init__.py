@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from whet.recipe.python import Prepare as Prepare
     from whet.recipe.python import Recipe as Recipe
     from whet.recipe.python import Sample as Sample
+    from whet.recipe.python import SoliditySource as SoliditySource
     from whet.recipe.python import Source as Source
     from whet.recipe.python import Stage as Stage
     from whet.recipe.python import StdlibEnglishSource as StdlibEnglishSource
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from whet.recipe.python import Tokenizer as Tokenizer
     from whet.recipe.python import TokensSource as TokensSource
     from whet.recipe.python import Tuned as Tuned
+    from whet.recipe.python import WrittenSolidity as WrittenSolidity
     from whet.results import Evaluation as Evaluation
     from whet.results import Plan as Plan
     from whet.results import Prepared as Prepared
@@ -131,6 +133,7 @@ __all__ = [
     "Run",
     "RunState",
     "Sample",
+    "SoliditySource",
     "Source",
     "Stage",
     "StdlibEnglishSource",
@@ -145,6 +148,7 @@ __all__ = [
     "Tuned",
     "Verification",
     "WhetError",
+    "WrittenSolidity",
     "builtin_descriptions",
     "choose_decoding",
     "converse",
@@ -195,7 +199,8 @@ _HOMES = {
     "whet.progress": "Reporter reporter_for",
     "whet.recipe.load": "Loaded builtin_descriptions copy_builtin json_schema load_recipe",
     "whet.recipe.python": "PRESETS Beam ConversationSource Curriculum Evaluate FillInTheMiddle Greedy Lora Model Prepare "
-    "Recipe Sample Source Stage StdlibEnglishSource StdlibSource TextSource Tokenizer TokensSource Tuned",
+    "Recipe Sample SoliditySource Source Stage StdlibEnglishSource StdlibSource TextSource Tokenizer TokensSource Tuned "
+    "WrittenSolidity",
     "whet.results": "Evaluation Plan Prepared RunState Trained list_runs",
     "whet.text.conversation": "Message",
     "whet.use.chat": "Talk converse",

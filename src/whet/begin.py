@@ -39,7 +39,7 @@ def begin(run: Run, *, force: bool = False) -> None:
 
 
 def require_possible(run: Run) -> None:
-    """Raise WhetError for what can be known to fail before anything is read: the base, its limits, the device."""
+    """Raise WhetError for what can be known to fail before anything is read: the base, its limits, the device, the judge."""
     if run.recipe.tuned:
         from whet.models import hub, saved
         from whet.plan.size import of_base
@@ -52,6 +52,11 @@ def require_possible(run: Run) -> None:
         from whet.hardware import choose_device
 
         choose_device(run.recipe.device)
+    solidity = run.recipe.evaluate.solidity
+    if solidity and solidity.judge:
+        from whet.evm.replay import (
+            reference as reference,
+        )  # says so now if there is no EVM, not after the training
 
 
 def require_same_training(run: Run) -> None:

@@ -17,6 +17,7 @@ from whet.evaluate.compare import Estimate
 from whet.recipe.registered import no_such
 from whet.use.choose import stage_names
 
+WRITTEN_SHARES = ("parses", "compiles", "abi", "same")
 RECIPE, STATE = "recipe.yaml", "run.json"
 
 
@@ -143,6 +144,19 @@ class Floor:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What one writer's texts for a domain's held-out functions are worth (docs/metrics.md).
+
+    shares: of the functions, by `parses`, `compiles`, `abi`, `same`; empty where nothing was judged. metrics: by name.
+    """
+
+    writer: str
+    functions: int
+    shares: Mapping[str, Estimate]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """What every model scored in every domain, on held-out text."""
 
@@ -185,6 +199,28 @@ class Evaluation:
                 Estimate(**entry["difference"]),
             )
             for entry in self.record["floors"].get(domain or self.domains[-1], ())
+        ]
+
+    def written(self, domain: str | None = None) -> list[Written]:
+        """What was written for a domain's held-out functions, by writer; none where the recipe does not ask for it.
+
+        Of the first domain that was asked, if none is named. Raises WhetError for a name that is not in `domains`.
+        """
+        asked = self.record.get("solidity") or {}
+        if domain is not None:
+            _named("domain", domain, dict.fromkeys(self.domains))
+        found = asked.get(domain) if domain is not None else next(iter(asked.values()), None)
+        if not found:
+            return []
+        overall = found["tables"][0]
+        return [
+            Written(
+                writer,
+                overall["functions"],
+                {step: Estimate(**figures[step]) for step in WRITTEN_SHARES if step in figures},
+                figures["metrics"],
+            )
+            for writer, figures in overall["writers"].items()
         ]
 
 

@@ -159,12 +159,13 @@ SECTIONS = [
     whet.Stage,
     whet.Curriculum,
 ]
-SECTIONS += [whet.FillInTheMiddle, whet.Evaluate, whet.Greedy, whet.Sample, whet.Beam]
+SECTIONS += [whet.FillInTheMiddle, whet.Evaluate, whet.WrittenSolidity, whet.Greedy, whet.Sample, whet.Beam]
 SECTIONS += [
     whet.TextSource,
     whet.ConversationSource,
     whet.StdlibSource,
     whet.StdlibEnglishSource,
+    whet.SoliditySource,
     whet.TokensSource,
 ]
 ODD: list[Any] = [

@@ -13,14 +13,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evaluate.written_example import example_written
 
 from whet.evaluate.report import render
+from whet.evaluate.report.beside import beside
 from whet.evaluate.report.charts import MOST_POINTS, Scale, points, smooth, thin, ticks, window
+from whet.evaluate.report.distributions import distributions
 from whet.evaluate.report.fields import Estimate
 from whet.evaluate.report.headline import verdict
 from whet.evaluate.report.samples import MOST_CHARACTERS, passage
@@ -46,11 +49,13 @@ HEADINGS = [
     "Floors",
     "Samples",
     "Filling in",
+    "Written Solidity",
     "How to reproduce",
 ]
-OPTIONAL = {"Caveats", "Filling in"}
+OPTIONAL = {"Caveats", "Filling in", "Written Solidity"}
 """Sections that are left out where there is nothing to say."""
 PHONE_PX = 390
+WRITTEN = example_written()
 LONG_NAME = "src/" + "a_rather_long_folder_name/" * 6 + "module.py"
 HOSTILE = (
     "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>{{ 7 * 7 }}"
@@ -196,6 +201,7 @@ def example_evaluation() -> dict[str, Any]:
             "code": {"documents": 60, "tokens": 78_000, "bytes": 312_000},
         },
         "middles": {"code": example_middles()},
+        "solidity": {"code": copy.deepcopy(WRITTEN)},
         "samples": [
             {
                 "domain": "code",
@@ -347,6 +353,13 @@ def small_example() -> dict[str, Any]:
     for stage in data["train"]["stages"]:
         stage["log"], stage["validation"] = stage["log"][:3], stage["validation"][:2]
     data["evaluation"]["samples"] = data["evaluation"]["samples"][:1]
+    written = data["evaluation"]["solidity"]["code"]
+    written["functions"], written["tables"] = written["functions"][:1], written["tables"][:2]
+    for holder, name in [
+        *((table, "writers") for table in written["tables"]),
+        *((one, "texts") for one in written["functions"]),
+    ]:
+        holder[name] = {"model": holder[name]["model"]}
     return data
 
 
@@ -616,3 +629,120 @@ def test_nothing_sticks_out_on_a_phone(kind: Any, tmp_path: Path) -> None:
     found = chromium(tmp_path / "profile", "--dump-dom", (tmp_path / "measure.html").as_uri())
     width, wide = json.loads(re.search(r"MEASURED (.*?)</pre>", found.stdout).group(1))  # type: ignore[union-attr]
     assert (width, wide) == (PHONE_PX, [])
+
+
+def plain(page: str) -> str:
+    """The words of a page, with ordinary blanks."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
+def test_written_solidity_says_what_is_right_and_how_near_it_is() -> None:
+    """12 functions: every fourth behaves the same; of the emitter's all but every fifth."""
+    page = plain(render(example()))
+    assert "12 functions of 36 that are held out. What the model wrote behaves the same for 25 %" in page
+    assert "1 answers of the model were cut at the length allowed" in page
+    assert re.search(
+        r"model 92 % \[65 %, 99 %\] 83 % \[55 %, 95 %\] 75 % \[47 %, 91 %\] 25 % \[8.9 %, 53 %\] 3 3 3 ", page
+    )
+    assert (
+        "emitter 100 % [76 %, 100 %] 100 % [76 %, 100 %] 100 % [76 %, 100 %] 75 % [47 %, 91 %] 0 3 0 " in page
+    )
+    assert "floor: another true function 0.25" in page
+    assert "the paper's model (arXiv 2506.19624) 0.82 78 % 45 % – – – – – – – 68 %" in page
+    assert "82.5 % are below 0.4 and, in another plot, that 60 % are" in page
+    for heading in ("Compiler", "Characters", "Through Yul", "Signature"):
+        assert f"{heading} Functions model untrained nearest example emitter model, else emitter" in page
+
+
+def test_the_headline_says_what_was_written_and_that_something_was_measured() -> None:
+    data = example()
+    page = plain(render(data))
+    assert (
+        "Of 12 held-out functions of code the Solidity that this model writes behaves the same for 25 % ; "
+        "with the emitter where it does not, for 83 %."
+    ) in page
+    assert "On held-out code this model needs" in page
+    data["evaluation"]["floors"] = {}
+    assert "not measured yet" not in plain(render(data))
+    data["evaluation"]["solidity"] = {}
+    assert "Measured on held-out code and language ; no counting model stands beside it." in plain(
+        render(data)
+    )
+
+
+def test_the_papers_marks_are_drawn_where_its_figures_are() -> None:
+    plots = {plot.x_title: plot for plot in distributions(WRITTEN)}
+    assert list(plots) == [
+        "semantic similarity",
+        "normalised edit distance",
+        "difference in characters, longer or shorter",
+        "characters of the true function",
+    ]
+    similar = plots["semantic similarity"]
+    assert [(dot.x, dot.y) for dot in similar.dots] == [
+        (70.0, 10.0),
+        (80.0, 21.7),
+        (85.0, 50.0),
+        (90.0, 54.8),
+    ]
+    assert [line.path for line in similar.lines if line.kind == "paper"] == ["M82 0V100"]
+    distant = plots["normalised edit distance"]
+    assert sorted(dot.y for dot in distant.dots if dot.x == 40.0) == [17.5, 40.0], "both of what it says"
+    (near,) = plots["difference in characters, longer or shorter"].dots
+    assert (near.x, near.y) == (10.0, 32.36)
+
+
+def test_a_cumulated_curve_ends_with_everything_and_steps_at_every_value() -> None:
+    found = {
+        "writers": ["model"],
+        "functions": [
+            {"texts": {"model": {"metrics": {"edit_distance": value, "semantic_similarity": 1 - value}}}}
+            for value in (0.25, 0.5, 0.5, 1.0)
+        ],
+    }
+    similar, distant = distributions(found)
+    assert (
+        distant.lines[0].path
+        == "M0 100.00L25 100.00L25 75.00L50 75.00L50 50.00L50 50.00L50 25.00L100 25.00L100 0.00"
+    )
+    assert similar.lines[0].path.endswith("L75 75.00L75 100.00L100 100.00")
+
+
+def test_functions_are_shown_once_and_the_best_first() -> None:
+    records = example_written(30)["functions"]
+    shown = beside({"functions": records})
+    assert [one.why for one in shown] == ["best"] * 3 + ["worst"] * 3 + ["at random"] * 3
+    assert len({one.origin for one in shown}) == 9
+    for one in shown[:3]:
+        assert one.sides[0].said.startswith("behaves the same")
+        assert one.sides[0].figures == "similarity 1.00, edit distance 0.00"
+    assert [one.sides[0].said.split(":")[0] for one in shown[3:6]] == ["does not parse"] * 3
+    few = beside({"functions": records[:4]})
+    assert [one.why for one in few] == ["best", "best", "best", "worst"]
+    assert beside({"functions": []}) == []
+
+
+def test_written_solidity_is_inert_and_long_texts_scroll() -> None:
+    data = example()
+    function = data["evaluation"]["solidity"]["code"]["functions"][0]
+    function["texts"]["model"]["text"] = "<script>alert(1)</script>\u202e" + "x" * MOST_CHARACTERS
+    page = render(data)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;⟨U+202E⟩" in page
+    assert "<script" not in page
+    assert "more characters are not shown" in page
+
+
+def test_what_was_not_judged_or_not_measured_has_no_table() -> None:
+    data = example()
+    written = data["evaluation"]["solidity"]["code"]
+    for table in written["tables"]:
+        for figures in table["writers"].values():
+            for name in ("parses", "compiles", "abi", "same", "behaves"):
+                del figures[name]
+    written["metrics"] = {}
+    page = render(data)
+    assert "Is it right?" not in page
+    assert "How near is it?" not in page
+    assert "Side by side" in page
+    data["evaluation"]["solidity"] = {}
+    assert "Written Solidity" not in render(data)

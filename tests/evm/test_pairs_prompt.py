@@ -81,8 +81,9 @@ def pair(shown: View = SHOWN, hidden: View = HIDDEN) -> Pair:
         "mutability": "payable",
         "line": 1,
         "hidden": hidden,
+        "mentions": {},
     }
-    view = {name: getattr(shown, name) for name in ("tac", "called", "storage", "emitted")}
+    view = {name: getattr(shown, name) for name in ("tac", "called", "storage", "emitted", "names")}
     return Pair(**said | view)  # type: ignore[arg-type]
 
 
@@ -159,7 +160,7 @@ def test_an_emitter_that_gave_nothing_is_told() -> None:
 def test_only_the_solidity_is_learned(template: str, metadata: Metadata) -> None:
     source = "function deposit() external payable { _credit(msg.sender, msg.value); }"
     one = replace(pair(), source=source, project="p", file="f.sol")
-    made = document(one, asked(one, metadata), "p:f.sol", "p")
+    made = document(one, asked(one, metadata), source, "p:f.sol", "p")
     assert made.group == "p"
     tokenizer = tokenizers.train(SAMPLES, vocab_size=350, special_tokens=["<|im_start|>", "<|im_end|>"])
     chat = Chat.of(tokenizer, template)

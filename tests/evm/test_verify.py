@@ -229,7 +229,9 @@ def test_without_an_abi_the_codes_selectors_are_called() -> None:
 
 def test_json_holds_everything() -> None:
     found = verify(dispatched(LIMITED), dispatched(LIMITED.replace("PUSH 7", "PUSH 9")), ABI, budget=SMALL)
+    found.verdicts[0].evidence.set_aside["depends on gas"] = 3
     raw = json.loads(json.dumps(to_json(found)))
+    assert raw["functions"][0]["evidence"]["set_aside"] == {"depends on gas": 3}
     assert raw["counts"] == {"same": 2, "different": 1} or raw["counts"]["different"] == 1
     (put,) = (one for one in raw["functions"] if one["selector"] == f"0x{PUT:08x}")
     assert put["verdict"] == DIFFERENT

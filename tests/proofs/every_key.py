@@ -1,7 +1,8 @@
 """Every key of the schema by its dotted name, and a laboratory in which two recipes are compared by what they do.
 
 A list item is `[]`. What is told apart by a word has it in the name: `stages[].data[].text.field`,
-`evaluate.decoding[].beam.beams`, `prepare.cleaning.size.min_bytes`. The word itself is a key too: `source`, `kind`.
+`evaluate.decoding[].beam.beams`, `evaluate.solidity.decoding.beam.beams`, `prepare.cleaning.size.min_bytes`. The word
+itself is a key too: `source`, `kind`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def keys(section: type[BaseModel] = Recipe, at: str = "") -> Iterator[str]:
         elif len(parts) == 1 and parts[0] is not Source:
             yield from keys(parts[0], f"{here}[]." if "list" in str(about.annotation) else f"{here}.")
         else:
-            yield from _told_apart(parts, f"{here}[].")
+            yield from _told_apart(parts, f"{here}[]." if "list" in str(about.annotation) else f"{here}.")
 
 
 def _told_apart(parts: list[type[BaseModel]], at: str) -> Iterator[str]:
@@ -75,7 +76,7 @@ def changed(one: Any, other: Any, at: str = "") -> set[str]:
         word = next((word for word in WORDS if word in one), "")
         if word and one[word] != other.get(word):
             return {f"{at}{word}"}
-        below = f"{at}{one[word]}." if word and at.endswith("[].") else at
+        below = f"{at}{one[word]}." if word and at.endswith(("[].", ".decoding.")) else at
         return set().union(*(
             changed(one.get(name), other.get(name), f"{below}{name}.") for name in one.keys() | other.keys()
         ))  # fmt: skip

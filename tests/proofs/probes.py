@@ -23,6 +23,7 @@ import torch
 from tests.proofs.every_key import Laboratory, Probe, Side, without_times
 from whet import launch, store
 from whet.errors import WhetError
+from whet.evm.judge import NOT_COMPARED, Verdict
 from whet.evm.pairs.nouns import Pair, Project, View
 from whet.evm.solc.npm import Package
 from whet.models.build import new_model
@@ -149,7 +150,16 @@ def recomputes(side: Side) -> Any:
 
 def continues(side: Side) -> Any:
     """What random models that often end a text make of a few prompts: of different lengths, so that beams differ."""
-    decoding = side.recipe.evaluate.decoding[0]
+    return _continued(side.recipe.evaluate.decoding[0])
+
+
+def continues_solidity(side: Side) -> Any:
+    """The same with the decoding of written Solidity."""
+    assert side.recipe.evaluate.solidity
+    return _continued(side.recipe.evaluate.solidity.decoding)
+
+
+def _continued(decoding: Any) -> list[list[int]]:
     return [
         generate(model, [BOS, first], decoding, new_tokens=10, seed=1, contents=CONTENTS)
         for model in map(_restless, (0, 6, 7))
@@ -219,6 +229,33 @@ def plans_pairs(side: Side) -> Any:
         return plans(side)
 
 
+def writes(side: Side) -> Any:
+    """What is written for held-out functions, with that stand-in, and one for the judge that cannot compile it again."""
+    from whet.evaluate.run import run
+
+    with without_compiler(side), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("whet.evaluate.written.score.Judge", Refuses)
+        folder = side.laboratory.folder / f"written-{len(side.laboratory.made)}-{side.overrides[-1]}"
+        record = run(side.recipe, folder, side.prepared, side.plan, side.models, Reporter()).record
+    return [
+        (one["origin"], {writer: text["text"] for writer, text in one["texts"].items()})
+        for one in record["solidity"]["first"]["functions"]
+    ]
+
+
+class Refuses:
+    """A judge for whom nothing compiles."""
+
+    def __init__(self, projects: object, pool: object, *, solc: str) -> None:
+        pass
+
+    def judged(self, written: list[Any]) -> list[Verdict]:
+        return [Verdict(False, False, False, NOT_COMPARED) for _ in written]
+
+    def emitted(self, pairs: list[Pair]) -> list[tuple[str, Verdict]]:
+        return [("", Verdict(False, False, False, NOT_COMPARED)) for _ in pairs]
+
+
 @contextmanager
 def without_compiler(side: Side) -> Iterator[list[Any]]:
     """A stand-in for compiling and lifting, and for npm; what it was asked for."""
@@ -242,12 +279,14 @@ def _pair(project: Project, file: str, build: str) -> Pair:
     texts = {
         name: f"{name} of {project.name}/{file}"
         for name in (field.name for field in fields(Pair))
-        if name not in ("called", "storage", "hidden", "line")
+        if name not in ("called", "storage", "hidden", "line", "names", "mentions")
     }
     told = {
         "called": {},
         "storage": [],
+        "names": {"stor_3": "source"},
         "hidden": View(f"hidden of {file}", {}, []),
+        "mentions": {"source": [0]},
         "line": 1,
         "lineage": project.lineage,
         "file": file,
@@ -362,6 +401,36 @@ ARRAYS = (f"{FIRST}data=[{{source: tokens, path: '{{here}}/rows.npy'}}]", "token
 AT = f"{FIRST}data.0."
 NO_NEAR = "prepare.near_duplicate_similarity=null"
 DECODE = "evaluate.decoding[]."
+DECODINGS = {
+    "greedy.no_repeat_ngram": "1",
+    "greedy.min_new_tokens": "10",
+    "greedy.stop": "['5', '6', '7', '8', '9']",
+    "greedy.repetition_penalty": "9.0",
+    "sample.temperature": "5.0",
+    "sample.top_p": "0.01",
+    "sample.top_k": "1",
+    "sample.no_repeat_ngram": "1",
+    "sample.min_new_tokens": "10",
+    "sample.stop": "['5', '6', '7', '8', '9']",
+    "sample.repetition_penalty": "9.0",
+    "beam.no_repeat_ngram": "1",
+    "beam.min_new_tokens": "10",
+    "beam.stop": "['5', '6', '7', '8', '9']",
+    "beam.repetition_penalty": "9.0",
+    "beam.beams": "2",
+    "beam.length_penalty": "-5.0",
+    "beam.early_stopping": "false",
+}
+"""What changes each key of a decoding, by its kind and name."""
+SOLIDITY = "evaluate.solidity."
+WRITES = (
+    SFT,
+    f"{FIRST}data=[{{source: solidity, path: '{{here}}/contracts', families: file, tests: true, metadata: both}}]",
+    *TALKS[2:],
+    "prepare={validation_share: 0.0, test_share: 0.5, near_duplicate_similarity: null}",
+    "evaluate.samples=0",
+    "evaluate.solidity={functions: 9, new_tokens: 9, judge: false}",
+)
 TWO_ARRAYS = ("tokens, path: '{here}/rows.npy'", "tokens, path: '{here}/others.npy'")
 CURRICULUM = f"{FIRST}curriculum={{by: length}}"
 ONE_AND_A_HALF = (f"{FIRST}steps=null", f"{FIRST}epochs=1.5")
@@ -369,8 +438,17 @@ MIDDLES = f"{FIRST}fill_in_the_middle={{share: 0.9}}"
 STUMBLES = f"{FIRST}objective=stumbling"
 
 
-def decoding(kind: str, key: str, value: str, see: Callable[[Side], Any] = continues) -> Probe:
-    return probe(see, f"evaluate.decoding.0.{key}={value}", given=(f"evaluate.decoding=[{{kind: {kind}}}]",))
+def decoding(key: str, value: str) -> Probe:
+    kind, name = key.split(".")
+    return probe(
+        continues, f"evaluate.decoding.0.{name}={value}", given=(f"evaluate.decoding=[{{kind: {kind}}}]",)
+    )
+
+
+def decoding_solidity(key: str, value: str) -> Probe:
+    kind, name = key.split(".")
+    given = (*PAIRS, f"evaluate.solidity={{decoding: {{kind: {kind}}}}}")
+    return probe(continues_solidity, f"{SOLIDITY}decoding.{name}={value}", given=given)
 
 
 def weight(first: str, second: str, *given: str, **more: Any) -> Probe:
@@ -462,6 +540,7 @@ PROBES: dict[str, Probe] = {
     f"{DATA}solidity.tests": probe(makes_pairs, f"{AT}tests=true", given=PAIRS),
     f"{DATA}solidity.metadata": probe(makes_pairs, f"{AT}metadata=both", given=PAIRS),
     f"{DATA}solidity.prompt_tokens": probe(makes_pairs, f"{AT}prompt_tokens=1", given=PAIRS),
+    f"{DATA}solidity.names": probe(makes_pairs, f"{AT}names=context", given=PAIRS),
     f"{DATA}solidity.emitted": probe(makes_pairs, f"{AT}emitted=true", given=PAIRS),
     f"{DATA}conversations.path": probe(gives, f"{AT}path={{here}}/more_chats.jsonl", given=CHATS),
     f"{DATA}conversations.format": probe(gives, f"{AT}format=messages", given=CHATS),
@@ -522,22 +601,12 @@ PROBES: dict[str, Probe] = {
     "evaluate.prompt_tokens": probe(samples, "evaluate.prompt_tokens=12"),
     "evaluate.new_tokens": probe(samples, "evaluate.new_tokens=12"),
     f"{DECODE}kind": probe(continues, "evaluate.decoding.0.kind=sample"),
-    f"{DECODE}greedy.no_repeat_ngram": decoding("greedy", "no_repeat_ngram", "1"),
-    f"{DECODE}greedy.min_new_tokens": decoding("greedy", "min_new_tokens", "10"),
-    f"{DECODE}greedy.stop": decoding("greedy", "stop", "['5', '6', '7', '8', '9']"),
-    f"{DECODE}greedy.repetition_penalty": decoding("greedy", "repetition_penalty", "9.0"),
-    f"{DECODE}sample.temperature": decoding("sample", "temperature", "5.0"),
-    f"{DECODE}sample.top_p": decoding("sample", "top_p", "0.01"),
-    f"{DECODE}sample.top_k": decoding("sample", "top_k", "1"),
-    f"{DECODE}sample.no_repeat_ngram": decoding("sample", "no_repeat_ngram", "1"),
-    f"{DECODE}sample.min_new_tokens": decoding("sample", "min_new_tokens", "10"),
-    f"{DECODE}sample.stop": decoding("sample", "stop", "['5', '6', '7', '8', '9']"),
-    f"{DECODE}sample.repetition_penalty": decoding("sample", "repetition_penalty", "9.0"),
-    f"{DECODE}beam.no_repeat_ngram": decoding("beam", "no_repeat_ngram", "1"),
-    f"{DECODE}beam.min_new_tokens": decoding("beam", "min_new_tokens", "10"),
-    f"{DECODE}beam.stop": decoding("beam", "stop", "['5', '6', '7', '8', '9']"),
-    f"{DECODE}beam.repetition_penalty": decoding("beam", "repetition_penalty", "9.0"),
-    f"{DECODE}beam.beams": decoding("beam", "beams", "2"),
-    f"{DECODE}beam.length_penalty": decoding("beam", "length_penalty", "-5.0"),
-    f"{DECODE}beam.early_stopping": decoding("beam", "early_stopping", "false"),
+    **{f"{DECODE}{key}": decoding(key, value) for key, value in DECODINGS.items()},
+    f"{SOLIDITY}functions": probe(writes, f"{SOLIDITY}functions=1", given=WRITES),
+    f"{SOLIDITY}new_tokens": probe(writes, f"{SOLIDITY}new_tokens=2", given=WRITES),
+    f"{SOLIDITY}judge": probe(writes, f"{SOLIDITY}judge=true", given=WRITES),
+    f"{SOLIDITY}decoding.kind": probe(
+        continues_solidity, f"{SOLIDITY}decoding.kind=sample", given=(*PAIRS, "evaluate.solidity={}")
+    ),
+    **{f"{SOLIDITY}decoding.{key}": decoding_solidity(key, value) for key, value in DECODINGS.items()},
 }  # fmt: skip

@@ -109,6 +109,14 @@ stages:
         validation: held_out.npy
     sequence_length: 64
     steps: 40
+  - name: pairs
+    objective: sft
+    data:
+      - source: solidity
+        npm:
+          - solmate@6.8.0
+    sequence_length: 64
+    steps: 41
 evaluate:
   metrics:
     - perplexity
@@ -137,6 +145,13 @@ evaluate:
       beams: 21
       length_penalty: 0.75
       early_stopping: false
+  solidity:
+    functions: 21
+    new_tokens: 22
+    judge: false
+    decoding:
+      kind: beam
+      beams: 3
 """
 
 

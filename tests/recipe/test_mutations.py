@@ -69,8 +69,9 @@ KEYS = keys_by_line(BASE)
 NULLABLE = {
     "near_duplicate_similarity", "path", "validation", "group_field", "sequence_length", "epochs", "steps", "grad_clip",
     "evaluate_every", "save_every", "stride", "max_tokens", "top_k", "sharding", "spike_factor", "weight", "curriculum",
-    "fill_in_the_middle", "chat_template", "batch_tokens", "no_repeat_ngram", "tokenizer",
+    "fill_in_the_middle", "chat_template", "batch_tokens", "no_repeat_ngram", "tokenizer", "solidity",
 }  # fmt: skip
+STAGES = ["words", "rows", "pairs"]
 OPEN_TEXT = {"description", "output", "field", "group_field", "licence"}
 """Keys that take any text."""
 
@@ -103,7 +104,7 @@ def typos() -> Iterator[tuple[str, Mutation]]:
         text = with_line(number, LINES[number - 1].replace(f"{key}:", f"{typo}:", 1))
         at = f"{parent}.{typo}".lstrip(".")
         if key == "name" and parent:
-            at = f"stages.{0 if parent.endswith('words') else 1}.{typo}"
+            at = f"stages.{STAGES.index(parent.partition('.')[2])}.{typo}"
         yield f"typo-{dotted}", Mutation(text, number, at, f"did you mean {key!r}?")
 
 
@@ -138,7 +139,7 @@ def wrong_types() -> Iterator[tuple[str, Mutation]]:
         skip = {"keys"} if not value else set()
         if key in ("source", "kind") or dotted == "prepare.cleaning.minified":
             skip |= {"keys", "list", "null", "word"}
-        if dotted in ("name", "stages.words.name", "stages.rows.name"):
+        if dotted in ("name", *(f"stages.{stage}.name" for stage in STAGES)):
             skip |= {"unknown", "keys", "list", "null"}
         for kind, new in wrong.items():
             if kind not in skip and (value or kind == "null"):
@@ -537,7 +538,7 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(folder: Path
     }
     text = BASE
     for old, new in changes.items():
-        text = text.replace(old, new)
+        text = text.replace(old, new, 1)
     recipe.write_text(text)
     head, *lines = refusal(recipe).splitlines()
     assert head == f"{len(changes)} problems in {recipe}"
@@ -554,7 +555,7 @@ def test_several_contradictions_of_one_section_are_reported_at_once(folder: Path
         BASE.replace("  context: 256", "  context: 32").replace("- name: rows", "- name: words")
     )
     message = refusal(recipe)
-    assert "3 problems" in message
+    assert "4 problems" in message, "two stages of a name, and three rows that are too long"
     assert "two stages are named 'words'" in message
 
 
@@ -609,7 +610,7 @@ OVERRIDES = {
     "model.batch_size=3": "model.batch_size: unknown key; a key of this name belongs under stages[]",
     "stages.row.steps=3": "did you mean 'rows'? there are: words, rows",
     "stages.zzz.steps=3": "there are: words, rows",
-    "stages.2.steps=3": "there are: words, rows",
+    "stages.3.steps=3": "there are: words, rows, pairs",
     "stages.-1.steps=3": "there are: words, rows",
     "stages.rows.step=3": "stages.rows.step: unknown key; did you mean 'steps'?",
     "stages.1.epochs=3": "stages.rows.epochs: epochs and steps",

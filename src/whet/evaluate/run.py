@@ -4,6 +4,7 @@
     for every domain: Kneser-Ney floors on the same tokens and split, and the paired difference to the last model
     for every domain: held-out prompts continued
     for every domain trained with fill-in-the-middle: held-out ends of lines filled in, exact matches
+    for every domain of pairs, where asked for: the Solidity written for held-out functions, compiled, run, compared
 
 A domain is a stage's data; its test split was never seen, neither in training nor in choosing checkpoints.
 """
@@ -22,6 +23,7 @@ from whet.evaluate.floors import counted_on, floor_scores
 from whet.evaluate.middles import filled
 from whet.evaluate.samples import continuations
 from whet.evaluate.score import score
+from whet.evaluate.written import MODEL
 from whet.metrics.base import DocumentScores
 from whet.models import hub, tuned
 from whet.models.build import new_model
@@ -34,6 +36,9 @@ from whet.text.tokenizer import Tokenizer
 from whet.tokenstore import TokenStore
 
 KIND = "evaluation"
+CODE = ("evaluate", "metrics", "models", "packing", "tokenstore", "fill_in_the_middle")
+"""What decides the figures."""
+CODE_OF_SOLIDITY = ("evm", "sources")
 FLOOR_NAMES = ("unigram", "bigram", "trigram", "4-gram", "5-gram")
 Scores = dict[str, dict[str, DocumentScores]]
 
@@ -56,9 +61,7 @@ def run(
             "prepared": prepared.files,
             "models": [without_card(model.files) for model in models],
             "bases": [(model.record.get("base") or {}).get("fingerprint") for model in models],
-            "code": store.code_hash(
-                "evaluate", "metrics", "models", "packing", "tokenstore", "fill_in_the_middle"
-            ),
+            "code": store.code_hash(*CODE, *(CODE_OF_SOLIDITY if recipe.evaluate.solidity else ())),
         }
     )
     target = folder / KIND
@@ -79,6 +82,7 @@ def run(
     record["floors"], record["floor_tokens"] = room.floors(final)
     record["samples"] = room.samples(models[-1])
     record["middles"] = room.middles(models[-1])
+    record["solidity"] = room.solidity(models)
     record["seconds"] = round(time.monotonic() - began, 2)
     record["notices"] = reporter.notices[known:]
     with store.staged(target, kind=KIND, key=key, record=record) as work:
@@ -128,7 +132,7 @@ class _Room:
     def score_all(self, models: list[store.Artefact]) -> Scores:
         """Scores of the untrained model and of each stage's, on each domain."""
         lengths = {stage.name: stage.sequence_length or 0 for stage in self.recipe.stages}
-        beginning = "base" if self.recipe.tuned else "untrained"
+        beginning = self._beginning()
         tokens = sum(held_out.learned_tokens() for held_out in self.stores.values())
         scores: Scores = {}
         decoder: Decoder | None = None
@@ -149,6 +153,10 @@ class _Room:
                     for domain, held_out in self.stores.items()
                 }
         return scores
+
+    def _beginning(self) -> str:
+        """What the model before training is called."""
+        return "base" if self.recipe.tuned else "untrained"
 
     def _load(self, name: str, models: list[store.Artefact]) -> Decoder:
         folder = next((model.folder for model in models if model.record["name"] == name), None)
@@ -286,4 +294,16 @@ class _Room:
             )
         self.reporter.say(
             f"evaluate: of {found['count']} held-out middles of {domain} {found['matches']} exact"
+        )
+
+    def solidity(self, models: list[store.Artefact]) -> dict[str, Any]:
+        """Scores of the Solidity that the last model writes, for each domain of pairs, if the recipe asks for them."""
+        if self.settings.solidity is None:
+            return {}
+        from whet.evaluate.written.score import score_all  # needs the extra `evm`
+
+        last, beginning = models[-1], self._beginning()
+        writers = {MODEL: lambda: self._open(last.folder), beginning: lambda: self._load(beginning, models)}
+        return score_all(
+            self.recipe, self.prepared.folder, self.stores, writers, self.tokenizer, self.reporter
         )

@@ -88,11 +88,11 @@ def _places(
 def _before_answers(store: TokenStore, count: int, longest: int, seed: int) -> list[tuple[int, int, int]]:
     """(document, 0, begin of its last answer) of shuffled conversations whose prompt has at most `longest` tokens."""
     shuffled = np.random.default_rng([seed, 7]).permutation(len(store)).tolist()
-    answers = ((document, _last_answer(store, document)) for document in shuffled)
+    answers = ((document, last_answer(store, document)) for document in shuffled)
     return list(islice(((document, 0, at) for document, at in answers if 0 < at <= longest), count))
 
 
-def _last_answer(store: TokenStore, document: int) -> int:
+def last_answer(store: TokenStore, document: int) -> int:
     """Where the last stretch of learned tokens begins; 0 if there is none."""
     mask = store.learned_of(document)
     begins = np.flatnonzero((mask[1:] == 1) & (mask[:-1] == 0)) + 1

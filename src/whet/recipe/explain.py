@@ -236,7 +236,7 @@ def _unknown_tag(spot: Spot, value: Any) -> tuple[Path, str]:
         return (*spot.path, key), no_such(key, cut(value[key]), names)
     if key in value:
         return (*spot.path, key), f"must be one of {', '.join(names)}, not {shown(value[key])}"
-    typo = get_close_matches(key, value, n=1)
+    typo = get_close_matches(key, [name for name in value if isinstance(name, str)], n=1)
     if typo:
         return (*spot.path, typo[0]), f"unknown key; did you mean {key!r}?"
     return (*spot.path, key), f"is required and missing; one of: {', '.join(names)}"

@@ -23,8 +23,10 @@ from whet.recipe.schema import Recipe as Recipe
 from whet.recipe.schema import Stage as Stage
 from whet.recipe.schema import Tokenizer as Tokenizer
 from whet.recipe.schema import Tuned as Tuned
+from whet.recipe.schema import WrittenSolidity as WrittenSolidity
 from whet.sources.base import Source as Source
 from whet.sources.conversations import ConversationSource as ConversationSource
+from whet.sources.solidity import SoliditySource as SoliditySource
 from whet.sources.stdlib import StdlibSource as StdlibSource
 from whet.sources.stdlib_english import StdlibEnglishSource as StdlibEnglishSource
 from whet.sources.text import TextSource as TextSource

@@ -36,6 +36,7 @@ from whet.recipe.schema import (
     Stage,
     Tokenizer,
     Tuned,
+    WrittenSolidity,
 )
 from whet.recipe.yaml12_writer import dump
 from whet.registry import Registry
@@ -115,6 +116,7 @@ def _body() -> Iterator[str]:
     yield from _sources()
     yield from _section("`evaluate`", Evaluate)
     yield from _registered("Metrics", "Written in the list `evaluate.metrics`.", METRICS)
+    yield from _section("`evaluate.solidity`", WrittenSolidity, level=3)
     yield from _decoding()
 
 
@@ -291,8 +293,8 @@ def _registered(title: str, where: str, registry: Registry[Any]) -> Iterator[str
 
 
 def _decoding() -> Iterator[str]:
-    yield "### `evaluate.decoding[]`\n"
-    yield "Each entry is one of three kinds, so that settings which contradict one another cannot be written.\n"
+    yield "### `evaluate.decoding[]` and `evaluate.solidity.decoding`\n"
+    yield "Each is one of three kinds, so that settings which contradict one another cannot be written.\n"
     for kind in (Greedy, Sample, Beam):
         yield f"#### `kind: {get_args(kind.model_fields['kind'].annotation)[0]}`\n"
         yield f"{inspect.getdoc(kind)}\n"

@@ -15,16 +15,16 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from whet.cleaning.base import FILTERS
 from whet.fill_in_the_middle import RESERVE
-from whet.metrics.base import METRICS
-from whet.recipe.decoding import Decoding
 from whet.recipe.decoding import Greedy as Greedy
 from whet.recipe.decoding import Sample as Sample
+from whet.recipe.evaluate import Evaluate as Evaluate
+from whet.recipe.evaluate import WrittenSolidity as WrittenSolidity
 from whet.recipe.model import HUB_NAME as HUB_NAME
 from whet.recipe.model import AnyModel
 from whet.recipe.model import Lora as Lora
 from whet.recipe.model import Model as Model
 from whet.recipe.model import Tuned as Tuned
-from whet.recipe.registered import AnyFilters, NameIn
+from whet.recipe.registered import AnyFilters
 from whet.recipe.section import Section, Share, refuse
 from whet.recipe.stage import Curriculum as Curriculum
 from whet.recipe.stage import FillInTheMiddle as FillInTheMiddle
@@ -108,45 +108,6 @@ class Tokenizer(Section):
         if not os.path.isfile(file):
             raise ValueError(f"there is no tokenizer.json at {absolute}")
         return str(absolute)
-
-
-def _greedy_and_sample() -> list[Decoding]:
-    return [Greedy(), Sample()]
-
-
-class Evaluate(Section):
-    """What is measured on the held-out test split, and how."""
-
-    metrics: Annotated[list[Annotated[str, NameIn(METRICS, "metric")]], Field(min_length=1)] = Field(
-        default_factory=lambda: ["bits_per_byte", "perplexity"], description="Names of registered metrics."
-    )
-    stride: Annotated[int, Field(ge=1)] | None = Field(
-        default=None,
-        description="Tokens scored per window; the rest of the window is context. "
-        "Default: half the sequence length.",
-    )
-    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="At most this many test tokens per domain (whole documents, counted)."
-    )
-    floors: Annotated[int, Field(ge=0, le=5)] = Field(
-        default=5, description="Highest order of the Kneser-Ney floors; 0 leaves them out."
-    )
-    resamples: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
-        default=1000, description="Bootstrap resamples over documents for the 95 % intervals."
-    )
-    samples: Annotated[int, Field(ge=0, le=1000)] = Field(
-        default=4, description="Held-out prompts per domain to continue."
-    )
-    prompt_tokens: Annotated[int, Field(ge=1)] = Field(default=96, description="Length of such a prompt.")
-    new_tokens: Annotated[int, Field(ge=1)] = Field(default=64, description="Length of a continuation.")
-    middles: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        default=32,
-        description="Held-out ends of lines to fill in and compare, for each domain whose stage has "
-        "`fill_in_the_middle`; at most `new_tokens` long.",
-    )
-    decoding: Annotated[list[Decoding], Field(min_length=1)] = Field(
-        default_factory=_greedy_and_sample, description="How to continue them: greedy, sample, or beam."
-    )
 
 
 class Recipe(Section):
@@ -271,6 +232,12 @@ class Recipe(Section):
                     f"{stage.name!r} is what the report calls the model before training",
                 )
             yield from self._contradictions_of(stage, f"stages.{index}")
+        solidity = any(source.NAME == "solidity" for stage in self.stages for source in stage.data)
+        if self.evaluate.solidity and not solidity:
+            yield (
+                "evaluate.solidity",
+                "no stage has `source: solidity`, so nobody is asked to write any; leave it out",
+            )
         stride, shortest = self.evaluate.stride, min(stage.sequence_length or 0 for stage in self.stages)
         if stride is not None and stride > shortest:
             yield (

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from whet.cleaning.base import FILTERS
 from whet.recipe.decoding import Beam, Greedy, Sample
-from whet.recipe.schema import Curriculum, Lora, Recipe
+from whet.recipe.schema import Curriculum, Lora, Recipe, WrittenSolidity
 from whet.sources.base import SOURCES
 
 SYNONYMS = {
@@ -119,6 +119,7 @@ def _sections() -> Iterator[tuple[str, list[str]]]:
             yield f"{name}[]" if name == "stages" else name, list(model.model_fields)
     yield "stages[].curriculum", list(Curriculum.model_fields)
     yield "model.adapter", list(Lora.model_fields)
+    yield "evaluate.solidity", list(WrittenSolidity.model_fields)
     for source in SOURCES:
         yield f"stages[].data[] with source: {source.NAME}", _own(source, "source")
     for rule in FILTERS:

@@ -92,6 +92,11 @@ class SoliditySource(Source):
         description="Tokens of a prompt at most, counted without a tokenizer. The function must fit; of what it calls, "
         "storage and the emitter's Solidity stays what fits.",
     )
+    names: Literal["author", "context"] = Field(
+        default="author",
+        description="Whose names the answer has: the author's, or, where one is proved to be the same thing, the prompt's "
+        "(`stor_3`, `p_35d`), which can be known.",
+    )
     emitted: bool = Field(
         default=False,
         description="Whether the emitter's Solidity of the function, not verified, stands in the prompt too.",
@@ -136,6 +141,19 @@ class SoliditySource(Source):
 
     def documents(self) -> Iterator[Document | Dropped]:
         """Each pair as a conversation: TAC asked, Solidity answered; and every function that is none."""
+        yield from (entry for _, entry in self._entries())
+
+    def pairs(self) -> Iterator[tuple[Pair, Document]]:
+        """The pairs that stay, each with the record that `documents` gives of it, in the same order."""
+        for pair, entry in self._entries():
+            if pair is not None and isinstance(entry, Document):
+                yield pair, entry
+
+    def projects(self) -> list[Project]:
+        """What the pairs were made from."""
+        return [one for one in self._projects() if isinstance(one, Project)]
+
+    def _entries(self) -> Iterator[tuple[Pair | None, Document | Dropped]]:
         from whet.evm.pairs import distinct
         from whet.evm.pairs.kept import made
         from whet.evm.pairs.pool import Pool
@@ -144,25 +162,25 @@ class SoliditySource(Source):
         with Pool() as pool:
             for project in self._projects():
                 if isinstance(project, Dropped):
-                    yield project
+                    yield None, project
                     continue
                 results = [
                     made(project, build, pool, self.solc, self.emitted)
                     for build in dict.fromkeys(self.builds)
                 ]
                 kept += results
-                yield from (_dropped(one) for one in lost_in_all(results))
+                yield from ((None, _dropped(one)) for one in lost_in_all(results))
         found = distinct.grouped(kept, self.families)
         for chosen in distinct.distinct(kept, found, self.families, self.most_per_era):
             if chosen.why:
-                yield Dropped(
-                    origin=chosen.pair.origin, reason=chosen.why, size_bytes=len(chosen.pair.source)
-                )
+                size = len(chosen.pair.source)
+                yield None, Dropped(origin=chosen.pair.origin, reason=chosen.why, size_bytes=size)
             else:
-                yield from self._asked(chosen.pair, chosen.family)
+                yield from ((chosen.pair, entry) for entry in self._asked(chosen.pair, chosen.family))
 
     def _asked(self, pair: Pair, family: str) -> Iterator[Document | Dropped]:
         """The pair with its metadata shown, hidden, or each."""
+        from whet.evm.pairs.answer import answer
         from whet.evm.pairs.prompt import prompt
 
         ways: tuple[Metadata, ...] = ("shown", "hidden") if self.metadata == "both" else (self.metadata,)
@@ -172,7 +190,7 @@ class SoliditySource(Source):
             if asked is None:
                 yield Dropped(origin=origin, reason=nouns.LONG, size_bytes=len(pair.source))
             else:
-                yield document(pair, asked, origin, family)
+                yield document(pair, asked, answer(pair, way, self.names), origin, family)
 
     def _paths(self) -> list[str]:
         return [self.path] if isinstance(self.path, str) else list(self.path or ())
@@ -198,9 +216,9 @@ def _dropped(one: Lost) -> Dropped:
     return Dropped(origin=one.origin, reason=one.reason, detail=one.detail)
 
 
-def document(pair: Pair, asked: Prompt, origin: str, family: str) -> Document:
+def document(pair: Pair, asked: Prompt, said: str, origin: str, family: str) -> Document:
     """A prompt and its answer as a conversation; what the prompt leaves out is told in `changes`."""
-    messages = (Message("system", asked.task), Message("user", asked.text), Message("assistant", pair.source))
+    messages = (Message("system", asked.task), Message("user", asked.text), Message("assistant", said))
     return Document(
         text=to_text(Conversation(messages)),
         origin=origin,

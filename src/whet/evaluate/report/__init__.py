@@ -1,7 +1,7 @@
 """One HTML file that a person enjoys reading: `render(data)` takes a run's figures and returns the page.
 
 Each section is one file that turns its part of the data into words and geometry (`headline`, `material`,
-`training`, `results`, `samples`, `middles`, `reproduce`); `report.html` puts them on the page and `figures.html` draws
+`training`, `results`, `samples`, `middles`, `written`, `reproduce`); `report.html` puts them on the page and `figures.html` draws
 the charts. The page is complete in itself: no script, no request, light and dark, phone and paper. What a
 run does not have yet is said in one line with the command that makes it.
 
@@ -22,6 +22,7 @@ from whet.evaluate.report.reproduce import reproduce
 from whet.evaluate.report.results import floors, matrix
 from whet.evaluate.report.samples import samples
 from whet.evaluate.report.training import training
+from whet.evaluate.report.written import written
 from whet.pages import environment
 
 
@@ -46,6 +47,7 @@ def render(data: Mapping[str, Any]) -> str:
             floors=floors(data),
             samples=samples(data),
             middles=middles(data),
+            written=written(data),
             reproduce=reproduce(data),
         )
     )

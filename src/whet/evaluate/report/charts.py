@@ -43,7 +43,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One plot over tokens: lines, dots, ticks, and what a reader who cannot see it should hear."""
+    """One plot, over tokens if nothing else is said: lines, dots, ticks, and what a reader who cannot see it should hear."""
 
     title: str
     spoken: str
@@ -52,6 +52,7 @@ class Curve:
     lines: list[Line]
     dots: list[Dot] = field(default_factory=list)
     tall: bool = False
+    x_title: str = "tokens seen in this stage"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,14 @@ from whet.evaluate.report.wording import (
     duration,
     flops,
     interval,
+    listed,
     memory,
     moment,
     plural,
     share,
+    whole,
 )
+from whet.evaluate.written import FALLBACK, MODEL
 
 BEGINNINGS = frozenset({"untrained", "base"})
 """Names of models that no stage has touched."""
@@ -53,6 +56,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Wrote:
+    """Of how many held-out functions of a domain the text behaves the same: the model's, and with the fallback."""
+
+    domain: str
+    functions: str
+    same: str
+    fallback: str
+
+
+@dataclass(frozen=True, slots=True)
 class Headline:
     name: str
     description: str
@@ -61,6 +74,8 @@ class Headline:
     tiles: list[Tile]
     charts: list[Bars]
     trained: str
+    measured: str
+    written: list[Wrote]
 
 
 def headline(data: Mapping[str, Any]) -> Headline:
@@ -75,6 +90,8 @@ def headline(data: Mapping[str, Any]) -> Headline:
         tiles=_tiles(data),
         charts=_charts(evaluation, domains),
         trained=_trained(data),
+        measured=listed(domains),
+        written=_written(part(evaluation, "solidity")),
     )
 
 
@@ -96,6 +113,20 @@ def _trained(data: Mapping[str, Any]) -> str:
     """For the sentence of a run that was not evaluated: what was trained so far."""
     tokens, seconds = _total(data, "tokens"), _total(data, "seconds")
     return f"{count(tokens)} tokens in {duration(seconds)}" if tokens is not None else ""
+
+
+def _written(solidity: Mapping[str, Any]) -> list[Wrote]:
+    """Of every domain whose written functions were judged."""
+    found = []
+    for domain in solidity:
+        table = next(iter(parts(solidity, domain, "tables")), {})
+        same = estimate(table, "writers", MODEL, "same")
+        fallback = estimate(table, "writers", FALLBACK, "same")
+        if same and fallback:
+            found.append(
+                Wrote(domain, whole(number(table, "functions")), share(same.value), share(fallback.value))
+            )
+    return found
 
 
 def _total(data: Mapping[str, Any], key: str) -> float | None:

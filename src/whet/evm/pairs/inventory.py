@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|0[xX][0-9a-fA-F]+|[\w$]+"
     r"|>>>=|>>=|<<=|>>>|=>|->|\+\+|--|&&|\|\||\*\*|<<|>>|[-+*/%&|^!<>=]=|:=|[^\s\w]",
     re.DOTALL,
@@ -46,7 +46,7 @@ class Defined:
 
 def tokens(text: str) -> list[str]:
     """The tokens of Solidity, without comments."""
-    return [token for token in _TOKEN.findall(text) if not token.startswith(("//", "/*"))]
+    return [token for token in TOKEN.findall(text) if not token.startswith(("//", "/*"))]
 
 
 def normalised(text: str) -> str:
@@ -167,7 +167,7 @@ def scanned(file: str, text: str) -> Iterator[Defined]:
 def _blanked(text: str) -> str:
     """With spaces for comments and strings, of the same length."""
     quiet = ("//", "/*", '"', "'")
-    return _TOKEN.sub(lambda m: " " * len(m[0]) if m[0].startswith(quiet) else m[0], text)
+    return TOKEN.sub(lambda m: " " * len(m[0]) if m[0].startswith(quiet) else m[0], text)
 
 
 def _body(blank: str, at: int) -> tuple[int, int] | None:

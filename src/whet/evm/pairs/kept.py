@@ -25,7 +25,7 @@ from whet.evm.pairs.nouns import Lost, Pair, Project, from_plain
 from whet.evm.pairs.pool import Pool
 from whet.evm.solc.cache import cache_folder
 
-SCHEMA = "whet.pairs/2"
+SCHEMA = "whet.pairs/3"
 
 
 @dataclass(frozen=True, slots=True)

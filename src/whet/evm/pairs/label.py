@@ -17,12 +17,37 @@ from typing import Any
 
 from whet.evm.keccak import keccak256, selector
 from whet.evm.pairs.inventory import functions, kind_of
-from whet.evm.solc.harness import Output, Reader
+from whet.evm.pairs.layout import stored
+from whet.evm.pairs.names import Known, mentions
+from whet.evm.solc.harness import HARNESSES, Output, Reader
 from whet.evm.solc.srcmap import calls, instructions, places, walk
 from whet.evm.solc.truth import linked
 
 Key = tuple[str, int]
 """A function's place: file and byte offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What others see of a function. called: by name, or "" for an internal one, whose name is its callers' only.
+    parameters, returns: types as the ABI writes them; an internal one's with where they lie."""
+
+    called: str
+    parameters: tuple[str, ...]
+    returns: tuple[str, ...]
+    mutability: str
+
+
+def header(node: Mapping[str, Any]) -> Header:
+    """Of a function's node."""
+    outside = node.get("visibility") in ("public", "external")
+
+    def types(part: str) -> tuple[str, ...]:
+        said = [str(one["typeDescriptions"]["typeString"]) for one in node[part]["parameters"]]
+        return tuple(canonical(one) if outside else one for one in said)
+
+    name = str(node["name"] or node.get("kind") or "fallback") if outside else ""
+    return Header(name, types("parameters"), types("returnParameters"), str(node.get("stateMutability", "")))
 
 
 @dataclass(slots=True)
@@ -32,7 +57,8 @@ class Labels:
     selectors: {selector: the function that answers}. entries: {offset in the code: function}. special: {"fallback" or
     "receive": function}. seen, built: functions of which there is any code, at run time and during construction.
     checked: labels compared with the compiler's own data; denied: those it denies, which are no entries; unresolved: calls
-    of which the source map's reader does not know where they go.
+    of which the source map's reader does not know where they go. abi: as the compiler gives it. known: the author's names.
+    headers: of every function that has a place.
     """
 
     runtime: str
@@ -44,6 +70,9 @@ class Labels:
     checked: int = 0
     denied: list[Key] = field(default_factory=list)
     unresolved: int = 0
+    abi: list[dict[str, Any]] = field(default_factory=list)
+    known: Known = field(default_factory=Known)
+    headers: dict[Key, Header] = field(default_factory=dict)
 
 
 def _read(output: Output) -> Callable[[str, str], dict[str, Any]]:
@@ -56,6 +85,8 @@ def _read(output: Output) -> Callable[[str, str], dict[str, Any]]:
         for file, source in asts.items()
         for _, node in functions(source["ast"])
     }
+    nodes = {home: index[one] for one, home in homes.items()}
+    names = _Names(asts, index, nodes)
     ranges = _Ranges(asts)
 
     def read(file: str, name: str) -> dict[str, Any]:
@@ -71,9 +102,48 @@ def _read(output: Output) -> Callable[[str, str], dict[str, Any]]:
                 else:
                     labels.special[key] = home
         _check_selectors(labels, contract["evm"]["deployedBytecode"].get("sourceMap", ""), ranges)
+        labels.abi = contract["abi"]
+        labels.known = names.known(labels, contract, node)
+        labels.headers = {key: header(nodes[key]) for key in labels.known.mentions}
         return {"labels": labels}
 
     return read
+
+
+class _Names:
+    """What the author called what a contract of the output has in its code and its storage."""
+
+    def __init__(
+        self,
+        asts: Mapping[str, Any],
+        index: Mapping[int, Mapping[str, Any]],
+        nodes: Mapping[Key, Mapping[str, Any]],
+    ) -> None:
+        self.index, self.nodes = index, nodes
+        self.harnesses = {str(source["id"]) for file, source in asts.items() if file.startswith(HARNESSES)}
+        tops = [top for source in asts.values() for top in source["ast"]["nodes"]]
+        self.libraries = {
+            part["id"]: f"{top['name']}."
+            for top in tops
+            if top.get("contractKind") == "library"
+            for part in top["nodes"]
+        }
+
+    def known(self, labels: Labels, contract: Mapping[str, Any], node: Mapping[str, Any]) -> Known:
+        """Functions that have a place of their own, and variables; those that a harness declares are nobody's."""
+        variables = [
+            one
+            for one in stored(contract, node, self.index)
+            if self.index[one.id]["src"].split(":")[2] not in self.harnesses
+        ]
+        known = Known({pc: self._called(self.nodes[key]) for pc, key in labels.entries.items()}, variables)
+        wanted = {one.id for one in variables} | {one for _, one in known.functions.values()}
+        for key in {*labels.entries.values(), *labels.selectors.values(), *labels.special.values()}:
+            known.mentions[key] = mentions(self.nodes[key], wanted)
+        return known
+
+    def _called(self, node: Mapping[str, Any]) -> tuple[str, int]:
+        return f"{self.libraries.get(node['id'], '')}{node['name']}", node["id"]
 
 
 def _is_contract(node: Mapping[str, Any]) -> bool:
@@ -110,6 +180,9 @@ def _entries(
 
 LABELS = Reader(
     (
+        "abi",
+        "storageLayout",
+        "transientStorageLayout",
         "evm.methodIdentifiers",
         "evm.bytecode.sourceMap",
         *(
@@ -224,7 +297,7 @@ def _key(node: Mapping[str, Any], contract: str, wanted: Mapping[int, str]) -> i
     if "functionSelector" in node:
         four = int(node["functionSelector"], 16)
         return four if four in wanted else None
-    types = [_canonical(part["typeDescriptions"]["typeString"]) for part in node["parameters"]["parameters"]]
+    types = [canonical(part["typeDescriptions"]["typeString"]) for part in node["parameters"]["parameters"]]
     four = selector(f"{node['name']}({','.join(types)})")
     if four in wanted:
         return four
@@ -233,7 +306,7 @@ def _key(node: Mapping[str, Any], contract: str, wanted: Mapping[int, str]) -> i
     return alike[0] if len(alike) == 1 == len(same) else None
 
 
-def _canonical(type_string: str) -> str:
+def canonical(type_string: str) -> str:
     """As the ABI writes it; structs, which 0.4 and 0.5 hardly pass, as they are."""
     text = re.sub(r" (storage|memory|calldata)( ref| pointer| slice)?\b", "", type_string)
     text = re.sub(r"\bcontract [\w.$]+|\baddress payable", "address", text)

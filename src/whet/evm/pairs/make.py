@@ -10,23 +10,23 @@ reads one file.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from whet.evm.pairs import nouns
 from whet.evm.pairs.builds import chunks, described
 from whet.evm.pairs.compiled import Found, compiled
 from whet.evm.pairs.inventory import Defined, licence, scanned
-from whet.evm.pairs.label import Key
-from whet.evm.pairs.nouns import REASONS, Lost, Pair, Project
+from whet.evm.pairs.label import Labels
+from whet.evm.pairs.names import SELF
+from whet.evm.pairs.nouns import REASONS, Lost, Pair, Project, View
+from whet.evm.pairs.places import Place, places
 from whet.evm.pairs.pool import Pool
 from whet.evm.pairs.texts import CUT, FAILED, LONG, NONE, Text, failed, texts
-from whet.evm.solc.harness import Harness
 
 MOST_TRIES = 4
 """Contracts from which one function is tried to be taken."""
-
-_KINDS = ("own", "wrapper", "subclass")
 
 
 @dataclass(slots=True)
@@ -37,16 +37,6 @@ class Made:
     lost: list[Lost] = field(default_factory=list)
     figures: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a function could be taken from: the contract's number, and what to look for there."""
-
-    contract: int
-    key: int | str
-    bodies: tuple[int, ...]
-    function: Defined
 
 
 def make(project: Project, build: str, pool: Pool, solc: str = "", emitted: bool = False) -> Made:
@@ -112,19 +102,15 @@ def _pairs(
     reasons: dict[str, dict[str, str]],
     emitted: bool,
 ) -> Iterator[Pair]:
-    places = _places(done)
     told = {NONE: nouns.NOT_LIFTED, CUT: nouns.CUT, LONG: nouns.LONG, FAILED: nouns.LIFTER_FAILED}
-    left = dict(places)
+    left = places(done)
     for tried in range(MOST_TRIES):
-        wanted: dict[int, list[_Place]] = defaultdict(list)
+        wanted: dict[int, list[Place]] = defaultdict(list)
         for options in left.values():
             wanted[options[tried].contract].append(options[tried])
-        tasks = [
-            (done.contracts[at][1].runtime, [(place.key, place.bodies) for place in chosen], emitted)
-            for at, chosen in sorted(wanted.items())
-        ]
+        tasks = [_task(done.contracts[at][1], chosen, emitted) for at, chosen in sorted(wanted.items())]
         made.figures["contracts_lifted"] += len(tasks)
-        for (at, chosen), found in zip(
+        for (_, chosen), found in zip(
             sorted(wanted.items()), pool.several(texts, tasks, failed), strict=True
         ):
             for place, text in zip(chosen, found, strict=True):
@@ -132,42 +118,21 @@ def _pairs(
                     reasons[place.function.hash][told[text.missing]] = ""
                 else:
                     left.pop(place.function.hash)
-                    yield _pair(project, done, done.contracts[at][0], place, text)
+                    yield _pair(project, done, place, text)
         left = {key: options for key, options in left.items() if len(options) > tried + 1}
         if not left:
             return
 
 
-def _places(done: Found) -> dict[str, list[_Place]]:
-    """{hash: places, the best first}."""
-    functions: dict[Key, Defined] = {(one.file, one.start): one for one in done.functions}
-    found: dict[str, list[tuple[tuple[int, ...], _Place]]] = defaultdict(list)
-    for at, (one, labels) in enumerate(done.contracts):
-        entries: dict[Key, list[int]] = defaultdict(list)
-        for pc, key in labels.entries.items():
-            entries[key].append(pc)
-        ways: dict[Key, int | str] = {key: f"pc:{pcs[0]}" for key, pcs in entries.items()}
-        ways |= {key: name for name, key in labels.special.items()}
-        ways |= {key: selector for selector, key in labels.selectors.items()}
-        for key, way in ways.items():
-            function = functions.get(key)
-            if function is not None:
-                rank = (
-                    int((one.file, one.subject) != (function.file, function.contract)),
-                    _KINDS.index(one.kind),
-                    len(labels.runtime),
-                    at,
-                )
-                place = _Place(at, way, tuple(entries.get(key, ())), function)
-                found[function.hash].append((rank, place))
-    return {
-        key: [place for _, place in sorted(options, key=lambda option: option[0])]
-        for key, options in found.items()
-    }
+def _task(labels: Labels, chosen: Sequence[Place], emitted: bool) -> tuple[Any, ...]:
+    """For `texts`."""
+    return labels.runtime, [(place.key, place.bodies) for place in chosen], emitted, labels.known
 
 
-def _pair(project: Project, done: Found, within: Harness, place: _Place, text: Text) -> Pair:
+def _pair(project: Project, done: Found, place: Place, text: Text) -> Pair:
     function = place.function
+    within, labels = done.contracts[place.contract]
+    shown = _own(text.shown, function)
     return Pair(
         name=function.name,
         signature=function.signature,
@@ -178,12 +143,14 @@ def _pair(project: Project, done: Found, within: Harness, place: _Place, text: T
         contract=function.contract,
         source=function.source,
         source_hash=function.hash,
-        tac=text.shown.tac,
+        tac=shown.tac,
         body=text.body,
-        called=text.shown.called,
-        storage=text.shown.storage,
-        emitted=text.shown.emitted,
-        hidden=text.hidden,
+        called=shown.called,
+        storage=shown.storage,
+        emitted=shown.emitted,
+        names=shown.names,
+        hidden=_own(text.hidden, function),
+        mentions=_mentions(function, labels, text.ids),
         tac_hash=text.hash,
         label="source map" if str(place.key).startswith("pc:") else "selector",
         project=project.name,
@@ -195,3 +162,22 @@ def _pair(project: Project, done: Found, within: Harness, place: _Place, text: T
         build=described(done.settings),
         licence=licence(project.texts.get(function.file, "")) or project.licence,
     )
+
+
+def _own(view: View, function: Defined) -> View:
+    """As in the function's own library, where its neighbours need no "Library." before their names."""
+    names = {name: theirs.removeprefix(f"{function.contract}.") for name, theirs in view.names.items()}
+    return replace(view, names=names)
+
+
+def _mentions(function: Defined, labels: Labels, ids: Mapping[str, int]) -> dict[str, list[int]]:
+    """{name: characters of the source at which it stands for what the prompt names}, and for the function itself."""
+    raw = function.source.encode()
+    there = labels.known.mentions[function.file, function.start]
+    wanted = {name.removeprefix(f"{function.contract}."): one for name, one in ids.items()}
+    wanted[function.name] = SELF
+    return {
+        name: [len(raw[:at].decode("utf-8", "replace")) for at in there[one]]
+        for name, one in wanted.items()
+        if one in there
+    }

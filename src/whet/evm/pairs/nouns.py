@@ -105,13 +105,14 @@ class View:
 
     called: {name: text} of the private functions that it calls, and those call, nearest first. storage: declarations of
     the variables that these texts name, each below its structs. emitted: the emitter's Solidity of it, not verified; ""
-    where it was not asked for or there is none.
+    where it was not asked for or there is none. names: {name in these texts: the author's}, where it is proved.
     """
 
     tac: str
     called: dict[str, str]
     storage: list[str]
     emitted: str = ""
+    names: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,9 @@ class Pair:
     tac: `whet.evm`'s structured text. called: {name: text} of the private functions that it calls, and that those call.
     body: where the function's body is one of these by itself (a public function that only decodes and encodes), its name.
     storage: declarations of the variables named in the texts. label: "selector" or "source map", by which the function was
-    found. tac_hash: of all texts, without the names that come from places in the code. emitted: see `View`. hidden: the
-    same function in a contract of which no function's name is known: only selectors stand there.
+    found. tac_hash: of all texts, without the names that come from places in the code. emitted, names: see `View`. hidden:
+    the same function in a contract of which no function's name is known: only selectors stand there. mentions: {name of
+    the author's: characters of the source where it stands for what `names` say of it, or for the function itself}.
     """
 
     name: str
@@ -139,7 +141,9 @@ class Pair:
     called: dict[str, str]
     storage: list[str]
     emitted: str
+    names: dict[str, str]
     hidden: View
+    mentions: dict[str, list[int]]
     tac_hash: str
     label: str
     project: str
@@ -154,7 +158,7 @@ class Pair:
     @property
     def shown(self) -> View:
         """With the names that the table of signatures knows."""
-        return View(self.tac, self.called, self.storage, self.emitted)
+        return View(self.tac, self.called, self.storage, self.emitted, self.names)
 
     @property
     def era(self) -> str:

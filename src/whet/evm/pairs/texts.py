@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.analyse import analyse
 from whet.evm.meaning.base import Meaning
 from whet.evm.meaning.exits import apart
 from whet.evm.pairs.inventory import digest
+from whet.evm.pairs.names import NOTHING as NO_NAMES
+from whet.evm.pairs.names import Known, named
 from whet.evm.pairs.nouns import MOST_TOKENS, PLACE, View
 from whet.evm.signatures import Signatures
 from whet.evm.solidity.emit import emit
@@ -35,11 +37,13 @@ NOTHING = View("", {}, [])
 @dataclass(frozen=True, slots=True)
 class Text:
     """A function's text. shown, hidden: with and without the names of the contract's functions. body: one of the called
-    functions, or "". hash: of what is shown. missing: why there is no text."""
+    functions, or "". ids: {name of the author's, as the views have it: what it stands for}. hash: of what is shown.
+    missing: why there is no text."""
 
     shown: View = NOTHING
     hidden: View = NOTHING
     body: str = ""
+    ids: dict[str, int] = field(default_factory=dict)
     hash: str = ""
     missing: str = ""
 
@@ -51,28 +55,29 @@ Wanted = Sequence[tuple[int | str, Sequence[int]]]
 """Functions: a selector, "fallback", "receive", or "pc:" and an offset; and the offsets at which its own body stands."""
 
 
-def failed(runtime: str, wanted: Wanted, emitted: bool) -> list[Text]:
+def failed(runtime: str, wanted: Wanted, emitted: bool, known: Known = NO_NAMES) -> list[Text]:
     """What `texts` gives where it cannot give anything."""
     return [Text(missing=FAILED) for _ in wanted]
 
 
-def texts(runtime: str, wanted: Wanted, emitted: bool = False) -> list[Text]:
-    """The text of each of `wanted`, or why there is none. `runtime`: hexadecimal. emitted: the emitter's Solidity too."""
+def texts(runtime: str, wanted: Wanted, emitted: bool = False, known: Known = NO_NAMES) -> list[Text]:
+    """The text of each of `wanted`, or why there is none. `runtime`: hexadecimal. emitted: the emitter's Solidity too.
+    known: the author's names."""
     try:
-        return _texts(runtime, wanted, emitted)
+        return _texts(runtime, wanted, emitted, known)
     except Exception:  # noqa: BLE001 - a mistake of ours with one contract: counted by its reason, and the rest goes on
-        return failed(runtime, wanted, emitted)
+        return failed(runtime, wanted, emitted, known)
 
 
-def _texts(runtime: str, wanted: Wanted, emitted: bool) -> list[Text]:
+def _texts(runtime: str, wanted: Wanted, emitted: bool, known: Known) -> list[Text]:
     contract = apart(lift_code(bytes.fromhex(runtime)))
-    known = Signatures.builtin()
-    shown = _Shown(contract, analyse(contract, known), emitted)
-    hidden = _Shown(contract, analyse(contract, known.without_functions(contract.public)), emitted)
-    private = {f.pc: f for f in contract.functions.values() if f.kind == "private"}
+    table = Signatures.builtin()
+    shown = _Shown(contract, analyse(contract, table), known, emitted)
+    hidden = _Shown(contract, analyse(contract, table.without_functions(contract.public)), known, emitted)
+    private = _private(contract)
     found = []
     for key, bodies in wanted:
-        function = _function(contract, private, key)
+        function = function_of(contract, key)
         names = {private[pc].name for pc in bodies if pc in private}
         found.append(_text(function, names, shown, hidden) if function else Text(missing=NONE))
     return found
@@ -81,30 +86,35 @@ def _texts(runtime: str, wanted: Wanted, emitted: bool) -> list[Text]:
 def _text(function: Function, bodies: set[str], shown: _Shown, hidden: _Shown) -> Text:
     if not function.complete:
         return Text(missing=CUT)
-    view = shown.view(function)
+    view, ids = shown.view(function)
     if count_tokens(view.tac) > MOST_TOKENS:
         return Text(missing=LONG)
+    other, more = hidden.view(function)
     body = next((name for name in view.called if name in bodies), "")
     whole = "\n".join([view.tac, *view.called.values()])
-    return Text(view, hidden.view(function), body, digest(placeless(whole)))
+    return Text(view, other, body, more | ids, digest(placeless(whole)))
 
 
-def _function(contract: Contract, private: dict[int, Function], key: int | str) -> Function | None:
-    """Where nothing is dispatched, the entry is the fallback."""
+def function_of(contract: Contract, key: int | str) -> Function | None:
+    """The function that a key of `Wanted` means; where nothing is dispatched, the entry is the fallback."""
     if isinstance(key, int):
         return contract.public.get(key)
     if key.startswith("pc:"):
-        return private.get(int(key[3:]))
+        return _private(contract).get(int(key[3:]))
     found = next((f for f in contract.functions.values() if f.kind == key), None)
     alone = all(f.kind in ("entry", "private") for f in contract.functions.values())
     return contract.entry if found is None and alone and key == "fallback" else found
 
 
+def _private(contract: Contract) -> dict[int, Function]:
+    return {f.pc: f for f in contract.functions.values() if f.kind == "private"}
+
+
 class _Shown:
     """The texts of a contract's functions by one meaning, each written once."""
 
-    def __init__(self, contract: Contract, meaning: Meaning, emitted: bool) -> None:
-        self.contract, self.meaning = contract, meaning
+    def __init__(self, contract: Contract, meaning: Meaning, known: Known, emitted: bool) -> None:
+        self.contract, self.meaning, self.known = contract, meaning, known
         self._texts: dict[str, str] = {}
         structs = [line for line in meaning.declarations if line.startswith("struct ")]
         self._storage = [
@@ -116,11 +126,15 @@ class _Shown:
         ]
         self._emitted = _emitted(contract, meaning) if emitted else {}
 
-    def view(self, function: Function) -> View:
+    def view(self, function: Function) -> tuple[View, dict[str, int]]:
+        """And {name of the author's: what it stands for}."""
         text = self._of(function)
         called = self._called(function.name, text)
-        storage = self._declared("\n".join([text, *called.values()]))
-        return View(text, called, storage, self._emitted.get(function.name, ""))
+        whole = "\n".join([text, *called.values()])
+        emitted = self._emitted.get(function.name, "")
+        told = named(whole, self.contract.functions.values(), self.meaning.storage, self.known)
+        names = {name: theirs for name, (theirs, _) in told.items()}
+        return View(text, called, self._declared(whole), emitted, names), dict(told.values())
 
     def _of(self, function: Function) -> str:
         if function.name not in self._texts:

@@ -27,10 +27,11 @@ _workers: dict[str, Worker] = {}
 
 
 class CompileError(WhetError):
-    """The sources do not compile. `messages`: every error as the compiler put it, "file:line: text"."""
+    """The sources do not compile. `messages`: every error as the compiler put it, "file:line: text". `parsed`: none of them
+    is the parser's."""
 
-    def __init__(self, version: str, messages: list[str]) -> None:
-        self.messages = messages
+    def __init__(self, version: str, messages: list[str], *, parsed: bool = True) -> None:
+        self.messages, self.parsed = messages, parsed
         super().__init__(f"solc {version} refuses the sources:\n  " + "\n  ".join(messages[:10]))
 
 
@@ -113,7 +114,8 @@ def compile_sources(
     }
     output = compile_standard(settings.version, request)
     if wrong := errors(output, sources):
-        raise CompileError(settings.version, wrong)
+        parsed = all(error.get("type") != "ParserError" for error in output["errors"])
+        raise CompileError(settings.version, wrong, parsed=parsed)
     return output
 
 

@@ -29,6 +29,9 @@ from whet.evm.solc.worker import CompilerFailure
 TOGETHER = 8
 """Harnesses in one run of the compiler."""
 
+HARNESSES = "harness/Whet"
+"""How the names of the files begin that are written here."""
+
 Output = Mapping[str, Any]
 """What the compiler said, as standard JSON."""
 

@@ -6,7 +6,7 @@ compiler wrote itself (Yul) are known from 0.8.5 on (functionDebugData), storage
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,9 +81,14 @@ def _named(function: Mapping[str, Any]) -> set[int]:
     for node in walk(function):
         named.add(node.get("referencedDeclaration"))
         if node["nodeType"] == "InlineAssembly":
-            for one in node["externalReferences"]:  # up to 0.5 under the name
-                named |= {part["declaration"] for part in (one, *one.values()) if _declares(part)}
+            named |= {part["declaration"] for part in externals(node)}
     return {one for one in named if isinstance(one, int)}
+
+
+def externals(assembly: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What an assembly block names that is declared outside of it, each with its "declaration"."""
+    for one in assembly["externalReferences"]:  # up to 0.5 under the name
+        yield from (part for part in (one, *one.values()) if _declares(part))
 
 
 def _declares(part: object) -> bool:

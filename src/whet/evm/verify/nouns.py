@@ -180,6 +180,7 @@ def to_json(found: Verification) -> dict[str, Any]:
 
 def _verdict(one: Verdict) -> dict[str, Any]:
     evidence = asdict(one.evidence) | {
+        "set_aside": dict(one.evidence.set_aside),  # asdict makes a Counter of its items
         "coverage": round(one.evidence.coverage, 4),
         "kill_rate": round(one.evidence.kill_rate, 4),
     }

@@ -1,0 +1,234 @@
+"""What was written for held-out functions: is it right, how near is it, and by what kind of function.
+
+Tables of writers and figures from evaluation.json; the paper's figures stand below as what they are, another model's on
+other data. Distributions and side-by-side texts are `distributions` and `beside`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from whet.evaluate.report import paper
+from whet.evaluate.report.beside import Beside, beside
+from whet.evaluate.report.charts import Curve
+from whet.evaluate.report.distributions import distributions, kind_of
+from whet.evaluate.report.fields import Estimate, estimate, number, part, parts, text, texts
+from whet.evaluate.report.wording import ABSENT, decimal, share, whole
+from whet.evaluate.written import MODEL
+
+RIGHT = {"parses": "Parses", "compiles": "Compiles", "abi": "ABI exact", "same": "Behaves the same"}
+OUTCOMES = ("different", "inconclusive", "not compared")
+METRICS = {
+    "semantic_similarity": ("Similarity", 2),
+    "edit_distance": ("Edit distance", 2),
+    "bleu": ("BLEU", 1),
+    "chrf": ("chrF", 1),
+    "structural_fidelity": ("Structure", 2),
+    "keywords": ("Keywords", 2),
+    "renamed_match": ("Same but for names", 2),
+    "length_difference": ("Characters off", 0),
+}
+"""{metric: (heading, decimals)}"""
+BOUNDS = {"floor": "floor: another true function", "ceiling": "ceiling: the true one, renamed"}
+GROUPED = {"era": "Compiler", "length": "Characters", "via-IR": "Through Yul", "signature": "Signature"}
+
+Cell = tuple[str, str]
+"""A figure, and what stands small beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    name: str
+    kind: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    corner: str
+    head: list[str]
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A figure of a writer, what the paper says of its own, and whether floor and ceiling are of it."""
+
+    head: str
+    of: Callable[[Mapping[str, Any]], Cell]
+    paper: str
+    bounded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    domain: str
+    functions: str
+    held_out: str
+    same: str
+    same_interval: str
+    ended: str
+    right: Grid | None
+    near: Grid | None
+    words: Grid | None
+    groups: list[Grid]
+    plots: list[Curve]
+    legend: list[tuple[str, str]]
+    beside: list[Beside]
+
+
+def written(data: Mapping[str, Any]) -> list[Written]:
+    """One entry per domain that was asked; nothing where the recipe does not ask for it."""
+    found = part(data, "evaluation", "solidity")
+    return [_domain(name, part(found, name)) for name in found if part(found, name)]
+
+
+def _domain(name: str, found: Mapping[str, Any]) -> Written:
+    whole_table = next((table for table in parts(found, "tables") if text(table, "by") == "all"), {})
+    same = estimate(whole_table, "writers", MODEL, "same")
+    plots = distributions(found)
+    drawn = {
+        line.label: line.kind for plot in plots for line in plot.lines if line.kind == kind_of(line.label)
+    }
+    return Written(
+        domain=name,
+        functions=whole(number(whole_table, "functions")),
+        held_out=whole(number(found, "held_out")),
+        same=share(same.value) if same else "",
+        same_interval=_interval(same),
+        ended=_ended(part(whole_table, "writers", MODEL, "ended")),
+        right=_right(found, whole_table),
+        near=_near(found, whole_table),
+        words=_words(part(whole_table, "writers", MODEL, "keywords")),
+        groups=list(_groups(found)),
+        plots=plots,
+        legend=[(kind, writer) for writer, kind in drawn.items()],
+        beside=beside(found),
+    )
+
+
+def _right(found: Mapping[str, Any], table: Mapping[str, Any]) -> Grid | None:
+    """Parses, compiles, ABI, behaves; nothing where nobody judged."""
+    rows = [
+        Row(
+            writer,
+            kind_of(writer),
+            [
+                *(_share(estimate(figures, step)) for step in RIGHT),
+                *((whole(number(figures, "behaves", outcome)), "") for outcome in OUTCOMES),
+            ],
+        )
+        for writer, figures in _writers(found, table)
+        if estimate(figures, "same")
+    ]
+    return Grid("Writer", [*RIGHT.values(), *map(str.capitalize, OUTCOMES)], rows) if rows else None
+
+
+def _near(found: Mapping[str, Any], table: Mapping[str, Any]) -> Grid | None:
+    """Every metric that was computed, and the shares that the paper counts."""
+    known = [name for name in METRICS if name in part(found, "metrics")]
+    writers = list(_writers(found, table))
+    if not known or not writers:
+        return None
+    columns = list(_columns(known))
+    rows = [
+        Row(writer, kind_of(writer), [column.of(figures) for column in columns])
+        for writer, figures in writers
+    ]
+    for bound, name in BOUNDS.items():
+        value = number(found, "similarity", bound)
+        if value is not None:
+            cells = [(decimal(value) if column.bounded else "", "") for column in columns]
+            rows.append(Row(name, "bound", cells))
+    rows.append(Row(f"the paper's model ({paper.NAME})", "paper", [(column.paper, "") for column in columns]))
+    return Grid("Writer", [column.head for column in columns], rows)
+
+
+def _columns(known: list[str]) -> Iterator[Column]:
+    """The metrics, and the shares that the paper counts beside the metric that they are of."""
+    for name in known:
+        similar = name == "semantic_similarity"
+        told = decimal(paper.SIMILARITY) if similar else ABSENT
+        yield Column(METRICS[name][0], partial(_metric, name), told, similar)
+        for mark, value in paper.ABOVE.items() if similar else ():
+            yield Column(f"> {mark}", partial(_counted, "similar", mark), share(value))
+        if name == "length_difference":
+            yield Column("Within ±50", partial(_counted, "near_length"), share(paper.NEAR_LENGTH))
+
+
+def _metric(name: str, figures: Mapping[str, Any]) -> Cell:
+    return decimal(number(figures, "metrics", name), METRICS[name][1]), ""
+
+
+def _counted(*where: Any) -> Cell:
+    *keys, figures = where
+    return _share(estimate(figures, *keys))
+
+
+def _groups(found: Mapping[str, Any]) -> Iterator[Grid]:
+    """One table for each way to tell functions apart: a row a group, a column a writer."""
+    writers = texts(found, "writers")
+    for by, corner in GROUPED.items():
+        tables = [table for table in parts(found, "tables") if text(table, "by") == by]
+        rows = [
+            Row(
+                text(table, "group"),
+                "",
+                [
+                    (whole(number(table, "functions")), ""),
+                    *(_short(part(table, "writers", writer)) for writer in writers),
+                ],
+            )
+            for table in tables
+        ]
+        if rows:
+            yield Grid(corner, ["Functions", *writers], rows)
+
+
+def _short(figures: Mapping[str, Any]) -> Cell:
+    """The share that behaves the same, and the similarity and edit distance beside; of what there is."""
+    same = estimate(figures, "same")
+    near = [number(figures, "metrics", name) for name in ("semantic_similarity", "edit_distance")]
+    words = " · ".join(decimal(value) for value in near if value is not None)
+    return (share(same.value), words) if same else (words or ABSENT, "")
+
+
+def _words(counts: Mapping[str, Any]) -> Grid | None:
+    """How often the words that matter for security stand in the model's functions, and in the true ones."""
+    columns = [list(counts[word]) if isinstance(counts[word], list | tuple) else [] for word in counts]
+    both = [column if len(column) == 2 else [None, None] for column in columns]
+    if not both:
+        return None
+    rows = [
+        Row(name, "", [(whole(number({"n": column[at]}, "n")), "") for column in both])
+        for at, name in enumerate(("by the model", "in the true functions"))
+    ]
+    return Grid("Words", list(counts), rows)
+
+
+def _writers(found: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for writer in texts(found, "writers"):
+        if part(table, "writers", writer):
+            yield writer, part(table, "writers", writer)
+
+
+def _share(measured: Estimate | None) -> Cell:
+    return (share(measured.value), _interval(measured)) if measured else (ABSENT, "")
+
+
+def _interval(measured: Estimate | None) -> str:
+    if measured is None or measured.low is None or measured.high is None:
+        return ""
+    return f"[{share(measured.low)}, {share(measured.high)}]"
+
+
+def _ended(counts: Mapping[str, Any]) -> str:
+    cut, none = number(counts, "length") or 0, number(counts, "no room") or 0
+    said = [
+        f"{whole(cut)} answers of the model were cut at the length allowed" if cut else "",
+        f"{whole(none)} prompts left no room for an answer" if none else "",
+    ]
+    return "; ".join(filter(None, said))

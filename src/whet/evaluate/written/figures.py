@@ -1,0 +1,160 @@
+"""How near written functions are to the true ones, and tables of it: overall, and by era, length, via-IR and metadata.
+
+A record is one held-out function as plain values, as evaluation.json keeps it (docs/file-formats.md). `measure` adds every
+metric's value to the texts of all records; `table` makes figures of some of them. Shares have Wilson's intervals.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from whet.errors import WhetError
+from whet.evaluate.middles import wilson
+from whet.evaluate.written.held_out import LENGTHS, length_bin
+from whet.metrics.solidity import similarity
+from whet.metrics.solidity.base import SOLIDITY_METRICS, Pair, SolidityMetric
+from whet.metrics.solidity.keywords import frequencies
+from whet.metrics.solidity.syntax import parse
+
+OUTCOMES = ("same", "different", "inconclusive", "not compared")
+STEPS = ("parses", "compiles", "abi")
+SIMILAR = (0.8, 0.9)
+"""Similarities above which functions are counted."""
+NEAR_CHARACTERS = 50
+"""Differences of length up to which functions are counted."""
+
+Record = Mapping[str, Any]
+Say = Callable[[str], None]
+
+
+def measure(records: Sequence[dict[str, Any]], notice: Say) -> list[type[SolidityMetric]]:
+    """Put every metric's value into `records[].texts[].metrics`, and the true text's length into `characters`.
+
+    Returns the metrics that could be computed. What a metric needs and is not installed is said, and it is left out.
+    """
+    for record in records:
+        record["characters"] = _characters(record["true"])
+    texts = [(text, record["true"]) for record in records for text in record["texts"].values()]
+    pairs = [Pair(text["text"], true) for text, true in texts]
+    done: list[type[SolidityMetric]] = []
+    for metric in SOLIDITY_METRICS if pairs else ():
+        try:
+            values = metric.values(pairs)
+        except (WhetError, ImportError) as why:
+            notice(f"{metric.NAME} is left out: {why}")
+            continue
+        done.append(metric)
+        for (text, _), value in zip(texts, values, strict=True):
+            text["metrics"][metric.NAME] = value
+    return done
+
+
+def _characters(true: str) -> int:
+    """Of the canonical text; of the text as it is, where the grammar is not installed."""
+    try:
+        return len(parse(true).canonical)
+    except WhetError:
+        return len(true)
+
+
+def bounds(true: Sequence[str]) -> dict[str, float] | None:
+    """Between what a similarity is to be read: floor and ceiling (docs/metrics.md); None where there is none."""
+    try:
+        return {"floor": similarity.floor(true), "ceiling": similarity.ceiling(true)}
+    except (WhetError, ImportError):
+        return None
+
+
+def tables(records: Sequence[Record], metrics: Sequence[type[SolidityMetric]]) -> list[dict[str, Any]]:
+    """`by`, `group`, `functions`, and `writers`: the figures of each; `by` is "all" in the first one."""
+    found = [{"by": "all", "group": "", **_table(records, metrics)}]
+    for by, group_of in GROUPS.items():
+        groups: dict[Any, list[Record]] = {}
+        for record in records:
+            groups.setdefault(group_of(record), []).append(record)
+        found += [
+            {"by": by, "group": _name(by, group), **_table(groups[group], metrics)}
+            for group in sorted(groups)
+        ]
+    return found
+
+
+GROUPS: Mapping[str, Callable[[Record], Any]] = {
+    "era": lambda record: tuple(map(int, record["era"].split("."))),
+    "length": lambda record: length_bin(record["characters"]),
+    "via-IR": lambda record: record["via_ir"],
+    "signature": lambda record: record["metadata"],
+}
+"""What functions are told apart by."""
+
+
+def _name(by: str, group: Any) -> str:
+    if by == "era":
+        return ".".join(map(str, group))
+    if by == "length":
+        below = [f"up to {LENGTHS[0] - 1}"]
+        between = [f"{one} to {other - 1}" for one, other in itertools.pairwise(LENGTHS)]
+        names = [*below, *between, f"{LENGTHS[-1]} and more"]
+        return names[int(group)]
+    return ("through Yul" if group else "not") if by == "via-IR" else str(group)
+
+
+def _table(records: Sequence[Record], metrics: Sequence[type[SolidityMetric]]) -> dict[str, Any]:
+    writers = {name: _figures(records, name, metrics) for name in (records[0]["texts"] if records else ())}
+    return {"functions": len(records), "writers": writers}
+
+
+def _figures(
+    records: Sequence[Record], writer: str, metrics: Sequence[type[SolidityMetric]]
+) -> dict[str, Any]:
+    texts = [record["texts"][writer] for record in records]
+    pairs = [Pair(text["text"], record["true"]) for text, record in zip(texts, records, strict=True)]
+    return {
+        "metrics": dict(_overall(texts, pairs, metrics)),
+        **dict(_counted(texts)),
+        **_verdicts(texts),
+        "ended": dict(Counter(text["ended"] for text in texts if text["ended"])),
+        "keywords": {word: list(two) for word, two in frequencies(pairs).items()} if metrics else {},
+    }
+
+
+def _overall(
+    texts: Sequence[Record], pairs: Sequence[Pair], metrics: Sequence[type[SolidityMetric]]
+) -> Iterator[tuple[str, float]]:
+    for metric in metrics:
+        yield metric.NAME, metric.overall(pairs, [text["metrics"][metric.NAME] for text in texts])
+
+
+def _counted(texts: Sequence[Record]) -> Iterator[tuple[str, Any]]:
+    """Shares of functions beyond the marks that the field counts by."""
+    similarities = _values(texts, "semantic_similarity")
+    if similarities:
+        yield (
+            "similar",
+            {str(mark): wilson(sum(value > mark for value in similarities), len(texts)) for mark in SIMILAR},
+        )
+    lengths = _values(texts, "length_difference")
+    if lengths:
+        yield "near_length", wilson(sum(abs(value) <= NEAR_CHARACTERS for value in lengths), len(texts))
+        yield "length_difference_median", statistics.median(lengths)
+
+
+def _values(texts: Sequence[Record], metric: str) -> list[float]:
+    return [text["metrics"][metric] for text in texts if metric in text["metrics"]]
+
+
+def _verdicts(texts: Sequence[Record]) -> dict[str, Any]:
+    """Shares that pass each step and behave the same, and how many behave how; nothing where nobody judged."""
+    verdicts = [text["verdict"] for text in texts if text["verdict"]]
+    if not verdicts:
+        return {}
+    outcomes = Counter(verdict["behaves"] for verdict in verdicts)
+    return {
+        **{step: wilson(sum(verdict[step] for verdict in verdicts), len(texts)) for step in STEPS},
+        "same": wilson(outcomes["same"], len(texts)),
+        "behaves": {outcome: outcomes[outcome] for outcome in OUTCOMES},
+    }

@@ -1,0 +1,117 @@
+"""Which held-out functions are asked, and how: the prompts of the prepared data, with the pairs they were made from.
+
+The functions are drawn by systematic sampling: all that are held out, in the order of metadata, era, length of the true text
+and then a hash, and of these every n-th. So each kind has the share in the sample that it has in the whole, and the
+figures are those of the whole but for chance.
+
+Memory: the held-out pairs of one domain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from whet.evaluate.samples import last_answer
+from whet.evm.pairs.nouns import Pair, View
+from whet.evm.pairs.prompt import Metadata
+from whet.sources.solidity import SoliditySource
+from whet.text.conversation import from_text
+from whet.tokenstore import TokenStore
+
+LENGTHS = (100, 200, 400, 1000)
+"""Characters of the true text at which another bin begins."""
+
+Key = tuple[int, str]
+"""Which entry of the stage's `data`, and the record's origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A held-out function. `prompt`: what is asked, without the task and the template; `ids`: all of it, as in training.
+
+    `true`: the answer that training would have taught. `entry`: which source of the stage's `data` it came from.
+    """
+
+    pair: Pair
+    metadata: Metadata
+    origin: str
+    entry: int
+    prompt: str
+    true: str
+    ids: list[int]
+
+    @property
+    def via_ir(self) -> bool:
+        """Whether it was compiled through Yul."""
+        return "-ir" in self.pair.build
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """asked: those drawn, in the order of the prepared data. there: how many are held out. gone: how many of these the
+    sources no longer give."""
+
+    asked: list[Asked]
+    there: int
+    gone: int
+
+
+def keys(store: TokenStore) -> dict[Key, int]:
+    """The records of a split and their places in it."""
+    origins = (about["origin"] for about in store.origins())
+    return {key: at for at, key in enumerate(zip(store.sources().tolist(), origins, strict=True))}
+
+
+def held_out(store: TokenStore, sources: Mapping[int, SoliditySource], count: int) -> HeldOut:
+    """At most `count` functions of a split. sources: by their place in the stage's `data`."""
+    places = {key: at for key, at in keys(store).items() if key[0] in sources}
+    found: dict[int, Asked] = {}
+    for entry, source in sources.items():
+        for pair, record in source.pairs():
+            at = places.get((entry, record.origin))
+            if at is not None:
+                ids = store.document(at).tolist()[: last_answer(store, at)]
+                _, asked, answer = from_text(record.text).messages
+                found[at] = Asked(
+                    pair,
+                    metadata_of(pair, record.origin),
+                    record.origin,
+                    entry,
+                    asked.content,
+                    answer.content,
+                    ids,
+                )
+    chosen = drawn([found[at] for at in sorted(found)], count)
+    return HeldOut(chosen, len(places), len(places) - len(found))
+
+
+def metadata_of(pair: Pair, origin: str) -> Metadata:
+    """Whether a record of the pair shows the function's metadata."""
+    return "shown" if origin == pair.origin else "hidden"
+
+
+def view(pair: Pair, metadata: Metadata) -> View:
+    """The texts that a prompt of the pair was made from."""
+    return pair.shown if metadata == "shown" else pair.hidden
+
+
+def drawn(all_of_them: Sequence[Asked], count: int) -> list[Asked]:
+    """Every n-th in the order of kinds, so that at most `count` are left; in the order given."""
+    if len(all_of_them) <= count:
+        return list(all_of_them)
+    order = sorted(range(len(all_of_them)), key=lambda at: _kind(all_of_them[at]))
+    step = len(order) / count
+    chosen = sorted(order[int((number + 0.5) * step)] for number in range(count))
+    return [all_of_them[at] for at in chosen]
+
+
+def length_bin(characters: int) -> int:
+    """Which of the bins that LENGTHS begin; 0 for those below all of them."""
+    return sum(characters >= begin for begin in LENGTHS)
+
+
+def _kind(asked: Asked) -> tuple[str, str, int, str]:
+    digest = hashlib.sha256(asked.pair.origin.encode("utf-8", "surrogatepass")).hexdigest()
+    return asked.metadata, asked.pair.era, length_bin(len(asked.true)), digest

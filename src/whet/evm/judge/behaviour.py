@@ -1,0 +1,89 @@
+"""Whether a candidate's function does what the original's does, seen from outside of the contract."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from whet.evm.call_graph import reach
+from whet.evm.lifting import lift_code
+from whet.evm.meaning.exits import apart
+from whet.evm.metadata import metadata_at_end
+from whet.evm.replay.vectors import methods_of
+from whet.evm.tac import Contract
+from whet.evm.verify import Budget, Verification, verify
+from whet.evm.verify.nouns import DIFFERENT, INCONCLUSIVE, SAME, Verdict
+
+MOST_WAYS = 8
+"""Public functions through which an internal one is called at most."""
+
+NO_WAY = "no function that can be called leads there"
+
+
+def behaviour(
+    original: bytes,
+    candidate: bytes,
+    abi: Sequence[dict[str, Any]],
+    key: int | str,
+    name: str,
+    budget: Budget | None,
+) -> tuple[str, str]:
+    """Same, different or inconclusive; and why. key: of the original's function: a selector, "fallback", "receive", or "pc:" and
+    the offset of an internal one, for which the public functions that lead there stand, those alone that were written to
+    expose it, by its name, where there are any. Code that is equal but for its metadata is the same."""
+    if bare(original) == bare(candidate):
+        return SAME, "the same code"
+    return replayed(original, candidate, abi, key, name, budget)
+
+
+def replayed(
+    original: bytes,
+    candidate: bytes,
+    abi: Sequence[dict[str, Any]],
+    key: int | str,
+    name: str,
+    budget: Budget | None,
+) -> tuple[str, str]:
+    """As `behaviour`, by calls alone."""
+    wanted = [key if isinstance(key, int) else None]
+    if isinstance(key, str) and key.startswith("pc:"):
+        wanted = list(ways(apart(lift_code(original)), int(key[3:]), abi, name))
+        if not wanted:
+            return INCONCLUSIVE, NO_WAY
+    found = verify(original, candidate, abi, functions=wanted, budget=budget)
+    return _together(found, f"({key})" if wanted == [None] else "")
+
+
+def bare(code: bytes) -> bytes:
+    """Without the metadata at the end."""
+    found = metadata_at_end(code)
+    return code[: found.offset] if found else code
+
+
+def ways(contract: Contract, pc: int, abi: Sequence[dict[str, Any]], name: str) -> list[int]:
+    """Selectors that lead to the private function at `pc`: those of its wrappers, else all, at most `MOST_WAYS`."""
+    inside = {one.name for one in contract.functions.values() if one.kind == "private" and one.pc == pc}
+    reached = reach(contract)
+    there = [four for four, one in sorted(contract.public.items()) if inside & reached[one.name]]
+    wrapper = re.compile(rf"{re.escape(name)}_\d+\(")
+    wrappers = {one.selector for one in methods_of(list(abi)) if wrapper.match(one.name)}
+    return ([four for four in there if four in wrappers] or there)[:MOST_WAYS]
+
+
+def _together(found: Verification, outside: str) -> tuple[str, str]:
+    """The worst of all; `outside`: only the one of that name."""
+    verdicts = [one for one in found.verdicts if outside in ("", one.function)]
+    for label in (DIFFERENT, INCONCLUSIVE):
+        for one in verdicts:
+            if one.verdict == label:
+                return label, _why(one)
+    return (SAME, "") if verdicts else (INCONCLUSIVE, NO_WAY)
+
+
+def _why(verdict: Verdict) -> str:
+    shown = verdict.counterexample
+    told = [verdict.reason]
+    if verdict.verdict == DIFFERENT and shown is not None:
+        told += [*shown.differences, *(call.text for call in shown.calls)]
+    return f"{verdict.function}: {'; '.join(told)}"

@@ -1,0 +1,87 @@
+"""What whet's own emitter makes of the contract a pair was taken from, function by function, compared by `whet.evm.decompile`."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from whet.errors import WhetError
+from whet.evm.decompile.given import Task
+from whet.evm.decompile.many import one as decompiled
+from whet.evm.decompile.nouns import NOT_COMPILED, NOT_VERIFIED, Decompiled, Function
+from whet.evm.decompile.run import Options
+from whet.evm.judge.nouns import Verdict, one_line, refused
+from whet.evm.keccak import selector
+from whet.evm.lifting import lift_code
+from whet.evm.meaning.exits import apart
+from whet.evm.pairs.label import Key, Labels, canonical
+from whet.evm.pairs.nouns import ENDED
+from whet.evm.pairs.texts import function_of
+from whet.evm.replay.vectors import split_types, type_of
+
+NOT_WRITTEN = "the emitter did not write it"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A function of the contract: a selector, "fallback", "receive", or "pc:" and an offset; and the author's types."""
+
+    key: int | str
+    parameters: tuple[str, ...]
+    returns: tuple[str, ...]
+    mutability: str
+
+
+def wanted(labels: Labels, key: int | str, home: Key) -> Wanted:
+    """As the ABI has it; as the syntax tree has it where no ABI does."""
+    header = labels.headers[home]
+    entries = [one for one in labels.abi if one["type"] == "function"] if isinstance(key, int) else []
+    for entry in entries:
+        types = tuple(type_of(item) for item in entry["inputs"])
+        if selector(f"{entry['name']}({','.join(types)})") == key:
+            results = tuple(type_of(item) for item in entry["outputs"])
+            return Wanted(key, types, results, header.mutability)
+    parameters, returns = (tuple(map(canonical, part)) for part in (header.parameters, header.returns))
+    return Wanted(key, parameters, returns, header.mutability)
+
+
+def emitted(runtime: str, functions: Sequence[Wanted], calls: int) -> list[tuple[str, Verdict]]:
+    """The text of each, and what is known of it; the whole contract is decompiled once. runtime: hexadecimal."""
+    try:
+        result = decompiled(Task("contract", runtime, Options(calls=calls))).result
+        contract = apart(lift_code(bytes.fromhex(runtime)))
+    except WhetError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a mistake of ours with one contract: said, and the rest goes on
+        return [("", refused(f"a mistake of whet: {type(error).__name__}: {error}"))] * len(functions)
+    assert result is not None
+    found = {function.text.of: function for function in result.functions}
+    there = [function_of(contract, one.key) for one in functions]
+    return [
+        _told(one, found.get(f.name) if f else None, result) for one, f in zip(functions, there, strict=True)
+    ]
+
+
+def ended(runtime: str, functions: Sequence[Wanted], calls: int) -> list[tuple[str, Verdict]]:
+    """What `emitted` gives where the system ended its process."""
+    return [("", refused(ENDED)) for _ in functions]
+
+
+def _told(author: Wanted, function: Function | None, result: Decompiled) -> tuple[str, Verdict]:
+    if function is None:
+        return "", refused(NOT_WRITTEN)
+    text, judged = function.text, function.judged
+    lines = result.source.text.split("\n")[text.first_line - 1 : text.last_line]
+    written = textwrap.dedent("\n".join(lines))
+    if judged.label in (NOT_COMPILED, NOT_VERIFIED):
+        return written, refused(judged.reason or judged.label)
+    inner = text.signature[text.signature.find("(") + 1 : -1]
+    alike = (tuple(split_types(inner)), text.returns, text.mutability) == (
+        author.parameters,
+        author.returns,
+        author.mutability,
+    )
+    shown = judged.counterexample.split("\n")
+    why = "; ".join(part for part in (judged.reason, *shown) if part)
+    return written, Verdict(parses=True, compiles=True, abi=alike, behaves=judged.label, why=one_line(why))

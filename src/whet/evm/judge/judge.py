@@ -1,0 +1,207 @@
+"""`Judge`: texts for pairs of some projects, each put where the author's function stands, compiled, and run beside it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from whet.errors import WhetError
+from whet.evm.judge.behaviour import behaviour
+from whet.evm.judge.candidate import candidate
+from whet.evm.judge.emitted import Wanted, emitted, ended, wanted
+from whet.evm.judge.nouns import Verdict, one_line, refused
+from whet.evm.judge.text import NotOne, in_contract, read
+from whet.evm.pairs.builds import Chunk, chunks, described
+from whet.evm.pairs.compiled import Found, compiled
+from whet.evm.pairs.label import Header, Labels
+from whet.evm.pairs.nouns import BUILD, DEFAULT, ENDED, Pair, Project
+from whet.evm.pairs.places import Place, places
+from whet.evm.pairs.pool import Pool
+from whet.evm.pairs.prompt import Metadata
+from whet.evm.solc.compiler import Settings
+from whet.evm.solc.harness import Harness
+from whet.evm.solc.sources import closure, for_any_version
+from whet.evm.verify import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One text, with all that judging it takes. names: the view's. texts: all that the harness needs. original: the
+    author's contract."""
+
+    text: str
+    metadata: Metadata
+    names: Mapping[str, str]
+    place: Place
+    harness: Harness
+    original: Original
+    texts: Mapping[str, str]
+    settings: Settings
+    budget: Budget | None
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The author's contract: runtime code, ABI, and the header of the function."""
+
+    runtime: str
+    abi: list[dict[str, Any]]
+    header: Header
+
+
+class Judge:
+    """Judges texts for pairs of some projects.
+
+    Costs: the first text of a project and build, the compilers once more (all their answers are remembered, so some
+    seconds); each text a compilation of one contract (0.1 to 4 s) and, where the code differs from the author's, a
+    verification (1 to 10 s). Several at a time in `pool`. Memory: labels of every contract of the chunks that were asked for.
+    """
+
+    def __init__(self, projects: Iterable[Project], pool: Pool, *, solc: str = "", calls: int = 0) -> None:
+        """projects: of the pairs. solc: as the pairs were made with. calls: most calls of a function when it is compared; 0:
+        the verification's own."""
+        self._projects = {one.name: one for one in projects}
+        self._pool, self._solc, self._calls = pool, solc, calls
+        self._budget = Budget(calls=calls) if calls else None
+        self._chunks: dict[tuple[str, str], list[Chunk]] = {}
+        self._found: dict[tuple[str, str, tuple[str, ...]], tuple[Found, dict[str, list[Place]]] | str] = {}
+
+    def judged(self, written: Sequence[tuple[Pair, str, Metadata]]) -> list[Verdict]:
+        """A verdict for each text, in order. The metadata: which view's names the text uses, "shown" or "hidden".
+
+        Raises WhetError for what concerns the whole machine (no node, nothing to compare with).
+        """
+        verdicts: dict[int, Verdict] = {}
+        tasks: dict[int, tuple[Task]] = {}
+        for at, (pair, text, metadata) in enumerate(written):
+            known = self.taken_from(pair)
+            if isinstance(known, str):
+                verdicts[at] = refused(known)
+            else:
+                tasks[at] = (self._task(pair, text, metadata, *known),)
+        verdicts |= zip(tasks, self._pool.several(_judged, list(tasks.values()), _ended), strict=True)
+        return [verdicts[at] for at in range(len(written))]
+
+    def emitted(self, pairs: Sequence[Pair]) -> list[tuple[str, Verdict]]:
+        """Of each pair what whet's own emitter writes of the contract that the pair was taken from: the function's text, in
+        the names of its prompt, and what `whet.decompile` says of it. Results are kept by the code."""
+        out: dict[int, tuple[str, Verdict]] = {}
+        contracts: dict[str, list[tuple[int, Wanted]]] = defaultdict(list)
+        for at, pair in enumerate(pairs):
+            known = self.taken_from(pair)
+            if isinstance(known, str):
+                out[at] = "", refused(known)
+            else:
+                labels = known[0].contracts[known[1].contract][1]
+                home = known[1].function.file, known[1].function.start
+                contracts[labels.runtime].append((at, wanted(labels, known[1].key, home)))
+        tasks = [(code, [one for _, one in asked], self._calls) for code, asked in contracts.items()]
+        answers = self._pool.several(emitted, tasks, ended)
+        for asked, results in zip(contracts.values(), answers, strict=True):
+            out |= {at: result for (at, _), result in zip(asked, results, strict=True)}
+        return [out[at] for at in range(len(pairs))]
+
+    def _task(self, pair: Pair, text: str, metadata: Metadata, found: Found, place: Place) -> Task:
+        harness, labels = found.contracts[place.contract]
+        needed = closure([harness.file], self._projects[pair.project].texts)[0]
+        return Task(
+            text,
+            metadata,
+            (pair.shown if metadata == "shown" else pair.hidden).names,
+            place,
+            harness,
+            Original(labels.runtime, labels.abi, _header(labels, place)),
+            {name: for_any_version(one) for name, one in needed.items()},
+            found.settings,
+            self._budget,
+        )
+
+    def taken_from(self, pair: Pair) -> tuple[Found, Place] | str:
+        """Where the pair was taken from; or why that is not known."""
+        if pair.project not in self._projects:
+            return f"its project is not there: {pair.project}"
+        chunk = self._chunk(pair)
+        if chunk is None:
+            return f"its file is not compiled so: {pair.file}, solc {pair.solc}, {pair.build}"
+        found = self._compiled(pair.project, chunk)
+        if isinstance(found, str):
+            return found
+        by_selector = pair.label == "selector"
+        for place in found[1].get(pair.source_hash, ()):
+            contract = found[0].contracts[place.contract][0].contract
+            if contract == pair.within and by_selector != str(place.key).startswith("pc:"):
+                return found[0], place
+        return f"not found again: {pair.origin}"
+
+    def _chunk(self, pair: Pair) -> Chunk | None:
+        """An export's own settings may have the name of no build."""
+        for build in (DEFAULT, pair.build):
+            key = (pair.project, build)
+            if key not in self._chunks and BUILD.fullmatch(build):
+                self._chunks[key] = chunks(self._projects[pair.project], build, self._solc).chunks
+            for one in self._chunks.get(key, ()):
+                same = (one.settings.version, described(one.settings)) == (pair.solc, pair.build)
+                if same and pair.file in one.files:
+                    return one
+        return None
+
+    def _compiled(self, project: str, chunk: Chunk) -> tuple[Found, dict[str, list[Place]]] | str:
+        key = (project, chunk.settings.name, chunk.files)
+        if key not in self._found:
+            done = compiled(chunk, self._pool, Counter())
+            self._found[key] = done if isinstance(done, str) else (done, places(done))
+        return self._found[key]
+
+
+def _header(labels: Labels, place: Place) -> Header:
+    return labels.headers[place.function.file, place.function.start]
+
+
+def _judged(task: Task) -> Verdict:
+    """In a process of the pool. What is wrong with a text, and a mistake of ours with it, is its verdict."""
+    try:
+        return _verdict(task)
+    except NotOne as why:
+        return refused(str(why))
+    except WhetError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a mistake of ours with one text: said, and the rest goes on
+        return refused(f"a mistake of whet: {type(error).__name__}: {error}")
+
+
+def _verdict(task: Task) -> Verdict:
+    function, original = task.place.function, task.original
+    author = read(function.source)
+    text = in_contract(read(task.text), author, task.names, renamed=task.metadata == "hidden")
+    made = candidate(
+        task.harness,
+        task.texts,
+        task.settings,
+        (function.file, function.start),
+        len(function.source.encode()),
+        text,
+        [name.split(".")[-1] for name in task.names.values()],
+    )
+    if not made.runtime:
+        return refused(made.why, parses=made.parses)
+    behaves, why = behaviour(
+        bytes.fromhex(original.runtime),
+        bytes.fromhex(made.runtime),
+        original.abi,
+        task.place.key,
+        function.name,
+        task.budget,
+    )
+    alike = made.header == original.header
+    told = why if alike else f"{_otherwise(original.header, made.header)}; {why}"
+    return Verdict(parses=True, compiles=True, abi=alike, behaves=behaves, why=one_line(told))
+
+
+def _otherwise(author: Header, other: Header | None) -> str:
+    return f"not the author's header: {other}" if other != author else ""
+
+
+def _ended(task: Task) -> Verdict:
+    return refused(ENDED)
