@@ -291,3 +291,21 @@ def test_a_text_without_a_contract_reaches_no_stage() -> None:
     found = score(b"", [entry("f", [], [])], "I am sorry", "0.8.30", {})
     assert (found.stages, found.functions, found.same) == ((), 1, 0)
     assert found.verification.counts == {"not compiled": 1}
+
+
+def test_what_a_private_function_checks_of_its_argument_holds_behind_it() -> None:
+    """As decoders do: they give back nothing, or revert."""
+    statements = [
+        Statement("CALLDATALOAD", (4,), ("v0",), 0),
+        Statement("CALLPRIVATE", ("v0",), (), 0, function="p"),
+        Statement("LT", ("v0", 20), ("v1",), 0),
+    ]
+    contract = hand_made(statements, End("BRANCH", ("v1",), ("b1", "b2")))
+    check = [Statement("LT", ("a0", 10), ("v0",), 0)]
+    blocks = {
+        "b0": Block("b0", 0, [], check, End("BRANCH", ("v0",), ("b1", "b2"))),
+        "b1": Block("b1", 0, [], [], End("RETURNPRIVATE")),
+        "b2": Block("b2", 0, [], [], End("REVERT", (0, 0))),
+    }
+    contract.functions["p"] = Function("p", "private", 0, ("a0",), 0, blocks)
+    assert possible(contract, "f") == {("f", "b1"), ("p", "b1"), ("p", "b2")}

@@ -95,13 +95,14 @@ class _Walker:
     def call(
         self, function: Function, args: tuple[Interval, ...], names: Names, around: Env, depth: int
     ) -> list[Interval] | None:
-        """What it gives back; None where it never does. around: what is known of the call (`FIXED`)."""
+        """What it gives back, and behind that what its parameters are known to be where it does; None where it never does.
+        around: what is known of the call (`FIXED`)."""
         key = (function.name, args, names, *around.items())
         if key in self.known:
             return self.known[key]
         if function.name in self.under_way or depth > DEPTH:
             self.visited |= reachable(self.contract, function.name)
-            return [ANY] * (function.returns or 0)
+            return [ANY] * (function.returns or 0) + list(args)
         self.under_way.add(function.name)
         self.known[key] = _Walk(self, function, names, depth).run(args, around)
         self.under_way.remove(function.name)
@@ -134,6 +135,7 @@ class _Walk:
         self.before: dict[str, Env] = {}
         self.visits: dict[str, int] = {}
         self.returned: list[Interval] | None = None
+        """As `_Walker.call` gives it."""
         self.stored: tuple[Operand, Interval] | None = None
         """Where the last word went into memory in this block, and what it may be."""
 
@@ -172,8 +174,9 @@ class _Walk:
             given = self.walker.call(callee, args, names, _around(env), self.depth + 1)
             if given is None:
                 return False
-            for result, found in zip(statement.results, given, strict=False):
-                env[self._name(result)] = found
+            for word, found in zip((*statement.results, *statement.args), given, strict=False):
+                if isinstance(word, str):
+                    env[self._name(word)] = meet(self.value(word, env), found) or found
         elif statement.results:
             name = self._name(statement.results[0])
             found = result_of(statement.op, list(args))
@@ -220,7 +223,7 @@ class _Walk:
     def _leave(self, block: Block, env: Env) -> list[str]:
         end = block.end
         if end.op == "RETURNPRIVATE":
-            given = [self.value(arg, env) for arg in end.args]
+            given = [self.value(arg, env) for arg in (*end.args, *self.function.params)]
             old = self.returned
             self.returned = given if old is None else [hull(a, b) for a, b in zip(old, given, strict=True)]
         if end.op == "BRANCH":
