@@ -85,8 +85,9 @@ class Judge:
     """Judges texts for pairs of some projects.
 
     Costs: the first text of a project and build, the compilers once more (all their answers are remembered, so some
-    seconds); each text a compilation of one contract (0.1 to 4 s) and, where the code differs from the author's, a
-    verification (1 to 10 s). Several at a time in `pool`. Memory: labels of every contract of the chunks that were asked for.
+    seconds); each text a compilation of one contract (0.1 to 4 s; 10 to 300 kB in whet's cache) and, where the code differs
+    from the author's, a verification (0.5 to 10 s). Several at a time in `pool`. Memory: the sources of the projects, and
+    labels of every contract of the chunks that were asked for.
     """
 
     def __init__(self, projects: Iterable[Project], pool: Pool, *, solc: str = "", calls: int = 0) -> None:
@@ -95,6 +96,7 @@ class Judge:
         self._projects = {one.name: one for one in projects}
         self._pool, self._solc, self._calls = pool, solc, calls
         self._budget = Budget(calls=calls) if calls else None
+        self._opened: dict[str, dict[str, str]] = {}
         self._chunks: dict[tuple[str, str], list[Chunk]] = {}
         self._found: dict[tuple[str, str, tuple[str, ...]], tuple[Found, dict[str, list[Place]]] | str] = {}
 
@@ -134,7 +136,9 @@ class Judge:
 
     def _task(self, pair: Pair, text: str, metadata: Metadata, taken: Taken) -> Task:
         harness = taken.found.contracts[taken.place.contract][0]
-        needed = closure([harness.file], self._projects[pair.project].texts)[0]
+        if pair.project not in self._opened:
+            texts = self._projects[pair.project].texts
+            self._opened[pair.project] = {name: for_any_version(one) for name, one in texts.items()}
         return Task(
             text,
             metadata,
@@ -142,7 +146,7 @@ class Judge:
             taken.place,
             harness,
             Original(taken.labels.runtime, taken.labels.abi, taken.header),
-            {name: for_any_version(one) for name, one in needed.items()},
+            closure([harness.file], self._opened[pair.project])[0],
             taken.found.settings,
             self._budget,
         )
