@@ -157,6 +157,8 @@ def test_headers(judge: Judge, pairs: list[Pair], right: str, wrong: str, compil
     found = said(judge, pair, text)
     assert (found.parses, found.compiles) == (True, compiles), found
     assert found.abi == ("external" in wrong)
+    if compiles and not found.abi:
+        assert "the author's half(uint256) view returns (uint256);" in found.why
 
 
 TEXTS = [

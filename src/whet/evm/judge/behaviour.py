@@ -72,7 +72,7 @@ def ways(contract: Contract, pc: int, abi: Sequence[dict[str, Any]], name: str) 
     wrappers = {one.selector for one in methods_of(list(abi)) if wrapper.match(one.name)}
     exposing = [four for four in selectors if four in wrappers]
     others = [one.name for one in contract.functions.values() if one.kind in ("fallback", "receive")]
-    alone = [] if contract.public or others else [contract.entry.name]
+    alone = [] if selectors or others else [contract.entry.name]
     without = [None for one in (*others, *alone) if inside & reached[one]]
     return [*exposing, *(() if exposing else (*selectors, *without[:1]))][:MOST_WAYS]
 

@@ -225,12 +225,8 @@ def _verdict(task: Task) -> Verdict:
         task.budget,
     )
     alike = made.header == original.header
-    told = why if alike else f"{_otherwise(original.header, made.header)}; {why}"
+    told = why if alike else f"its header is {made.header}, the author's {original.header}; {why}"
     return Verdict(parses=True, compiles=True, abi=alike, behaves=behaves, why=one_line(told))
-
-
-def _otherwise(author: Header, other: Header | None) -> str:
-    return f"not the author's header: {other}" if other != author else ""
 
 
 def _ended(task: Task) -> Verdict:

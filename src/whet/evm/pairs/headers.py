@@ -18,6 +18,12 @@ class Header:
     returns: tuple[str, ...]
     mutability: str
 
+    def __str__(self) -> str:
+        called, returned = self.called or "(internal)", ", ".join(self.returns)
+        return f"{called}({', '.join(self.parameters)}) {self.mutability}" + (
+            f" returns ({returned})" if returned else ""
+        )
+
 
 def header(node: Mapping[str, Any]) -> Header:
     """Of a function's node."""
