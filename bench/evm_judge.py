@@ -47,12 +47,11 @@ def texts(project: Project, judge: Judge, pair: Pair, seed: int) -> Iterator[tup
     yield "author", pair.source, "shown"
     yield "shown", answer(pair, "shown", "context"), "shown"
     yield "hidden", answer(pair, "hidden", "context"), "hidden"
-    known = judge.taken_from(pair)
-    assert not isinstance(known, str), known
-    found, place = known
+    taken = judge.taken_from(pair)
+    assert not isinstance(taken, str), taken
     opened = {name: for_any_version(text) for name, text in closure([pair.file], project.texts)[0].items()}
-    asts = compile_sources(found.settings, opened, {"*": {"": ["ast"]}})["sources"]
-    raw, start = opened[pair.file].encode(), place.function.start
+    asts = compile_sources(taken.found.settings, opened, {"*": {"": ["ast"]}})["sources"]
+    raw, start = opened[pair.file].encode(), taken.place.function.start
     end = start + len(pair.source.encode())
     random = Random(f"{seed} {pair.source_hash}")
 
@@ -70,12 +69,11 @@ def texts(project: Project, judge: Judge, pair: Pair, seed: int) -> Iterator[tup
 
 def by_calls(judge: Judge, pair: Pair) -> Verdict:
     """The author's code beside itself."""
-    known = judge.taken_from(pair)
-    assert not isinstance(known, str), known
-    found, place = known
-    labels = found.contracts[place.contract][1]
-    code = bytes.fromhex(labels.runtime)
-    behaves, why = replayed(code, code, labels.abi, place.key, pair.name, None)
+    taken = judge.taken_from(pair)
+    assert not isinstance(taken, str), taken
+    taken = taken.exposed()
+    code = bytes.fromhex(taken.labels.runtime)
+    behaves, why = replayed(code, code, taken.labels.abi, taken.place.key, pair.name, None)
     return Verdict(parses=True, compiles=True, abi=True, behaves=behaves, why=why)
 
 

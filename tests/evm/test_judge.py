@@ -13,7 +13,7 @@ from whet.evm.judge import BEHAVES, Judge, Verdict
 from whet.evm.judge.behaviour import replayed
 from whet.evm.pairs.answer import answer
 from whet.evm.pairs.make import make
-from whet.evm.pairs.nouns import Pair
+from whet.evm.pairs.nouns import Pair, Project
 from whet.evm.pairs.pool import Pool
 from whet.evm.pairs.prompt import Metadata
 
@@ -120,6 +120,25 @@ def test_private_variables_of_a_base_can_be_written(judge: Judge, pairs: list[Pa
     assert said(judge, one(pairs, "set(uint64,bool)"), text, "hidden") == RIGHT
 
 
+ROUTED = """pragma solidity ^0.8.20;
+contract Routed {
+    uint256 private _sum;
+    fallback() external payable { _route(msg.value); _route(msg.data.length); }
+    function _route(uint256 a) private { require(a != 3, "three"); _sum = _sum * 31 + a; }
+}
+"""
+
+
+def test_an_internal_function_that_only_the_fallback_calls(pool: Pool) -> None:
+    project = Project("routed@1", "routed", {"Routed.sol": ROUTED}, ("Routed.sol",))
+    made = make(project, "default", pool).pairs
+    (pair,) = (one for one in made if one.name == "_route")
+    judge = Judge([project], pool)
+    for right, wrong in (("a != 3", "a == 3"), ("31 + a", "31 - a")):
+        assert said(judge, pair, pair.source.replace(right, wrong)).behaves == "different"
+    assert said(judge, pair, pair.source.replace("a != 3", "!(a == 3)")).behaves == "same"
+
+
 HEADERS = [
     ("uint256 shares) public view", "uint256 a, uint256 shares) public view", False),
     ("public view returns (uint256)", "public view returns (uint128)", True),
@@ -138,6 +157,8 @@ def test_headers(judge: Judge, pairs: list[Pair], right: str, wrong: str, compil
     found = said(judge, pair, text)
     assert (found.parses, found.compiles) == (True, compiles), found
     assert found.abi == ("external" in wrong)
+    if compiles and not found.abi:
+        assert "the author's half(uint256) view returns (uint256);" in found.why
 
 
 TEXTS = [

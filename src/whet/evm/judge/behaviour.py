@@ -46,13 +46,14 @@ def replayed(
     budget: Budget | None,
 ) -> tuple[str, str]:
     """As `behaviour`, by calls alone."""
-    wanted = [key if isinstance(key, int) else None]
-    if isinstance(key, str) and key.startswith("pc:"):
-        wanted = list(ways(apart(lift_code(original)), int(key[3:]), abi, name))
-        if not wanted:
-            return INCONCLUSIVE, NO_WAY
-    found = verify(original, candidate, abi, functions=wanted, budget=budget)
-    return _together(found, f"({key})" if wanted == [None] else "")
+    if isinstance(key, int):
+        return _together(verify(original, candidate, abi, functions=[key], budget=budget))
+    if not key.startswith("pc:"):
+        return _together(verify(original, candidate, abi, functions=[None], budget=budget), f"({key})")
+    wanted = ways(apart(lift_code(original)), int(key[3:]), abi, name)
+    if not wanted:
+        return INCONCLUSIVE, NO_WAY
+    return _together(verify(original, candidate, abi, functions=wanted, budget=budget))
 
 
 def bare(code: bytes) -> bytes:
@@ -61,17 +62,22 @@ def bare(code: bytes) -> bytes:
     return code[: found.offset] if found else code
 
 
-def ways(contract: Contract, pc: int, abi: Sequence[dict[str, Any]], name: str) -> list[int]:
-    """Selectors that lead to the private function at `pc`: those of its wrappers, else all, at most `MOST_WAYS`."""
+def ways(contract: Contract, pc: int, abi: Sequence[dict[str, Any]], name: str) -> list[int | None]:
+    """Selectors that lead to the private function at `pc`: those of its wrappers, else all, at most `MOST_WAYS`; None among them
+    for what no selector reaches."""
     inside = {one.name for one in contract.functions.values() if one.kind == "private" and one.pc == pc}
     reached = reach(contract)
-    there = [four for four, one in sorted(contract.public.items()) if inside & reached[one.name]]
+    selectors = [four for four, one in sorted(contract.public.items()) if inside & reached[one.name]]
     wrapper = re.compile(rf"{re.escape(name)}_\d+\(")
     wrappers = {one.selector for one in methods_of(list(abi)) if wrapper.match(one.name)}
-    return ([four for four in there if four in wrappers] or there)[:MOST_WAYS]
+    exposing = [four for four in selectors if four in wrappers]
+    others = [one.name for one in contract.functions.values() if one.kind in ("fallback", "receive")]
+    alone = [] if selectors or others else [contract.entry.name]
+    without = [None for one in (*others, *alone) if inside & reached[one]]
+    return [*exposing, *(() if exposing else (*selectors, *without[:1]))][:MOST_WAYS]
 
 
-def _together(found: Verification, outside: str) -> tuple[str, str]:
+def _together(found: Verification, outside: str = "") -> tuple[str, str]:
     """The worst of all; `outside`: only the one of that name."""
     verdicts = [one for one in found.verdicts if outside in ("", one.function)]
     for label in (DIFFERENT, INCONCLUSIVE):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from whet.evm.pairs.headers import Header, header
 from whet.evm.pairs.inventory import TOKEN, functions
-from whet.evm.pairs.label import LABELS, Header, Key, Labels, header
+from whet.evm.pairs.label import LABELS, Key, Labels
 from whet.evm.solc.compiler import CompileError, Settings
 from whet.evm.solc.harness import Harness, Output, Reader, compile_harnesses
 from whet.evm.solc.worker import CompilerFailure

@@ -15,7 +15,8 @@ from whet.evm.judge.nouns import Verdict, one_line, refused
 from whet.evm.keccak import selector
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.exits import apart
-from whet.evm.pairs.label import Key, Labels, canonical
+from whet.evm.pairs.headers import Header, canonical
+from whet.evm.pairs.label import Labels
 from whet.evm.pairs.nouns import ENDED
 from whet.evm.pairs.texts import function_of
 from whet.evm.replay.vectors import split_types, type_of
@@ -33,9 +34,8 @@ class Wanted:
     mutability: str
 
 
-def wanted(labels: Labels, key: int | str, home: Key) -> Wanted:
+def wanted(labels: Labels, key: int | str, header: Header) -> Wanted:
     """As the ABI has it; as the syntax tree has it where no ABI does."""
-    header = labels.headers[home]
     entries = [one for one in labels.abi if one["type"] == "function"] if isinstance(key, int) else []
     for entry in entries:
         types = tuple(type_of(item) for item in entry["inputs"])

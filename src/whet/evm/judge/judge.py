@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from whet.errors import WhetError
@@ -15,7 +15,8 @@ from whet.evm.judge.nouns import Verdict, one_line, refused
 from whet.evm.judge.text import NotOne, in_contract, read
 from whet.evm.pairs.builds import Chunk, chunks, described
 from whet.evm.pairs.compiled import Found, compiled
-from whet.evm.pairs.label import Header, Labels
+from whet.evm.pairs.headers import Header
+from whet.evm.pairs.label import Labels
 from whet.evm.pairs.nouns import BUILD, DEFAULT, ENDED, Pair, Project
 from whet.evm.pairs.places import Place, places
 from whet.evm.pairs.pool import Pool
@@ -51,12 +52,42 @@ class Original:
     header: Header
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Where a pair was taken from. places: all where its function stands, this one among them."""
+
+    found: Found
+    place: Place
+    places: list[Place]
+
+    @property
+    def labels(self) -> Labels:
+        """Of the contract."""
+        return self.found.contracts[self.place.contract][1]
+
+    @property
+    def header(self) -> Header:
+        """The author's."""
+        return self.labels.headers[self.place.function.file, self.place.function.start]
+
+    def exposed(self) -> Taken:
+        """For an internal function the place where a harness makes it callable by itself, if there is one."""
+        function = self.place.function
+        for other in self.places if str(self.place.key).startswith("pc:") else ():
+            names = {one.name for one in self.found.contracts[other.contract][0].functions}
+            same = (other.function.file, other.function.start) == (function.file, function.start)
+            if same and function.name in names:
+                return replace(self, place=other)
+        return self
+
+
 class Judge:
     """Judges texts for pairs of some projects.
 
     Costs: the first text of a project and build, the compilers once more (all their answers are remembered, so some
-    seconds); each text a compilation of one contract (0.1 to 4 s) and, where the code differs from the author's, a
-    verification (1 to 10 s). Several at a time in `pool`. Memory: labels of every contract of the chunks that were asked for.
+    seconds); each text a compilation of one contract (0.1 to 4 s; 10 to 300 kB in whet's cache) and, where the code differs
+    from the author's, a verification (0.5 to 10 s). Several at a time in `pool`. Memory: the sources of the projects, and
+    labels of every contract of the chunks that were asked for.
     """
 
     def __init__(self, projects: Iterable[Project], pool: Pool, *, solc: str = "", calls: int = 0) -> None:
@@ -65,6 +96,7 @@ class Judge:
         self._projects = {one.name: one for one in projects}
         self._pool, self._solc, self._calls = pool, solc, calls
         self._budget = Budget(calls=calls) if calls else None
+        self._opened: dict[str, dict[str, str]] = {}
         self._chunks: dict[tuple[str, str], list[Chunk]] = {}
         self._found: dict[tuple[str, str, tuple[str, ...]], tuple[Found, dict[str, list[Place]]] | str] = {}
 
@@ -76,49 +108,50 @@ class Judge:
         verdicts: dict[int, Verdict] = {}
         tasks: dict[int, tuple[Task]] = {}
         for at, (pair, text, metadata) in enumerate(written):
-            known = self.taken_from(pair)
-            if isinstance(known, str):
-                verdicts[at] = refused(known)
+            taken = self.taken_from(pair)
+            if isinstance(taken, str):
+                verdicts[at] = refused(taken)
             else:
-                tasks[at] = (self._task(pair, text, metadata, *known),)
+                tasks[at] = (self._task(pair, text, metadata, taken.exposed()),)
         verdicts |= zip(tasks, self._pool.several(_judged, list(tasks.values()), _ended), strict=True)
         return [verdicts[at] for at in range(len(written))]
 
     def emitted(self, pairs: Sequence[Pair]) -> list[tuple[str, Verdict]]:
         """Of each pair what whet's own emitter writes of the contract that the pair was taken from: the function's text, in
-        the names of its prompt, and what `whet.decompile` says of it. Results are kept by the code."""
+        names of its own, and what `whet.decompile` says of it. Results are kept by the code."""
         out: dict[int, tuple[str, Verdict]] = {}
         contracts: dict[str, list[tuple[int, Wanted]]] = defaultdict(list)
         for at, pair in enumerate(pairs):
-            known = self.taken_from(pair)
-            if isinstance(known, str):
-                out[at] = "", refused(known)
+            taken = self.taken_from(pair)
+            if isinstance(taken, str):
+                out[at] = "", refused(taken)
             else:
-                labels = known[0].contracts[known[1].contract][1]
-                home = known[1].function.file, known[1].function.start
-                contracts[labels.runtime].append((at, wanted(labels, known[1].key, home)))
-        tasks = [(code, [one for _, one in asked], self._calls) for code, asked in contracts.items()]
+                asked = wanted(taken.labels, taken.place.key, taken.header)
+                contracts[taken.labels.runtime].append((at, asked))
+        tasks = [(code, [one for _, one in known], self._calls) for code, known in contracts.items()]
         answers = self._pool.several(emitted, tasks, ended)
-        for asked, results in zip(contracts.values(), answers, strict=True):
-            out |= {at: result for (at, _), result in zip(asked, results, strict=True)}
+        for known, results in zip(contracts.values(), answers, strict=True):
+            out |= {at: result for (at, _), result in zip(known, results, strict=True)}
         return [out[at] for at in range(len(pairs))]
 
-    def _task(self, pair: Pair, text: str, metadata: Metadata, found: Found, place: Place) -> Task:
-        harness, labels = found.contracts[place.contract]
-        needed = closure([harness.file], self._projects[pair.project].texts)[0]
+    def _task(self, pair: Pair, text: str, metadata: Metadata, taken: Taken) -> Task:
+        harness = taken.found.contracts[taken.place.contract][0]
+        if pair.project not in self._opened:
+            texts = self._projects[pair.project].texts
+            self._opened[pair.project] = {name: for_any_version(one) for name, one in texts.items()}
         return Task(
             text,
             metadata,
             (pair.shown if metadata == "shown" else pair.hidden).names,
-            place,
+            taken.place,
             harness,
-            Original(labels.runtime, labels.abi, _header(labels, place)),
-            {name: for_any_version(one) for name, one in needed.items()},
-            found.settings,
+            Original(taken.labels.runtime, taken.labels.abi, taken.header),
+            closure([harness.file], self._opened[pair.project])[0],
+            taken.found.settings,
             self._budget,
         )
 
-    def taken_from(self, pair: Pair) -> tuple[Found, Place] | str:
+    def taken_from(self, pair: Pair) -> Taken | str:
         """Where the pair was taken from; or why that is not known."""
         if pair.project not in self._projects:
             return f"its project is not there: {pair.project}"
@@ -129,10 +162,11 @@ class Judge:
         if isinstance(found, str):
             return found
         by_selector = pair.label == "selector"
-        for place in found[1].get(pair.source_hash, ()):
+        options = found[1].get(pair.source_hash, [])
+        for place in options:
             contract = found[0].contracts[place.contract][0].contract
             if contract == pair.within and by_selector != str(place.key).startswith("pc:"):
-                return found[0], place
+                return Taken(found[0], place, options)
         return f"not found again: {pair.origin}"
 
     def _chunk(self, pair: Pair) -> Chunk | None:
@@ -153,10 +187,6 @@ class Judge:
             done = compiled(chunk, self._pool, Counter())
             self._found[key] = done if isinstance(done, str) else (done, places(done))
         return self._found[key]
-
-
-def _header(labels: Labels, place: Place) -> Header:
-    return labels.headers[place.function.file, place.function.start]
 
 
 def _judged(task: Task) -> Verdict:
@@ -195,12 +225,8 @@ def _verdict(task: Task) -> Verdict:
         task.budget,
     )
     alike = made.header == original.header
-    told = why if alike else f"{_otherwise(original.header, made.header)}; {why}"
+    told = why if alike else f"its header is {made.header}, the author's {original.header}; {why}"
     return Verdict(parses=True, compiles=True, abi=alike, behaves=behaves, why=one_line(told))
-
-
-def _otherwise(author: Header, other: Header | None) -> str:
-    return f"not the author's header: {other}" if other != author else ""
 
 
 def _ended(task: Task) -> Verdict:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from whet.evm.keccak import keccak256, selector
+from whet.evm.pairs.headers import Header, canonical, header
 from whet.evm.pairs.inventory import functions, kind_of
 from whet.evm.pairs.layout import stored
 from whet.evm.pairs.names import Known, mentions
@@ -25,29 +26,6 @@ from whet.evm.solc.truth import linked
 
 Key = tuple[str, int]
 """A function's place: file and byte offset."""
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What others see of a function. called: by name, or "" for an internal one, whose name is its callers' only.
-    parameters, returns: types as the ABI writes them; an internal one's with where they lie."""
-
-    called: str
-    parameters: tuple[str, ...]
-    returns: tuple[str, ...]
-    mutability: str
-
-
-def header(node: Mapping[str, Any]) -> Header:
-    """Of a function's node."""
-    outside = node.get("visibility") in ("public", "external")
-
-    def types(part: str) -> tuple[str, ...]:
-        said = [str(one["typeDescriptions"]["typeString"]) for one in node[part]["parameters"]]
-        return tuple(canonical(one) if outside else one for one in said)
-
-    name = str(node["name"] or node.get("kind") or "fallback") if outside else ""
-    return Header(name, types("parameters"), types("returnParameters"), str(node.get("stateMutability", "")))
 
 
 @dataclass(slots=True)
@@ -304,10 +282,3 @@ def _key(node: Mapping[str, Any], contract: str, wanted: Mapping[int, str]) -> i
     alike = [key for key, name in wanted.items() if name.split("(")[0] == node["name"]]
     same = [key for key in alike if wanted[key].count(",") + 1 == len(types) or wanted[key].endswith("()")]
     return alike[0] if len(alike) == 1 == len(same) else None
-
-
-def canonical(type_string: str) -> str:
-    """As the ABI writes it; structs, which 0.4 and 0.5 hardly pass, as they are."""
-    text = re.sub(r" (storage|memory|calldata)( ref| pointer| slice)?\b", "", type_string)
-    text = re.sub(r"\bcontract [\w.$]+|\baddress payable", "address", text)
-    return re.sub(r"\benum [\w.$]+", "uint8", text)
