@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from whet.evm.lifting import lift_code
@@ -98,6 +98,11 @@ def _function(contract: Contract, private: dict[int, Function], key: int | str) 
     found = next((f for f in contract.functions.values() if f.kind == key), None)
     alone = all(f.kind in ("entry", "private") for f in contract.functions.values())
     return contract.entry if found is None and alone and key == "fallback" else found
+
+
+def views(contract: Contract, meaning: Meaning, *, emitted: bool = False) -> Callable[[Function], View]:
+    """How each function of a contract is shown by one meaning, where there is no pair."""
+    return _Shown(contract, meaning, emitted).view
 
 
 class _Shown:

@@ -1,0 +1,258 @@
+"""Functions of a decompiled contract as a model writes them; nothing of what it writes is believed.
+
+The emitter's contract is there first, compiled and compared. Each text that is exactly one function takes the place of the
+emitter's version in that contract, which is compiled and compared for the functions that can change by it; the first text
+that is `same` stays. In the end all of these stand in one contract, which is compiled and compared as a whole; what fails then
+goes back to the emitter's. Costs a compilation a text, a comparison for each that compiles to other code, and one more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from time import perf_counter
+
+from whet.evm import lift
+from whet.evm.bytecode import Code
+from whet.evm.call_graph import reach
+from whet.evm.decompile.asking import NotAsked, Question, Questions, Writer
+from whet.evm.decompile.compiling import Compiled, compile_source
+from whet.evm.decompile.nouns import (
+    DIFFERENT,
+    INCONCLUSIVE,
+    NO_FUNCTION,
+    NOT_COMPILED,
+    SAME,
+    Asked,
+    Decompiled,
+    Function,
+    Judged,
+    Model,
+    Seconds,
+    Try,
+)
+from whet.evm.decompile.reach import with_private
+from whet.evm.decompile.run import Options, names_of, verifier
+from whet.evm.decompile.settle import Verify
+from whet.evm.decompile.written import NoFunction, Written, read
+from whet.evm.meaning.exits import apart
+from whet.evm.solidity.nouns import SolidityFunction, Source
+from whet.progress import Reporter
+
+_INDENT = "    "
+_RANKS = (SAME, INCONCLUSIVE, DIFFERENT, NOT_COMPILED)
+NOT_DONE = "the emitter's contract was not compiled and compared"
+INTERRUPTED = "interrupted"
+
+Compile = Callable[[Source], Compiled]
+
+
+def rewrite(
+    code: Code,
+    options: Options,
+    result: Decompiled,
+    writer: Writer,
+    *,
+    verify: Verify | None = None,
+    compile_: Compile = compile_source,
+    reporter: Reporter | None = None,
+) -> Decompiled:
+    """`result`, which `decompile` gave for `code` and `options`, with the functions that the model wrote right.
+
+    Ctrl-C ends the asking: what was right so far is kept, and the model's record says so.
+    """
+    model = Model(writer.name, writer.identity, writer.best_of, dict(writer.settings))
+    contract = apart(lift(code))
+    work = _Rewriting(
+        result,
+        Questions(contract, names_of(code, options), result.source, writer.asks),
+        writer,
+        verify or verifier(options),
+        compile_,
+        reach(contract),
+    )
+    if not result.compiled or not options.verifying:
+        return replace(work.untouched(NOT_DONE), model=model)
+    with (reporter or Reporter()).task("asking the model", len(result.functions)) as progress:
+        try:
+            for function in result.functions:
+                work.ask(function)
+                progress.advance(1, taken=str(len(work.taken)))
+        except KeyboardInterrupt:
+            model.interrupted = True
+    return replace(work.joined(), model=model)
+
+
+class _Rewriting:
+    """asked: what came of each function, by its name in the three-address code. taken: those whose text is the model's."""
+
+    def __init__(
+        self,
+        result: Decompiled,
+        questions: Questions,
+        writer: Writer,
+        verify: Verify,
+        compile_: Compile,
+        called: dict[str, set[str]],
+    ) -> None:
+        self.result, self.questions, self.writer = result, questions, writer
+        self.verify, self.compile_, self.called = verify, compile_, called
+        self.seconds = replace(result.seconds)
+        self.before = {function.text.of: function.judged for function in result.functions}
+        self.asked: dict[str, Asked] = {}
+        self.taken: dict[str, tuple[Written, list[str]]] = {}
+        with _clock(self.seconds, "compile"):
+            self.base = compile_(result.source).runtime
+
+    def untouched(self, why: str) -> Decompiled:
+        """The emitter's contract, with the reason why no function was asked for."""
+        functions = [replace(function, asked=Asked(why=why)) for function in self.result.functions]
+        return replace(self.result, functions=functions)
+
+    # One function.
+
+    def ask(self, function: Function) -> None:
+        """Ask for it until a text is the same."""
+        text, asked = function.text, Asked()
+        self.asked[text.of] = asked
+        try:
+            with _clock(self.seconds, "lift"):
+                question = self.questions.of(text)
+            asked.way, asked.left_out = question.way, list(question.prompt.left_out)
+            proposed = iter(self.writer.propose(question.prompt))
+            for number in range(1, self.writer.best_of + 1):
+                with _clock(self.seconds, "model"):
+                    said = list(islice(proposed, 1))
+                if not said:
+                    break
+                asked.tries.append(self._tried(text, question, said[0], asked.tries))
+                if asked.tries[-1].verdict == SAME:
+                    asked.taken = number
+                    break
+        except NotAsked as why:
+            asked.way, asked.why = "", str(why)
+        except KeyboardInterrupt:
+            asked.why, asked.taken = INTERRUPTED, 0
+            self.taken.pop(text.of, None)
+            raise
+
+    def _tried(self, text: SolidityFunction, question: Question, said: str, earlier: Sequence[Try]) -> Try:
+        for number, one in enumerate(earlier, 1):
+            if one.text == said:
+                return Try(said, one.verdict, f"as try {number}", one.evidence, one.counterexample)
+        try:
+            written = read(said)
+            lines = written.placed(text, question.names)
+        except NoFunction as why:
+            return Try(said, NO_FUNCTION, str(why))
+        judged = self._judged(text, lines)
+        if judged.label == SAME:
+            self.taken[text.of] = (written, lines)
+        return Try(said, judged.label, judged.reason, judged.evidence, judged.counterexample)
+
+    def _judged(self, text: SolidityFunction, lines: list[str]) -> Judged:
+        """What is known of the function where these lines stand in the emitter's contract."""
+        source = replaced(self.result.source, {text.of: lines})
+        with _clock(self.seconds, "compile"):
+            compiled = self.compile_(source)
+        if not compiled.runtime:
+            return Judged(NOT_COMPILED, reason=compiled.refused.get(text.of, compiled.why))
+        outer = self.questions.leading_to(text)
+        if compiled.runtime == self.base:
+            found = {name: self.before[name] for name in outer}
+        else:
+            with _clock(self.seconds, "verify"):
+                found = self.verify(self.result.code, compiled.runtime, source, outer)
+        if text.kind != "private":
+            return found[text.of]
+        worst = max(outer, key=lambda name: _RANKS.index(found[name].label))
+        if found[worst].label == SAME:
+            return Judged(SAME, f"through {', '.join(outer)}")
+        return replace(found[worst], reason=f"{worst}: {found[worst].reason}", details={})
+
+    # All of them.
+
+    def joined(self) -> Decompiled:
+        """The contract with all texts that were taken; those that fail together go back to the emitter's."""
+        source, judged = self.result.source, self.before
+        while self.taken:
+            source = replaced(self.result.source, {name: lines for name, (_, lines) in self.taken.items()})
+            judged, wrong = self._together(source)
+            if not wrong:
+                break
+            for name, why in wrong.items():
+                del self.taken[name]
+                asked = self.asked[name]
+                asked.why, asked.taken = f"try {asked.taken} was the same by itself, together: {why}", 0
+        if not self.taken:
+            source, judged = self.result.source, self.before
+        functions = [
+            self._function(old, text, judged[text.of])
+            for old, text in zip(self.result.functions, source.functions, strict=True)
+        ]
+        source.functions = [function.text for function in functions]
+        return replace(self.result, source=source, functions=functions, seconds=self.seconds)
+
+    def _together(self, source: Source) -> tuple[dict[str, Judged], dict[str, str]]:
+        """What is known of all functions, and of the texts that go back, why."""
+        with _clock(self.seconds, "compile"):
+            compiled = self.compile_(source)
+        if not compiled.runtime:
+            refused = {name: why for name, why in compiled.refused.items() if name in self.taken}
+            return {}, refused or dict.fromkeys(self.taken, compiled.why)
+        if compiled.runtime == self.base:
+            return self.before, {}
+        with _clock(self.seconds, "verify"):
+            found = self.verify(self.result.code, compiled.runtime, source, None)
+        wrong: dict[str, str] = {}
+        for name, judged in found.items():
+            if _RANKS.index(judged.label) > self._rank(name):
+                told = f"{name} is {judged.label}: {judged.reason}"
+                causes = [n for n in self.taken if n == name or n in self.called.get(name, ())]
+                wrong |= dict.fromkeys(causes or self.taken, told)
+        outer = {f.of: self.before[f.of] for f in source.functions if f.kind != "private"}
+        return with_private(source, outer | found, self.called), wrong
+
+    def _rank(self, name: str) -> int:
+        label = self.before[name].label
+        return _RANKS.index(label) if label in _RANKS else 0
+
+    def _function(self, old: Function, text: SolidityFunction, judged: Judged) -> Function:
+        asked = self.asked.get(text.of) or Asked(why=INTERRUPTED)
+        if text.of not in self.taken:
+            return replace(old, text=text, judged=judged, asked=asked)
+        written, _ = self.taken[text.of]
+        lines = self.result.source.text.split("\n")[old.text.first_line - 1 : old.text.last_line]
+        asked.emitted = "\n".join(line.removeprefix(_INDENT) for line in lines)
+        notes = list(self.questions.contract.functions[text.of].notes)
+        text = replace(text, level=0, statements=written.statements, assembly=written.assembly, notes=notes)
+        return replace(old, text=text, judged=judged, asked=asked)
+
+
+def replaced(source: Source, texts: Mapping[str, Sequence[str]]) -> Source:
+    """The contract with other lines for some functions, by their names in the three-address code."""
+    lines = source.text.split("\n")
+    out: list[str] = []
+    functions = {id(one): one for one in source.functions}
+    done = 0
+    for one in sorted(source.functions, key=lambda one: one.first_line):
+        out += lines[done : one.first_line - 1]
+        first = len(out) + 1
+        own = texts.get(one.of)
+        body = lines[one.first_line - 1 : one.last_line]
+        out += body if own is None else [_INDENT + line for line in own]
+        functions[id(one)] = replace(one, first_line=first, last_line=len(out))
+        done = one.last_line
+    text = "\n".join([*out, *lines[done:]])
+    return replace(source, text=text, functions=[functions[id(one)] for one in source.functions])
+
+
+@contextmanager
+def _clock(seconds: Seconds, name: str) -> Iterator[None]:
+    began = perf_counter()
+    try:
+        yield
+    finally:
+        setattr(seconds, name, getattr(seconds, name) + perf_counter() - began)
