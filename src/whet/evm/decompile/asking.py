@@ -30,7 +30,7 @@ class NotAsked(ValueError):
 class Asks:
     """How a model was asked in training, as the keys of `source: solidity` have it.
 
-    metadata: whether signatures were shown; "both" asks with those that are known. prompt_tokens: of a prompt, at most.
+    metadata: whether signatures were shown; "both" shows those that are known. prompt_tokens: of a prompt, at most.
     emitted: whether the emitter's Solidity stands in it.
     """
 
@@ -112,11 +112,14 @@ class Questions:
         return "" if known.complete else "the lifter cut it off"
 
     def _facts(self, function: SolidityFunction) -> str:
-        """Its metadata, "" where it is not known, or was not shown in training."""
-        if self.asks.metadata == "hidden" or function.kind != "public" or function.in_fallback:
+        """Its metadata; "" where that is not shown. A model that always saw it is shown three-address code's own name."""
+        known = function.kind != "private" and not function.in_fallback
+        if self.asks.metadata == "hidden" or (self.asks.metadata == "both" and not known):
             return ""
+        name, _, types = function.signature.partition("(")
+        visibility = {"public": "public", "private": "internal"}.get(function.kind, "external")
         mutability = self.shown.of(function.of).mutability or "nonpayable"
-        return metadata_lines(function.signature, "public", mutability)
+        return metadata_lines(f"{name if known else function.of}({types or ')'}", visibility, mutability)
 
     def _view(self, way: Metadata) -> tuple[Meaning, Callable[[Function], View]]:
         """The contract as it is shown with known names, or with hidden ones."""

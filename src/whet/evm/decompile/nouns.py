@@ -149,6 +149,17 @@ class Decompiled:
         return Counter(function.judged.label for function in self.functions)
 
     @property
+    def by_model(self) -> int:
+        """How many functions are as the model wrote them."""
+        return sum(function.asked is not None and function.asked.taken > 0 for function in self.functions)
+
+    @property
+    def tries(self) -> Counter[str]:
+        """How many of the model's texts have each verdict."""
+        asked = [function.asked for function in self.functions if function.asked is not None]
+        return Counter(one.verdict for each in asked for one in each.tries)
+
+    @property
     def assembly_share(self) -> float:
         """Statements that are assembly, 0 to 1."""
         statements = sum(function.text.statements for function in self.functions)
