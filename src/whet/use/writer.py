@@ -42,6 +42,7 @@ class RunWriter:
 
     def __init__(
         self,
+        name: str,
         folder: Path,
         asks: Asks,
         sample: Sample,
@@ -53,7 +54,7 @@ class RunWriter:
         say: Say,
     ) -> None:
         self.folder, self.asks, self.best_of = folder, asks, best_of
-        self.name = str(folder)
+        self.name = name
         self.settings: dict[str, Any] = {
             "asks": asdict(asks),
             "sample": sample.model_dump(),
@@ -129,6 +130,7 @@ def open_writer(
     if not entries:
         say(f"note: {folder} was not trained on `source: solidity`; it is asked as if it had been")
     return RunWriter(
+        str(target),
         folder,
         _asks(entries),
         _sample(recipe),

@@ -100,7 +100,7 @@ class Questions:
     def _why_not(self, function: SolidityFunction) -> str:
         known: Function | None = self.contract.functions.get(function.of)
         if known is None or known.kind == "entry":
-            return "the dispatcher"
+            return "it finds the functions"
         if function.kind in ("fallback", "receive") and function.name != function.kind:
             return "a dispatcher that does more calls it"
         if function.kind == "fallback" and any(f.in_fallback for f in self.source.functions):

@@ -2,13 +2,15 @@
 
 The emitter's contract is there first, compiled and compared. Each text that is exactly one function takes the place of the
 emitter's version in that contract, which is compiled and compared for the functions that can change by it; the first text
-that is `same` stays. In the end all of these stand in one contract, which is compiled and compared as a whole; what fails then
-goes back to the emitter's. Costs a compilation a text, a comparison for each that compiles to other code, and one more.
+that is `same` stays. In the end all of these stand in one contract, without the private functions that nothing calls any
+more, and it is compiled and compared as a whole; what fails then goes back to the emitter's.
+
+Costs a compilation a text, a comparison for each that compiles to other code, and one more of the whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -33,6 +35,7 @@ from whet.evm.decompile.nouns import (
     Seconds,
     Try,
 )
+from whet.evm.decompile.placing import INDENT, replaced, uncalled
 from whet.evm.decompile.reach import with_private
 from whet.evm.decompile.run import Options, names_of, verifier
 from whet.evm.decompile.settle import Verify
@@ -41,10 +44,10 @@ from whet.evm.meaning.exits import apart
 from whet.evm.solidity.nouns import SolidityFunction, Source
 from whet.progress import Reporter
 
-_INDENT = "    "
 _RANKS = (SAME, INCONCLUSIVE, DIFFERENT, NOT_COMPILED)
 NOT_DONE = "the emitter's contract was not compiled and compared"
 INTERRUPTED = "interrupted"
+UNCALLED = "nothing calls it any more"
 
 Compile = Callable[[Source], Compiled]
 
@@ -77,7 +80,7 @@ def rewrite(
         return replace(work.untouched(NOT_DONE), model=model)
     with (reporter or Reporter()).task("asking the model", len(result.functions)) as progress:
         try:
-            for function in result.functions:
+            for function in sorted(result.functions, key=lambda one: one.text.kind == "private"):
                 work.ask(function)
                 progress.advance(1, taken=str(len(work.taken)))
         except KeyboardInterrupt:
@@ -114,9 +117,12 @@ class _Rewriting:
     # One function.
 
     def ask(self, function: Function) -> None:
-        """Ask for it until a text is the same."""
+        """Ask for it until a text is the same; not for a private one of which the model's texts have no need."""
         text, asked = function.text, Asked()
         self.asked[text.of] = asked
+        if text.kind == "private" and text.of in self._uncalled():
+            asked.why = UNCALLED
+            return
         try:
             with _clock(self.seconds, "lift"):
                 question = self.questions.of(text)
@@ -178,7 +184,7 @@ class _Rewriting:
         """The contract with all texts that were taken; those that fail together go back to the emitter's."""
         source, judged = self.result.source, self.before
         while self.taken:
-            source = replaced(self.result.source, {name: lines for name, (_, lines) in self.taken.items()})
+            source = replaced(self.result.source, self._lines() | {name: [] for name in self._uncalled()})
             judged, wrong = self._together(source)
             if not wrong:
                 break
@@ -188,12 +194,24 @@ class _Rewriting:
                 asked.why, asked.taken = f"try {asked.taken} was the same by itself, together: {why}", 0
         if not self.taken:
             source, judged = self.result.source, self.before
-        functions = [
-            self._function(old, text, judged[text.of])
-            for old, text in zip(self.result.functions, source.functions, strict=True)
-        ]
-        source.functions = [function.text for function in functions]
-        return replace(self.result, source=source, functions=functions, seconds=self.seconds)
+        old = {function.text.of: function for function in self.result.functions}
+        functions = [self._function(old.pop(text.of), text, judged[text.of]) for text in source.functions]
+        source = replace(source, functions=[function.text for function in functions])
+        notes = [f"left out, {UNCALLED}: {', '.join(old)}"] if old else []
+        return replace(
+            self.result,
+            source=source,
+            functions=functions,
+            notes=[*self.result.notes, *notes],
+            seconds=self.seconds,
+        )
+
+    def _lines(self) -> dict[str, list[str]]:
+        return {name: lines for name, (_, lines) in self.taken.items()}
+
+    def _uncalled(self) -> set[str]:
+        """Private functions that the texts as they are now no longer lead to."""
+        return uncalled(replaced(self.result.source, self._lines())) - uncalled(self.result.source)
 
     def _together(self, source: Source) -> tuple[dict[str, Judged], dict[str, str]]:
         """What is known of all functions, and of the texts that go back, why."""
@@ -225,28 +243,10 @@ class _Rewriting:
             return replace(old, text=text, judged=judged, asked=asked)
         written, _ = self.taken[text.of]
         lines = self.result.source.text.split("\n")[old.text.first_line - 1 : old.text.last_line]
-        asked.emitted = "\n".join(line.removeprefix(_INDENT) for line in lines)
+        asked.emitted = "\n".join(line.removeprefix(INDENT) for line in lines)
         notes = list(self.questions.contract.functions[text.of].notes)
         text = replace(text, level=0, statements=written.statements, assembly=written.assembly, notes=notes)
         return replace(old, text=text, judged=judged, asked=asked)
-
-
-def replaced(source: Source, texts: Mapping[str, Sequence[str]]) -> Source:
-    """The contract with other lines for some functions, by their names in the three-address code."""
-    lines = source.text.split("\n")
-    out: list[str] = []
-    functions = {id(one): one for one in source.functions}
-    done = 0
-    for one in sorted(source.functions, key=lambda one: one.first_line):
-        out += lines[done : one.first_line - 1]
-        first = len(out) + 1
-        own = texts.get(one.of)
-        body = lines[one.first_line - 1 : one.last_line]
-        out += body if own is None else [_INDENT + line for line in own]
-        functions[id(one)] = replace(one, first_line=first, last_line=len(out))
-        done = one.last_line
-    text = "\n".join([*out, *lines[done:]])
-    return replace(source, text=text, functions=[functions[id(one)] for one in source.functions])
 
 
 @contextmanager
