@@ -7,7 +7,8 @@ first decoding that samples. The model is loaded when it is first asked; opening
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,44 +34,40 @@ SAMPLE = Sample(temperature=0.3, top_p=0.9)
 """How all texts but the first are drawn where the recipe does not sample."""
 
 
+@dataclass(slots=True, eq=False)
 class RunWriter:
     """A model of a run, or of a folder; what `whet.decompile` and `whet.show_decompiled` take as `model`.
 
-    A context manager, since a chat template runs in a process of its own. `identity` is a hash of the model's files and
-    of how it is asked.
+    A context manager, since a chat template runs in a process of its own. name: as it was asked for. identity: a hash of
+    the model's files, of all of `settings`, and of what else decides its texts.
     """
 
-    def __init__(
-        self,
-        name: str,
-        folder: Path,
-        asks: Asks,
-        sample: Sample,
-        *,
-        best_of: int,
-        new_tokens: int,
-        seed: int,
-        device: str,
-        say: Say,
-    ) -> None:
-        self.folder, self.asks, self.best_of = folder, asks, best_of
-        self.name = name
-        self.settings: dict[str, Any] = {
-            "asks": asdict(asks),
-            "sample": sample.model_dump(),
-            "new_tokens": new_tokens,
-            "seed": seed,
-            "device": device,
+    name: str
+    folder: Path
+    asks: Asks
+    sample: Sample
+    best_of: int
+    new_tokens: int
+    seed: int
+    device: str
+    say: Say = field(repr=False)
+    settings: dict[str, Any] = field(init=False)
+    identity: str = field(init=False)
+    _model: OpenModel | None = field(init=False, default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.settings = {
+            "asks": asdict(self.asks),
+            "sample": self.sample.model_dump(),
+            "new_tokens": self.new_tokens,
+            "seed": self.seed,
+            "device": self.device,
         }
-        self.identity = store.content_hash([_files(folder), best_of, self.settings])
-        self._sample, self._new_tokens, self._seed, self._device, self._say = (
-            sample,
-            new_tokens,
-            seed,
-            device,
-            say,
-        )
-        self._model: OpenModel | None = None
+        ours = [
+            store.code_hash("models", "text", "use"),
+            store.versions("torch", "transformers", "tokenizers"),
+        ]
+        self.identity = store.content_hash([_files(self.folder), self.best_of, self.settings, ours])
 
     def __enter__(self) -> RunWriter:
         return self
@@ -85,24 +82,18 @@ class RunWriter:
         room for an answer."""
         model = self._opened()
         ids = model.asked([Message("system", prompt.task), Message("user", prompt.text)])
-        room = min(self._new_tokens, model.decoder.context - len(ids))
+        room = min(self.new_tokens, model.decoder.context - len(ids))
         if room < 1:
             raise NotAsked(
                 f"{len(ids):,} tokens of prompt, more than the model's context of {model.decoder.context:,}"
             )
-        yield from _texts(model, ids, self._sample, self.best_of, room, self._seed)
+        yield from _texts(model, ids, self.sample, self.best_of, room, self.seed)
 
     def _opened(self) -> OpenModel:
         if self._model is None:
-            try:
-                from whet.use.run import open_model
-            except ModuleNotFoundError as error:
-                raise WhetError(
-                    f"a model needs {error.name}, which is not installed",
-                    where="--model",
-                    fix="pip install whet",
-                ) from error
-            self._model = open_model(self.folder, device=self._device, chat=True, say=self._say)
+            from whet.use.run import open_model
+
+            self._model = open_model(self.folder, device=self.device, chat=True, say=self.say)
         return self._model
 
 
@@ -124,21 +115,18 @@ def open_writer(
     for name, value in (("--best-of", best_of), ("--new-tokens", new_tokens)):
         if value < 1:
             raise WhetError(f"must be at least 1, not {value}", where=name)
+    for package in ("torch", "transformers"):
+        if find_spec(package) is None:
+            raise WhetError(
+                f"a model needs {package}, which is not installed", where="--model", fix="pip install whet"
+            )
     folder = choose_model(Path(target), stage)
     recipe = _recipe(folder)
     entries = _entries(recipe, folder)
     if not entries:
         say(f"note: {folder} was not trained on `source: solidity`; it is asked as if it had been")
     return RunWriter(
-        str(target),
-        folder,
-        _asks(entries),
-        _sample(recipe),
-        best_of=best_of,
-        new_tokens=new_tokens,
-        seed=seed,
-        device=device,
-        say=say,
+        str(target), folder, _asks(entries), _sample(recipe), best_of, new_tokens, seed, device, say
     )
 
 
