@@ -15,6 +15,7 @@ import pytest
 
 import whet
 from tests.evm.fixtures.rewrite import (
+    CALLS_ANOTHER,
     NO_BALANCE,
     OPTIONS,
     RIGHT_BURN,
@@ -281,18 +282,53 @@ def test_what_fails_together_goes_back_to_the_emitters(before: Decompiled) -> No
     ) -> dict[str, Judged]:
         found = verify(original, candidate, source, wanted)
         if wanted is None and "done = true;" in source.text:
-            found[transfer] = Judged(INCONCLUSIVE, reason="too few branches")
+            found[transfer] = Judged(DIFFERENT, reason="data differs")
         return found
 
     texts = {name: right(before)[name] for name in ("transfer", "burn")}
     found = rewrite(purse(), OPTIONS, before, Written(texts), verify=failing)
     assert (asked(found, "transfer").taken, asked(found, "burn").taken) == (0, 2)
     assert asked(found, "transfer").why.startswith("try 1 was the same by itself, together: ")
-    assert "inconclusive: too few branches" in asked(found, "transfer").why
+    assert "different: data differs" in asked(found, "transfer").why
     assert lines(found, "transfer") == lines(before, "transfer")
     assert of(found, burn).judged.label == SAME
     assert "emitter (model: try 1 was the same by itself" in excerpt(found, of(found, "transfer").text)
     assert {one.text.of for one in before.functions} > {one.text.of for one in found.functions}
+
+
+def test_evidence_of_a_text_by_itself_holds_where_nothing_that_it_calls_is_another(
+    before: Decompiled,
+) -> None:
+    """In other code around it a change may be noticed less; only where several texts meet it must be noticed there."""
+    verify = verifier(OPTIONS)
+
+    def thin(
+        original: bytes, candidate: bytes, source: Source, wanted: Collection[str] | None
+    ) -> dict[str, Judged]:
+        found = verify(original, candidate, source, wanted)
+        weak = Judged(INCONCLUSIVE, reason="mutants: 5 of 9 noticed")
+        return dict.fromkeys(found, weak) if wanted is None else found
+
+    texts = right(before)
+    found = rewrite(purse(), OPTIONS, before, Written({"burn": texts["burn"]}), verify=thin)
+    assert found.by_model == 1
+    assert {one.judged.label for one in found.functions} == {SAME}
+    for name in ("burn", "owner"):
+        told = "; with all of the model's texts no difference either (mutants: 5 of 9 noticed)"
+        assert of(found, name).judged.evidence.endswith(told)
+
+    found = rewrite(purse(), OPTIONS, before, Written(texts), verify=thin)
+    assert (asked(found, "transfer").taken, asked(found, names(before)["move"]).taken) == (0, 0)
+    assert asked(found, "burn").taken == 2
+    assert {one.judged.label for one in found.functions} == {SAME}
+
+
+def test_a_text_may_call_other_functions_of_the_contract(before: Decompiled) -> None:
+    found = rewrite(purse(), OPTIONS, before, Written({"burn": [CALLS_ANOTHER]}))
+    assert asked(found, "burn").taken == 1
+    assert "require(balanceOf(msg.sender) >= value" in lines(found, "burn")
+    assert lines(found, "balanceOf") == lines(before, "balanceOf").replace("external", "public")
+    assert {one.judged.label for one in found.functions} == {SAME}
 
 
 def test_a_contract_that_does_not_compile_together_goes_back(before: Decompiled) -> None:

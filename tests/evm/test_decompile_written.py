@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whet import limits
-from whet.evm.decompile.placing import replaced, uncalled
+from whet.evm.decompile.placing import reached, replaced, uncalled
 from whet.evm.decompile.written import NoFunction, read
 from whet.evm.solidity.nouns import SolidityFunction, Source
 
@@ -107,6 +107,13 @@ def test_other_mentions_are_the_contracts(using: str) -> None:
 def test_a_getter_and_its_variable_are_two_things() -> None:
     found = placed("function owner() public { x = owner; owner(); }", target("owner"), owner="_owner")
     assert found == "function owner() public { x = _owner; owner(); }"
+
+
+def test_a_function_that_is_called_is_no_variable() -> None:
+    names = {"owner": "_owner", "owner(": "owner", "f_12(": "pause"}
+    assert "x = owner() == _owner; pause();" in placed(
+        "function g() public { x = owner() == owner; f_12(); }", **names
+    )
 
 
 def test_comments_and_fences_are_gone() -> None:
@@ -235,6 +242,21 @@ def test_lines_are_counted_anew() -> None:
     assert "\n\n\n" not in found.text
     last = replaced(source, {"f2": []})
     assert last.text.endswith("    }\n\n}\n")
+
+
+def test_what_texts_call_can_be_called() -> None:
+    source = contract("a();", "b();")
+    source.text = source.text.replace("function g0()", "function g0() external")
+    calling = replaced(source, {"f1": ["function g1() { g0 (); }"]})
+    assert "function g0() public {" in calling.text
+    for text in ("x.g0();", "emit g0;", "xg0();", "function g0() external { }"):
+        assert "g0() public" not in replaced(source, {"f1": [f"function g1() {{ {text} }}"]}).text
+    assert reached(calling) == {"f0": set(), "f1": {"f0"}}
+    assert reached(contract("g1();", "g2();", "g1();")) == {
+        "f0": {"f1", "f2"},
+        "f1": {"f1", "f2"},
+        "f2": {"f1", "f2"},
+    }
 
 
 def test_private_functions_that_nothing_leads_to() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from whet.evm.call_graph import reach
+from whet.evm.decompile.placing import reached
 from whet.evm.meaning.analyse import analyse
 from whet.evm.meaning.base import Meaning
 from whet.evm.pairs.nouns import MOST_TOKENS, View
@@ -57,7 +57,8 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt. way: its metadata. names: {name in it: how the emitter's contract says it}."""
+    """A prompt. way: its metadata. names: {name in it: how the emitter's contract says it}; with a bracket behind it, of a
+    function where it is called."""
 
     prompt: Prompt
     way: Metadata
@@ -69,7 +70,7 @@ class Questions:
 
     def __init__(self, contract: Contract, names: Signatures, source: Source, asks: Asks) -> None:
         self.contract, self.table, self.source, self.asks = contract, names, source, asks
-        self.called = reach(contract)
+        self.called = reached(source)
         self.shown = analyse(contract, names)
         self._views: dict[Metadata, tuple[Meaning, Callable[[Function], View]]] = {}
 
@@ -130,7 +131,8 @@ class Questions:
         return self._views[way]
 
     def _names(self, meaning: Meaning) -> dict[str, str]:
-        """Of storage by its place, since names may be hidden; of private functions by the code's place or the helper."""
+        """Of storage by its place, since names may be hidden; of private functions by the code's place or the helper; of
+        others, where they are called, by their own name or the code's."""
         said = {
             (v.slot, v.offset, v.transient): self.source.variables.get(v.name) for v in self.shown.storage
         }
@@ -140,4 +142,7 @@ class Questions:
         for function in private:
             helper = meaning.of(function.of).name
             found[helper if helper and helpers[helper] == 1 else function.of] = function.name
+        for function in self.source.functions:
+            if function.kind == "public":
+                found |= {f"{function.of}(": function.name, f"{function.name}(": function.name}
         return found

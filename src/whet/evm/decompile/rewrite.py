@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from time import perf_counter
 
 from whet.evm import lift
 from whet.evm.bytecode import Code
-from whet.evm.call_graph import reach
 from whet.evm.decompile.asking import NotAsked, Question, Questions, Writer
 from whet.evm.decompile.compiling import Compiled, compile_source
 from whet.evm.decompile.nouns import (
@@ -35,7 +34,7 @@ from whet.evm.decompile.nouns import (
     Seconds,
     Try,
 )
-from whet.evm.decompile.placing import INDENT, replaced, uncalled
+from whet.evm.decompile.placing import INDENT, reached, replaced, uncalled
 from whet.evm.decompile.reach import with_private
 from whet.evm.decompile.run import Options, names_of, verifier
 from whet.evm.decompile.settle import Verify
@@ -74,7 +73,6 @@ def rewrite(
         writer,
         verify or verifier(options),
         compile_,
-        reach(contract),
     )
     if not result.compiled or not options.verifying:
         return replace(work.untouched(NOT_DONE), model=model)
@@ -88,6 +86,15 @@ def rewrite(
     return replace(work.joined(), model=model)
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A text that is the same by itself, and what was found of the functions that it decides."""
+
+    written: Written
+    lines: list[str]
+    found: dict[str, Judged]
+
+
 class _Rewriting:
     """asked: what came of each function, by its name in the three-address code. taken: those whose text is the model's."""
 
@@ -98,14 +105,13 @@ class _Rewriting:
         writer: Writer,
         verify: Verify,
         compile_: Compile,
-        called: dict[str, set[str]],
     ) -> None:
         self.result, self.questions, self.writer = result, questions, writer
-        self.verify, self.compile_, self.called = verify, compile_, called
+        self.verify, self.compile_ = verify, compile_
         self.seconds = replace(result.seconds)
         self.before = {function.text.of: function.judged for function in result.functions}
         self.asked: dict[str, Asked] = {}
-        self.taken: dict[str, tuple[Written, list[str]]] = {}
+        self.taken: dict[str, _Taken] = {}
         with _clock(self.seconds, "compile"):
             self.base = compile_(result.source).runtime
 
@@ -153,18 +159,18 @@ class _Rewriting:
             lines = written.placed(text, question.names)
         except NoFunction as why:
             return Try(said, NO_FUNCTION, str(why))
-        judged = self._judged(text, lines)
+        judged, found = self._judged(text, lines)
         if judged.label == SAME:
-            self.taken[text.of] = (written, lines)
+            self.taken[text.of] = _Taken(written, lines, found)
         return Try(said, judged.label, judged.reason, judged.evidence, judged.counterexample)
 
-    def _judged(self, text: SolidityFunction, lines: list[str]) -> Judged:
-        """What is known of the function where these lines stand in the emitter's contract."""
+    def _judged(self, text: SolidityFunction, lines: list[str]) -> tuple[Judged, dict[str, Judged]]:
+        """What is known of the function where these lines stand in the emitter's contract; and of what leads to it."""
         source = replaced(self.result.source, {text.of: lines})
         with _clock(self.seconds, "compile"):
             compiled = self.compile_(source)
         if not compiled.runtime:
-            return Judged(NOT_COMPILED, reason=compiled.refused.get(text.of, compiled.why))
+            return Judged(NOT_COMPILED, reason=compiled.refused.get(text.of, compiled.why)), {}
         outer = self.questions.leading_to(text)
         if compiled.runtime == self.base:
             found = {name: self.before[name] for name in outer}
@@ -172,11 +178,11 @@ class _Rewriting:
             with _clock(self.seconds, "verify"):
                 found = self.verify(self.result.code, compiled.runtime, source, outer)
         if text.kind != "private":
-            return found[text.of]
+            return found[text.of], found
         worst = max(outer, key=lambda name: _RANKS.index(found[name].label))
         if found[worst].label == SAME:
-            return Judged(SAME, f"through {', '.join(outer)}")
-        return replace(found[worst], reason=f"{worst}: {found[worst].reason}", details={})
+            return Judged(SAME, f"through {', '.join(outer)}"), found
+        return replace(found[worst], reason=f"{worst}: {found[worst].reason}", details={}), found
 
     # All of them.
 
@@ -207,7 +213,7 @@ class _Rewriting:
         )
 
     def _lines(self) -> dict[str, list[str]]:
-        return {name: lines for name, (_, lines) in self.taken.items()}
+        return {name: one.lines for name, one in self.taken.items()}
 
     def _uncalled(self) -> set[str]:
         """Private functions that the texts as they are now no longer lead to."""
@@ -225,13 +231,26 @@ class _Rewriting:
         with _clock(self.seconds, "verify"):
             found = self.verify(self.result.code, compiled.runtime, source, None)
         wrong: dict[str, str] = {}
+        leads = reached(source)
         for name, judged in found.items():
-            if _RANKS.index(judged.label) > self._rank(name):
-                told = f"{name} is {judged.label}: {judged.reason}"
-                causes = [n for n in self.taken if n == name or n in self.called.get(name, ())]
-                wrong |= dict.fromkeys(causes or self.taken, told)
+            if _RANKS.index(judged.label) <= self._rank(name):
+                continue
+            causes = [other for other in self.taken if other == name or other in leads[name]]
+            known = self._known(name, causes)
+            if known and judged.label == INCONCLUSIVE:
+                told = f"{known.evidence}; with all of the model's texts no difference either"
+                found[name] = replace(known, evidence=f"{told} ({judged.reason})")
+            else:
+                wrong |= dict.fromkeys(causes or self.taken, f"{name} is {judged.label}: {judged.reason}")
         outer = {f.of: self.before[f.of] for f in source.functions if f.kind != "private"}
-        return with_private(source, outer | found, self.called), wrong
+        return with_private(source, outer | found, leads), wrong
+
+    def _known(self, name: str, causes: list[str]) -> Judged | None:
+        """What is known of a function in a contract where its text and all that it calls is as here, and only the code
+        around it another."""
+        if not causes:
+            return self.before[name]
+        return self.taken[causes[0]].found.get(name) if len(causes) == 1 else None
 
     def _rank(self, name: str) -> int:
         label = self.before[name].label
@@ -241,7 +260,7 @@ class _Rewriting:
         asked = self.asked.get(text.of) or Asked(why=INTERRUPTED)
         if text.of not in self.taken:
             return replace(old, text=text, judged=judged, asked=asked)
-        written, _ = self.taken[text.of]
+        written = self.taken[text.of].written
         lines = self.result.source.text.split("\n")[old.text.first_line - 1 : old.text.last_line]
         asked.emitted = "\n".join(line.removeprefix(INDENT) for line in lines)
         notes = list(self.questions.contract.functions[text.of].notes)

@@ -68,7 +68,7 @@ class Written:
     """The token that opens the body."""
 
     def placed(self, target: SolidityFunction, names: Mapping[str, str]) -> list[str]:
-        """Its lines in place of `target`, not indented. names: {name that the model was shown: name in the contract}.
+        """Its lines in place of `target`, not indented. names: as `asking.Question` has them.
 
         Raises NoFunction where another kind of function was asked for.
         """
