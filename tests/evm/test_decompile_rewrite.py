@@ -238,6 +238,19 @@ def test_the_page_has_both_side_by_side(after: Decompiled) -> None:
     assert "\u202e" not in page
 
 
+def test_one_function_alone(before: Decompiled) -> None:
+    writer = Written(right(before))
+    found = rewrite(purse(), OPTIONS, before, writer, only="burn")
+    assert len(writer.prompts) == 1
+    assert [one.text.name for one in found.functions if one.asked] == ["burn"]
+    assert asked(found, "burn").taken == 2
+    assert "// text:" not in excerpt(found, of(found, "owner").text)
+    assert render(found).count("Text: ") == 1
+    assert render(found).count('class="beside three"') == 1
+    with pytest.raises(whet.CodeError, match="no functions are meant by 'nothing'"):
+        rewrite(purse(), OPTIONS, before, writer, only="nothing")
+
+
 def test_the_same_text_twice_is_tried_once(before: Decompiled) -> None:
     calls: list[Collection[str] | None] = []
     verify = verifier(OPTIONS)

@@ -40,15 +40,15 @@ class Done:
     from_cache: bool = False
 
 
-def one(task: Task, writer: Writer | None = None, reporter: Reporter | None = None) -> Done:
-    """writer: a model that is asked for the functions. Raises what a user can mend: `WhetError`."""
+def one(task: Task, writer: Writer | None = None, reporter: Reporter | None = None, only: str = "") -> Done:
+    """writer: a model that is asked for the functions, or for `only` one. Raises what a user can mend: `WhetError`."""
     code, told = load(task)
     result, cached = _once(task, key(code, task.options), lambda: decompile(code, task.options))
     if writer is not None:
         result, cached = _once(
             task,
-            key(code, task.options, writer.identity),
-            lambda: rewrite(code, task.options, result, writer, reporter=reporter),
+            key(code, task.options, f"{writer.identity} {only}"),
+            lambda: rewrite(code, task.options, result, writer, only=only, reporter=reporter),
         )
     return Done(task, replace(result, name=result.name or task.name), told, from_cache=cached)
 

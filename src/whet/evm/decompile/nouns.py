@@ -83,8 +83,8 @@ class Model:
 
 @dataclass(slots=True)
 class Function:
-    """One function of the text: `text` with what is known of it. tac: its three-address code. asked: of a model, if one
-    was to write it."""
+    """One function of the text: `text` with what is known of it. tac: its three-address code. asked: of a model, None
+    where none was to write it."""
 
     text: SolidityFunction
     judged: Judged

@@ -34,6 +34,7 @@ from whet.evm.decompile.nouns import (
     Seconds,
     Try,
 )
+from whet.evm.decompile.parts import find
 from whet.evm.decompile.placing import INDENT, reached, replaced, uncalled
 from whet.evm.decompile.reach import with_private
 from whet.evm.decompile.run import Options, names_of, verifier
@@ -57,12 +58,14 @@ def rewrite(
     result: Decompiled,
     writer: Writer,
     *,
+    only: str = "",
     verify: Verify | None = None,
     compile_: Compile = compile_source,
     reporter: Reporter | None = None,
 ) -> Decompiled:
     """`result`, which `decompile` gave for `code` and `options`, with the functions that the model wrote right.
 
+    only: one function to ask for, as `parts.find` understands it, which raises CodeError; "" for all.
     Ctrl-C ends the asking: what was right so far is kept, and the model's record says so.
     """
     model = Model(writer.name, writer.identity, writer.best_of, dict(writer.settings))
@@ -76,14 +79,21 @@ def rewrite(
     )
     if not result.compiled or not options.verifying:
         return replace(work.untouched(NOT_DONE), model=model)
-    with (reporter or Reporter()).task("asking the model", len(result.functions)) as progress:
+    wanted = [find(result, only)] if only else sorted(result.functions, key=_is_private)
+    with (reporter or Reporter()).task("asking the model", len(wanted)) as progress:
         try:
-            for function in sorted(result.functions, key=lambda one: one.text.kind == "private"):
+            for function in wanted:
                 work.ask(function)
                 progress.advance(1, taken=str(len(work.taken)))
         except KeyboardInterrupt:
             model.interrupted = True
+            for function in wanted:
+                work.asked.setdefault(function.text.of, Asked(why=INTERRUPTED))
     return replace(work.joined(), model=model)
+
+
+def _is_private(function: Function) -> bool:
+    return function.text.kind == "private"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,8 +267,8 @@ class _Rewriting:
         return _RANKS.index(label) if label in _RANKS else 0
 
     def _function(self, old: Function, text: SolidityFunction, judged: Judged) -> Function:
-        asked = self.asked.get(text.of) or Asked(why=INTERRUPTED)
-        if text.of not in self.taken:
+        asked = self.asked.get(text.of)
+        if asked is None or text.of not in self.taken:
             return replace(old, text=text, judged=judged, asked=asked)
         written = self.taken[text.of].written
         lines = self.result.source.text.split("\n")[old.text.first_line - 1 : old.text.last_line]

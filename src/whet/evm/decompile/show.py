@@ -100,7 +100,7 @@ def _single(
     model: Writer | None,
 ) -> None:
     original = _read_source(source) if source else ""
-    done = one(task, model, reporter_for("terminal"))
+    done = one(task, model, reporter_for("terminal"), wanted.function)
     assert done.result is not None
     for line in _said(done):
         print(f"# {line}", file=sys.stderr)

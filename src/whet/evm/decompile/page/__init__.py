@@ -45,7 +45,6 @@ def render(result: Decompiled, original: str = "") -> str:
         events=declared(result, "event"),
         errors=declared(result, "error"),
         compares=bool(original),
-        columns=2 + bool(original) + (result.model is not None),
         whole=annotated(result)[0],
     )
 
@@ -86,6 +85,7 @@ def _function(function: Function, result: Decompiled, original: str) -> dict[str
         "level": LEVELS[text.level],
         "whose": whose(function.asked, result.model.best_of) if function.asked and result.model else "",
         "taken": function.asked is not None and function.asked.taken > 0,
+        "columns": 2 + bool(original) + (function.asked is not None),
         "others": _others(function.asked) if function.asked else [],
         "text": text,
         "solidity": _outdented(lines),
