@@ -4,8 +4,8 @@
     python bench/evm_decompile.py ... --count 24 --rows side.jsonl --sevm FOLDER --panoramix /venv/bin/python
 
 Takes --count contracts of the corpora of `bench/evm_corpus.py`, as many of each family and settings as there are, by a hash
-of their code, each code once; immutables stand as a constructor would set them. Each contract's row is appended to --rows as
-soon as it is done; the same command goes on with those that are missing, in --jobs processes.
+of their code, each code once; immutables stand as its constructor sets them (`evm_deployed.py`). Each contract's row is
+appended to --rows as soon as it is done; the same command goes on with those that are missing, in --jobs processes.
 
 A function has its ABI right when its selector, argument types and return types are the compiler's, `alike` where uint256, int256
 and bytes32, or bytes and string, or address and uint160, stand for one another: code that treats them alike tells them apart
@@ -33,7 +33,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evm_replay import deployed
+from evm_deployed import deployed
 from evm_speed import HERE, Contender
 from whet.errors import WhetError
 from whet.evm.bytecode import read_code
@@ -79,7 +79,7 @@ def choose(paths: list[Path], count: int) -> Iterator[dict[str, Any]]:
 
 def measure(row: dict[str, Any], libraries: dict[str, str], calls: int) -> dict[str, Any]:
     """One contract's row: figures, verdicts, reasons."""
-    code = deployed(row, row["index"])
+    code = deployed(row)
     known = {
         int(address, 16): bytes.fromhex(libraries[name.split(":")[-1]])
         for name, address in (row.get("libraries") or {}).items()
@@ -342,7 +342,7 @@ def side_by_side(chosen: list[dict[str, Any]], args: argparse.Namespace) -> dict
         contender = Contender(name, command, args.seconds)
         rows = []
         for row in chosen:
-            contender.ask(deployed(row, row["index"]).hex())
+            contender.ask(deployed(row).hex())
             rows.append(_other(row, contender.answers[-1]))
             print(f"\r{name} {len(rows)} of {len(chosen)}", end="", file=sys.stderr, flush=True)
         contender.close()
@@ -371,7 +371,7 @@ def _other(row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     if made:
         selectors = {int(digits, 16) for digits in made["evm"]["methodIdentifiers"].values()}
         runtime = bytes.fromhex(made["evm"]["deployedBytecode"]["object"])
-        judged = verify(deployed(row, row["index"]), runtime, row["abi"]).verdicts
+        judged = verify(deployed(row), runtime, row["abi"]).verdicts
         known["selectors"] = len(selectors & set(truth))
         known["same"] = sum(one.verdict == SAME for one in judged if one.selector in truth)
     return known

@@ -23,8 +23,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from evm_deployed import deployed
 from whet.evm.lifting import lift_code
-from whet.evm.replay.mocks import MOCKS
 from whet.evm.replay.mutants import mutant
 from whet.evm.replay.run import ENOUGH_CALLS, MethodReport, Replay, reads_gas
 from whet.evm.replay.vectors import methods_of, methods_of_signatures
@@ -41,22 +41,11 @@ lift = lru_cache(maxsize=64)(lift_code)
 """Mocks and libraries are the same for many contracts."""
 
 
-def deployed(row: dict[str, Any], seed: int) -> bytes:
-    """The runtime code with immutables as a constructor would set them: most are addresses, here of mocks."""
-    code, rng = bytearray.fromhex(row["runtime"]), Random(seed)
-    for _, places in sorted((row.get("immutables") or {}).items()):
-        value = rng.choice((*MOCKS, *MOCKS, 18, 10**18))
-        for place in places:
-            size = place["length"]
-            code[place["start"] : place["start"] + size] = value.to_bytes(32, "big")[-size:]
-    return bytes(code)
-
-
 def replay_row(
     row: dict[str, Any], calls: int, mutants: int, seed: int, libraries: dict[str, bytes] | None = None
 ) -> dict[str, Any]:
     """One contract of a corpus, replayed: its figures and its disagreements. libraries: {name: code}."""
-    code = deployed(row, seed)
+    code = deployed(row)
     known = libraries or {}
     linked = {
         int(address, 16): known[name.split(":")[-1]]

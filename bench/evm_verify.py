@@ -29,12 +29,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.evm_deployed import deployed
 from bench.evm_rewrites import applied, mutations, rewrites, some
 
 from whet.evm.blocks import Disassembly
 from whet.evm.lifting import lift_code
 from whet.evm.opcodes import BY_NAME, OPCODES
-from whet.evm.replay.mocks import MOCKS
 from whet.evm.replay.run import reachable
 from whet.evm.solc.compiler import CompileError, Settings, compile_sources
 from whet.evm.verify import Budget, Verification, verify
@@ -61,17 +61,6 @@ EXCHANGES = {
 
 def read(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def deployed(row: Row) -> bytes:
-    """The runtime code with immutables as a constructor would set them, by their order (ids differ between settings)."""
-    code, values = bytearray.fromhex(row["runtime"]), Random("immutables")
-    for _, places in sorted((row.get("immutables") or {}).items(), key=lambda pair: int(pair[0])):
-        value = values.choice((*MOCKS, *MOCKS, 18, 10**18))
-        for place in places:
-            size = place["length"]
-            code[place["start"] : place["start"] + size] = value.to_bytes(32, "big")[-size:]
-    return bytes(code)
 
 
 # Mutants of bytecode.

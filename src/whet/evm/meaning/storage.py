@@ -237,11 +237,16 @@ def _element(layout: Layout, path: Path, structs: list[str]) -> str:
 
 
 def _struct(path: Path, members: list[tuple[int, int, int, str]], structs: list[str]) -> str:
-    name = "Struct" + "".join(f"_{step}" for step in path if isinstance(step, int) and step < 1 << 32)
+    """The name of a struct with these members; another one where a struct elsewhere has that name."""
+    told = "Struct" + "".join(f"_{step}" for step in path if isinstance(step, int) and step < 1 << 32)
     fields = " ".join(f"{kind} f{o}{f'_{low}' if low else ''};" for o, low, _, kind in members)
-    text = f"struct {name} {{ {fields} }}"
-    if text not in structs:
-        structs.append(text)
+    name, others = told, 0
+    while (text := f"struct {name} {{ {fields} }}") not in structs:
+        if not any(one.startswith(f"struct {name} ") for one in structs):
+            structs.append(text)
+            break
+        others += 1
+        name = f"{told}_other{others}"
     return name
 
 

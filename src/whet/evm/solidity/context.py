@@ -47,7 +47,7 @@ class Frame:
     """How the function ends, and what it declares outside of itself.
 
     returns: types of what it gives back; None where only assembly gives back. codes: {offset: bytes} of the original's
-    code that CODECOPY may read. errors, events: {signature: declaration}, added to here.
+    code that CODECOPY may read. errors: {name: declaration}, events: {signature: declaration}, added to here.
     """
 
     returns: tuple[str, ...] | None

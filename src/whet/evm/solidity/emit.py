@@ -86,7 +86,7 @@ class _Emitter:
             for name, header in self.headers.items()
             if self.functions[name].kind == "private"
         }
-        self.taken = {h.name for h in self.headers.values()} | {NAME}
+        self.taken = {h.name for h in self.headers.values()} | {NAME, *HELPERS}
         self.storage = declare(meaning.storage, meaning.declarations, self.taken)
         self.mutabilities = effects(contract)
         self.without_arguments = without_arguments(contract, reached)

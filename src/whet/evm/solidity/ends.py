@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whet.evm.draft.nouns import DraftEnd
-from whet.evm.solidity.abi import fits, signature
+from whet.evm.solidity.abi import fits
 from whet.evm.solidity.lines import Line
 from whet.evm.solidity.pieces import Piece, Unsayable, variable
 from whet.evm.solidity.statements import Statements
@@ -93,15 +93,22 @@ class Ends(Statements):
 
     def _revert_with_error(self, form: Revert) -> None:
         """An error by its declaration if it can have one, else by its bytes."""
-        if not fits(form.selector, form.error, form.types) or form.error in self.frame.taken | _BUILT_IN:
+        if not self._declare_error(form):
             piece = self.whole(lambda: self.encoded(form.selector, "", form.types, form.args))
             self._end_encoded("revert", piece.text, piece)
             return
-        declared = f"error {form.error}({', '.join(form.types)});"
-        self.frame.errors.setdefault(signature(form.error, form.types), declared)
         kinds = tuple(in_memory(kind) for kind in form.types)
         piece = self.whole(lambda: self.several(form.args, kinds))
         self.say(f"revert {form.error}({piece.text});", piece)
+
+    def _declare_error(self, form: Revert) -> bool:
+        """Whether the error is declared like this. Solidity has one error of a name, and nothing else of that name."""
+        if not fits(form.selector, form.error, form.types) or form.error in self.frame.taken | _BUILT_IN:
+            return False
+        if any(event.partition("(")[0] == form.error for event in self.frame.events):
+            return False
+        declared = f"error {form.error}({', '.join(form.types)});"
+        return self.frame.errors.setdefault(form.error, declared) == declared
 
     # Bytes.
 

@@ -43,7 +43,11 @@ class Events(Lowering):
         event of that name can be declared."""
         natural = tuple(self.type_by_itself(arg) for arg in form.args) if form.event else ()
         topic = int.from_bytes(keccak256(signature(form.event, form.types).encode()), "big")
-        if not all(form.types) or topic != form.topic or form.event in self.frame.taken:
+        if (
+            not all(form.types)
+            or topic != form.topic
+            or form.event in self.frame.taken | self.frame.errors.keys()
+        ):
             return None
 
         def misfits(positions: tuple[int, ...]) -> int:

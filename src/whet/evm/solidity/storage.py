@@ -62,7 +62,7 @@ def declare(storage: list[StateVariable], declarations: Iterable[str], taken: se
 
 
 def _transient(made: Declared, storage: list[StateVariable], names: dict[str, str]) -> None:
-    placed = _Placing({}, "uint256 transient {0};", MOST_TRANSIENT)
+    placed = _Placing({}, "uint256 transient {0};", MOST_TRANSIENT, "transientGap")
     for variable in sorted(storage, key=lambda v: (v.slot, v.offset)):
         before = None
         if is_value(variable.type):
@@ -125,9 +125,13 @@ class _Placing:
     """Where the next variable would come to lie, and what has to be declared before it."""
 
     def __init__(
-        self, structs: dict[str, Struct], whole: str = "uint256[{1}] private {0};", most: int = FARTHEST_SLOT
+        self,
+        structs: dict[str, Struct],
+        whole: str = "uint256[{1}] private {0};",
+        most: int = FARTHEST_SLOT,
+        named: str = "gap",
     ) -> None:
-        self.structs, self.whole, self.most = structs, whole, most
+        self.structs, self.whole, self.most, self.named = structs, whole, most, named
         self.slot = self.offset = self.gaps = 0
 
     def before(self, slot: int, offset: int, kind: str) -> list[str] | None:
@@ -168,7 +172,7 @@ class _Placing:
 
     def _name(self) -> str:
         self.gaps += 1
-        return f"gap{self.gaps - 1}"
+        return f"{self.named}{self.gaps - 1}"
 
 
 def _size(kind: str) -> int:

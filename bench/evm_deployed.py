@@ -1,0 +1,91 @@
+"""Runtime code of a corpus's contract with its immutables, for the benches that execute it.
+
+The constructor is executed where the contract will stand, with arguments of its types: what it returns is the code, so that
+immutables fit one another and the constructor's own checks (a cached domain with its chain and address, a name in a word).
+Where no arguments that were tried please it, or a harness hands over a mere 1, immutables are words made here: most are
+addresses of mocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from random import Random
+from typing import Any
+
+import eth_abi
+
+from whet.evm.interpret import Block, Transaction
+from whet.evm.replay.mocks import MOCKS, OWNER, TARGET, people_and_mocks
+from whet.evm.replay.reference import run_reference
+from whet.evm.replay.vectors import Pool, split_types, type_of
+from whet.evm.world import Account, World
+
+TRIES = 20
+"""Sets of arguments for a constructor: plain ones, then by chance."""
+PLAIN = {"bool": True, "string": "Token", "bytes": b"", "uint8": 18}
+
+
+def deployed(row: dict[str, Any]) -> bytes:
+    """The code as it would stand on a chain, the same for builds of one contract."""
+    if not row.get("immutables"):
+        return bytes.fromhex(row["runtime"])
+    code, elsewhere = constructed(row), constructed(row, chain_id=5)
+    return _filled(code, row, elsewhere) if code else _filled(bytes.fromhex(row["runtime"]), row)
+
+
+def constructed(row: dict[str, Any], chain_id: int = 1) -> bytes:
+    """What the constructor gives; b"" where it fails with all that was tried, or gives something else."""
+    creation, size = bytes.fromhex(row["creation"]), len(row["runtime"]) // 2
+    for arguments in _arguments(row):
+        accounts = people_and_mocks() | {TARGET: Account()}
+        code = {TARGET: creation + arguments}
+        outcome = run_reference(World(accounts), code, Transaction(OWNER, TARGET), Block(chain_id=chain_id))
+        if outcome.status == "success" and len(outcome.data) == size:
+            return outcome.data
+    return b""
+
+
+def _filled(code: bytes, row: dict[str, Any], elsewhere: bytes = b"") -> bytes:
+    """The code with other words where no constructor chose one, by their order (ids differ between settings).
+
+    elsewhere: the code on another chain. What is 1 on both is the literal that a harness hands over (`solc.surface`), as
+    address too, at which nothing answers.
+    """
+    filled, rng = bytearray(code), Random("immutables")
+    for _, places in sorted(row["immutables"].items(), key=lambda pair: int(pair[0])):
+        value = rng.choice(MOCKS if elsewhere else (*MOCKS, *MOCKS, 18, 10**18))
+        for start, end in ((place["start"], place["start"] + place["length"]) for place in places):
+            words = {int.from_bytes(side[start:end], "big") for side in (code, elsewhere or code)}
+            if not elsewhere or (row["kind"] == "subclass" and words == {1}):
+                filled[start:end] = value.to_bytes(32, "big")[start - end :]
+    return bytes(filled)
+
+
+def _arguments(row: dict[str, Any]) -> Iterator[bytes]:
+    inputs = next((entry["inputs"] for entry in row["abi"] if entry["type"] == "constructor"), [])
+    types = [type_of(one) for one in inputs]
+    if not types:
+        yield b""
+        return
+    rng = Random(row["contract"])
+    pool = Pool(rng, [])
+    plain = partial(_plain, mocks=iter(MOCKS * 100))
+    for value in (plain, *[pool.value] * (TRIES - 1)):
+        yield eth_abi.encode(types, [value(kind) for kind in types])
+
+
+def _plain(kind: str, mocks: Iterator[int]) -> Any:
+    if kind.endswith("]"):
+        inner, count = kind[:-1].rsplit("[", 1)
+        return [_plain(inner, mocks) for _ in range(int(count) if count else 1)]
+    if kind.startswith("("):
+        return tuple(_plain(part, mocks) for part in split_types(kind[1:-1]))
+    if kind == "address":
+        return f"0x{next(mocks):040x}"
+    if kind in PLAIN:
+        return PLAIN[kind]
+    if kind.startswith("bytes"):
+        return bytes(range(1, int(kind[5:]) + 1))
+    bits = int(kind.lstrip("uint") or 256)
+    return 10**18 if bits > 64 else 1
