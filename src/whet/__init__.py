@@ -96,6 +96,8 @@ if TYPE_CHECKING:
     from whet.use.model import OpenModel as OpenModel
     from whet.use.run import generate as generate
     from whet.use.run import open_model as open_model
+    from whet.use.writer import RunWriter as RunWriter
+    from whet.use.writer import open_writer as open_writer
 
 __all__ = [
     "PRESETS",
@@ -132,6 +134,7 @@ __all__ = [
     "Reporter",
     "Run",
     "RunState",
+    "RunWriter",
     "Sample",
     "SoliditySource",
     "Source",
@@ -167,6 +170,7 @@ __all__ = [
     "merge",
     "open_model",
     "open_run",
+    "open_writer",
     "plan_table",
     "read_code",
     "reporter_for",
@@ -208,6 +212,7 @@ _HOMES = {
     "whet.use.merge": "merge",
     "whet.use.model": "Generated OpenModel",
     "whet.use.run": "generate open_model",
+    "whet.use.writer": "RunWriter open_writer",
 }
 """Module -> the names that live in it."""
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
@@ -347,27 +348,39 @@ def decompile(
     calls: opt.Calls = 0,
     jobs: opt.Jobs = 0,
     cache: opt.Cached = True,
+    model: opt.Writing = "",
+    stage: opt.StageOf = None,
+    best_of: opt.BestOf = 4,
+    new_tokens: opt.NewTokens = 1024,
+    seed: opt.Seed = 42,
+    device: opt.Device = "auto",
 ) -> None:
     """EVM bytecode to Solidity that compiles; every function with what is known of its behaviour."""
-    whet.show_decompiled(
-        codes,
-        function=function,
-        contract=contract,
-        abi=abi,
-        show=show,
-        json=json,
-        html=html,
-        source=source,
-        out=out,
-        rpc=rpc,
-        block=block,
-        follow=follow,
-        verify=verify,
-        compiling=compiling,
-        calls=calls,
-        jobs=jobs,
-        cache=cache,
-    )
+    with ExitStack() as stack:
+        writer = None
+        if model:
+            settings: Any = {"stage": stage, "best_of": best_of, "new_tokens": new_tokens}
+            writer = stack.enter_context(whet.open_writer(model, seed=seed, device=device, **settings))
+        whet.show_decompiled(
+            codes,
+            function=function,
+            contract=contract,
+            abi=abi,
+            show=show,
+            json=json,
+            html=html,
+            source=source,
+            out=out,
+            rpc=rpc,
+            block=block,
+            follow=follow,
+            verify=verify,
+            compiling=compiling,
+            calls=calls,
+            jobs=jobs,
+            cache=cache,
+            model=writer,
+        )
 
 
 @app.command()

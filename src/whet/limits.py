@@ -134,3 +134,6 @@ RPC_BYTES = 4 * 2**20
 
 DECOMPILE_INPUTS = 100_000
 """Files that one `whet decompile` takes, those in folders counted."""
+
+WRITTEN_CHARACTERS = 100_000
+"""A function that a model wrote is not read if it is longer."""

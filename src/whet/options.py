@@ -183,6 +183,15 @@ Compiling = Annotated[
 Calls = Annotated[
     int, typer.Option("--calls", min=0, help="Most calls of a function when comparing (0: whet's own).")
 ]
+Writing = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="RUN",
+        help="A run or a model that writes the functions; kept where they are the same.",
+    ),
+]
+BestOf = Annotated[int, typer.Option("--best-of", min=1, help="Most texts that it writes of one function.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes (0: one per core).")]
 Cached = Annotated[
     bool, typer.Option("--cache/--no-cache", help="Take a result of before, if it is of the same whet.")

@@ -221,7 +221,7 @@ def test_leaving_early_ends_the_processes() -> None:
 
 
 def test_our_own_mistakes_are_said_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(task: Task) -> Done:
+    def broken(task: Task, *more: object) -> Done:
         raise RuntimeError("oh")
 
     monkeypatch.setattr(many, "one", broken)

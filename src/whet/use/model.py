@@ -203,6 +203,13 @@ class OpenModel:
             stream.end()
         return written, self._text(written, decoding)
 
+    def write_several(
+        self, ids: Sequence[int], decoding: DecodingSettings, count: int, *, new_tokens: int, seed: int
+    ) -> list[str]:
+        """So many texts that follow these ids, drawn together; `write` says the rest."""
+        settings: Any = {"new_tokens": new_tokens, "seed": seed, "contents": self._bytes(decoding)}
+        return [self._text(one, decoding) for one in self._write([ids] * count, decoding, **settings)]
+
     def _write(
         self,
         prompts: list[Sequence[int]],

@@ -8,18 +8,35 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from whet.evm.decompile.nouns import LABELS, SAME, Decompiled, Function
+from whet.evm.decompile.nouns import (
+    DIFFERENT,
+    INCONCLUSIVE,
+    LABELS,
+    NO_FUNCTION,
+    NOT_COMPILED,
+    SAME,
+    Asked,
+    Decompiled,
+    Function,
+)
 from whet.evm.solidity.nouns import SolidityFunction
 
 _LONGEST = 600
 LEVELS = ("readable", "plain", "literal")
 """Names of the levels of `solidity.nouns`."""
+_FAILED = {
+    NO_FUNCTION: "no function",
+    NOT_COMPILED: "did not compile",
+    DIFFERENT: "differed",
+    INCONCLUSIVE: "inconclusive",
+}
+"""What a model's text came to, in a few words."""
 
 
 def annotated(result: Decompiled) -> tuple[str, list[SolidityFunction]]:
     """The text, and its functions with the lines where they stand now, their comments included."""
     lines = result.source.text.splitlines()
-    above = {function.text.first_line: comment(function) for function in result.functions}
+    above = {function.text.first_line: comment(function, result) for function in result.functions}
     written = [f"// {plain(line)}" for line in head(result)]
     starts: dict[int, int] = {}
     now: dict[int, int] = {}
@@ -43,6 +60,10 @@ def head(result: Decompiled) -> list[str]:
     source = result.source
     told = [f"compile with solc {source.compiler}, settings {json.dumps(source.settings, sort_keys=True)}"]
     told += result.facts
+    if result.model:
+        told += [
+            f"model: {result.model.name}, best of {result.model.best_of}; each function says whose text it is"
+        ]
     told += [summary(result)]
     told += [f"note: {note}" for note in result.notes]
     if result.compiled is False:
@@ -58,10 +79,24 @@ def summary(result: Decompiled) -> str:
     literal = sum(function.text.level > 0 for function in result.functions)
     if result.retries:
         told += f"; {literal} written more literally ({result.rounds} rounds)"
+    if result.model:
+        told += f"; texts: {result.by_model} of the model, {len(result.functions) - result.by_model} of the emitter"
+        told += " (interrupted)" if result.model.interrupted else ""
     return told
 
 
-def comment(function: Function) -> list[str]:
+def whose(asked: Asked, best_of: int) -> str:
+    """ "model, try 2 of 4", or "emitter (model: 4 texts, 3 did not compile, 1 differed)"."""
+    if asked.taken:
+        return f"model, try {asked.taken} of {best_of}"
+    if asked.why:
+        return f"emitter (model: {asked.why})" if asked.way else f"emitter (model not asked: {asked.why})"
+    counts = [(word, sum(one.verdict == verdict for one in asked.tries)) for verdict, word in _FAILED.items()]
+    number = f"{len(asked.tries)} text{'s'[: len(asked.tries) != 1]}"
+    return f"emitter (model: {', '.join([number, *(f'{count} {word}' for word, count in counts if count)])})"
+
+
+def comment(function: Function, result: Decompiled) -> list[str]:
     """What stands above a function."""
     judged, text = function.judged, function.text
     said = f"{judged.label.upper() if judged.label != SAME else SAME}"
@@ -69,7 +104,10 @@ def comment(function: Function) -> list[str]:
     share = (
         f"{text.assembly} of {text.statements} statements are assembly" if text.assembly else "no assembly"
     )
-    lines = [said, f"{share}; {LEVELS[text.level]}; {text.of}"]
+    taken = function.asked is not None and function.asked.taken > 0
+    lines = [said, "; ".join([share, *([] if taken else [LEVELS[text.level]]), text.of])]
+    if result.model and function.asked:
+        lines.append(f"text: {whose(function.asked, result.model.best_of)}")
     if text.in_fallback:
         lines.append(
             f"selector 0x{text.selector or 0:08x}, called by the fallback since its name is not known"

@@ -1,7 +1,7 @@
 """Results kept in whet's cache folder, by the code and all that they depend on: the same question is answered once.
 
-A key holds the code's bytes, what an artifact adds to them, the options, and this package's own files: a whet that would
-decompile otherwise finds nothing of another one's. An entry that is damaged counts as missing. Safe to delete.
+A key holds the code's bytes, what an artifact adds to them, the options, a model's identity, and this package's own files:
+a whet that would decompile otherwise finds nothing of another one's. An entry that is damaged counts as missing. Safe to delete.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _BESIDE = ("pyrevm", "eth-abi", "cbor2")
 """Packages that what comes out depends on."""
 
 
-def key(code: Code, options: Options) -> str:
-    """Hex digits, the same for the same question to the same whet."""
-    said = [code.facts(), list(code.notes), code.name, list(code.abi), asdict(options), fingerprint()]
+def key(code: Code, options: Options, model: str = "") -> str:
+    """Hex digits, the same for the same question to the same whet. model: identity of one that was asked."""
+    said = [code.facts(), list(code.notes), code.name, list(code.abi), asdict(options), fingerprint(), model]
     digest = hashlib.sha256(code.runtime + b"\0" + json.dumps(said, sort_keys=True).encode())
     return digest.hexdigest()
 

@@ -16,10 +16,13 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from whet.errors import WhetError
+from whet.evm.decompile.asking import Writer
 from whet.evm.decompile.given import Task, load
 from whet.evm.decompile.kept import keep, key, remembered
 from whet.evm.decompile.nouns import Decompiled
+from whet.evm.decompile.rewrite import rewrite
 from whet.evm.decompile.run import decompile
+from whet.progress import Reporter
 
 _WAITING = 4
 """Tasks handed out beforehand, for each process."""
@@ -37,23 +40,34 @@ class Done:
     from_cache: bool = False
 
 
-def one(task: Task) -> Done:
-    """Raises what a user can mend: `WhetError`."""
+def one(task: Task, writer: Writer | None = None, reporter: Reporter | None = None, only: str = "") -> Done:
+    """writer: a model that is asked for the functions, or for `only` one. Raises what a user can mend: `WhetError`."""
     code, told = load(task)
-    name = key(code, task.options)
-    result = remembered(name) if task.cached else None
-    cached = result is not None
-    if result is None:
-        result = decompile(code, task.options)
-        if not result.no_compiler:
-            keep(name, result)
+    result, cached = _once(task, key(code, task.options), lambda: decompile(code, task.options))
+    if writer is not None:
+        result, cached = _once(
+            task,
+            key(code, task.options, f"{writer.identity} {only}"),
+            lambda: rewrite(code, task.options, result, writer, only=only, reporter=reporter),
+        )
     return Done(task, replace(result, name=result.name or task.name), told, from_cache=cached)
 
 
-def attempt(task: Task) -> Done:
+def _once(task: Task, name: str, make: Callable[[], Decompiled]) -> tuple[Decompiled, bool]:
+    """What was kept under a name, or else is made and kept; and whether it was kept."""
+    known = remembered(name) if task.cached else None
+    if known is not None:
+        return known, True
+    made = make()
+    if not made.no_compiler and not (made.model and made.model.interrupted):
+        keep(name, made)
+    return made, False
+
+
+def attempt(task: Task, writer: Writer | None = None, reporter: Reporter | None = None) -> Done:
     """`one`, with what is raised as text: our own mistakes too, since the others go on."""
     try:
-        return one(task)
+        return one(task, writer, reporter)
     except WhetError as error:
         return Done(task, error=str(error), exit_code=error.exit_code)
     except Exception as error:  # noqa: BLE001 - said in full, counted, and the rest goes on

@@ -40,13 +40,11 @@ def decompile(
     Raises CodeError for an account without code of its own, WhetError where what comparing needs is not installed.
     """
     seconds = Seconds()
-    names = Signatures.builtin().with_abi(code.abi)
-    names = names.with_abi(json.loads(options.abi)) if options.abi else names
     began = perf_counter()
     contract = apart(lift(code))
-    meaning = analyse(contract, names)
+    meaning = analyse(contract, names_of(code, options))
     seconds.lift = perf_counter() - began
-    checker = (verify or _verifier(options)) if options.verifying and options.compiling else None
+    checker = (verify or verifier(options)) if options.verifying and options.compiling else None
     settled = settle(
         contract, meaning, code.runtime, emit or _emitter(), checker, seconds, compiling=options.compiling
     )
@@ -71,6 +69,12 @@ def decompile(
     )
 
 
+def names_of(code: Code, options: Options) -> Signatures:
+    """The table of whet's, with the names that the artifact and the user give."""
+    names = Signatures.builtin().with_abi(code.abi)
+    return names.with_abi(json.loads(options.abi)) if options.abi else names
+
+
 def _tac(contract: Contract, name: str) -> str:
     return flat_function(contract.functions[name]) if name in contract.functions else ""
 
@@ -81,7 +85,8 @@ def _emitter() -> Emit:
     return emit
 
 
-def _verifier(options: Options) -> Verify:
+def verifier(options: Options) -> Verify:
+    """Compares by `whet.evm.verify`, with as many calls as are asked for."""
     from whet.evm.decompile.comparing import compare
     from whet.evm.verify import Budget
 

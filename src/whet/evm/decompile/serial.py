@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from whet.evm.decompile.annotate import annotated
-from whet.evm.decompile.nouns import Decompiled, Function, Judged, Retry, Seconds
+from whet.evm.decompile.nouns import Asked, Decompiled, Function, Judged, Model, Retry, Seconds, Try
 from whet.evm.solidity.nouns import SolidityFunction, Source
 
 SCHEMA = "whet.decompiled/1"
@@ -21,8 +21,12 @@ def to_json(result: Decompiled) -> dict[str, Any]:
         "assembly_share": round(result.assembly_share, 4),
         "perfect": result.perfect,
     }
+    if result.model:
+        summary |= {"by_model": result.by_model, "tries": dict(sorted(result.tries.items()))}
     functions = [
-        asdict(f.text) | {"judged": asdict(f.judged), "tac": f.tac, "selector": _selector(f.text.selector)}
+        asdict(f.text)
+        | {"judged": asdict(f.judged), "tac": f.tac, "selector": _selector(f.text.selector)}
+        | {"asked": asdict(f.asked) if f.asked else None}
         for f in result.functions
     ]
     return {
@@ -56,15 +60,20 @@ def from_json(raw: dict[str, Any]) -> Decompiled:
         storage=raw["storage"],
         declarations=raw["declarations"],
         seconds=Seconds(**raw["seconds"]),
+        model=Model(**raw["model"]) if raw["model"] else None,
     )
 
 
 def _function(raw: dict[str, Any]) -> Function:
-    judged, tac = Judged(**raw.pop("judged")), raw.pop("tac")
+    judged, tac, asked = Judged(**raw.pop("judged")), raw.pop("tac"), raw.pop("asked")
     selector = raw["selector"]
     raw["selector"] = None if selector is None else int(selector, 16)
     raw["returns"] = None if raw["returns"] is None else tuple(raw["returns"])
-    return Function(SolidityFunction(**raw), judged, tac)
+    return Function(SolidityFunction(**raw), judged, tac, _asked(asked) if asked else None)
+
+
+def _asked(raw: dict[str, Any]) -> Asked:
+    return Asked(**raw | {"tries": [Try(**one) for one in raw["tries"]]})
 
 
 def _selector(selector: int | None) -> str | None:

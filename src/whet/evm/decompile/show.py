@@ -12,15 +12,16 @@ from pathlib import Path
 
 from whet.errors import CodeError, WhetError
 from whet.evm.decompile.annotate import annotated, excerpt, summary
+from whet.evm.decompile.asking import Writer
 from whet.evm.decompile.given import Task, named
-from whet.evm.decompile.many import Done, one, several
+from whet.evm.decompile.many import Done, attempt, one, several
 from whet.evm.decompile.nouns import Decompiled
 from whet.evm.decompile.parts import PARTS, find, part
 from whet.evm.decompile.run import Options
 from whet.evm.decompile.serial import to_json
 from whet.evm.show import put, write_out
 from whet.evm.signatures import read_abi
-from whet.progress import reporter_for
+from whet.progress import Reporter, reporter_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def show_decompiled(
     calls: int = 0,
     jobs: int = 0,
     cache: bool = True,
+    model: Writer | None = None,
 ) -> None:
     """Decompile and print; into `out`, a file of one input and a folder of several, if that is given.
 
@@ -58,36 +60,47 @@ def show_decompiled(
     selector, signature or name. abi: for names. show: one of PARTS instead of the Solidity. json: everything. html: a
     page, of one input; source: the original Solidity, for that page. verify, compiling: False to leave these steps out.
     calls: most calls of a function when it is compared; 0: the verification's own. jobs: processes; 0: one per core.
-    cache: False to do again what was done before.
+    cache: False to do again what was done before. model: one that is asked for each function (`whet.open_writer`), by this
+    process, one contract after the other.
 
     Raises CodeError and other `WhetError`s for one input; of several, the failures are said and counted, and a
-    WhetError at the end says how many they were.
+    WhetError at the end says how many they were. KeyboardInterrupt, where a person ended the asking, after the result.
     """
     if show and show not in PARTS:
         raise WhetError(f"nothing is named {show!r}", where="--show", fix=f"one of {', '.join(PARTS)}")
     if jobs < 0 or calls < 0:
         raise WhetError("less than 0", where="--jobs" if jobs < 0 else "--calls", fix="0 for whet's own")
+    if model and not (verify and compiling):
+        fix = "leave out --no-verify" if compiling else "leave out --no-compile"
+        raise WhetError("nothing that a model writes would be checked", where="--model", fix=fix)
     options = Options(compiling, verify and compiling, _entries(abi), calls)
     tasks = [
         Task(name, given, options, contract, rpc, block, follow, cache) for name, given in named(list(codes))
     ]
     wanted = _Wanted("json" if json else show or "solidity", function)
     if len(tasks) == 1:
-        _single(tasks[0], wanted, out, html, source)
+        _single(tasks[0], wanted, out, html, source, model)
         return
     if html or source or function:
         option = "--html" if html else "--source" if source else "--function"
         raise CodeError("takes one input", where=option, fix=f"{len(tasks)} were given")
-    _several(tasks, wanted, out, jobs or os.cpu_count() or 1)
+    _several(tasks, wanted, out, jobs or os.cpu_count() or 1, model)
 
 
 def _entries(abi: Path | None) -> str:
     return json.dumps(read_abi(abi), sort_keys=True) if abi else ""
 
 
-def _single(task: Task, wanted: _Wanted, out: Path | None, html: Path | None, source: Path | None) -> None:
+def _single(
+    task: Task,
+    wanted: _Wanted,
+    out: Path | None,
+    html: Path | None,
+    source: Path | None,
+    model: Writer | None,
+) -> None:
     original = _read_source(source) if source else ""
-    done = one(task)
+    done = one(task, model, reporter_for("terminal"), wanted.function)
     assert done.result is not None
     for line in _said(done):
         print(f"# {line}", file=sys.stderr)
@@ -99,9 +112,15 @@ def _single(task: Task, wanted: _Wanted, out: Path | None, html: Path | None, so
         write_out(out, shown(done.result, wanted.form, wanted.function))
     elif not html:
         put(shown(done.result, wanted.form, wanted.function))
+    _leave_if_interrupted(done.result)
 
 
-def _several(tasks: list[Task], wanted: _Wanted, out: Path | None, jobs: int) -> None:
+def _leave_if_interrupted(result: Decompiled) -> None:
+    if result.model and result.model.interrupted:
+        raise KeyboardInterrupt
+
+
+def _several(tasks: list[Task], wanted: _Wanted, out: Path | None, jobs: int, model: Writer | None) -> None:
     if out and not out.is_dir():
         if out.exists():
             raise CodeError("is no folder", where=str(out), fix="several inputs go into a folder: --out")
@@ -109,14 +128,19 @@ def _several(tasks: list[Task], wanted: _Wanted, out: Path | None, jobs: int) ->
     labels: Counter[str] = Counter()
     failed: list[Done] = []
     reporter = reporter_for("terminal")
-    with reporter.task("decompiling", len(tasks)) as progress:
-        for done in several(tasks, min(jobs, len(tasks))):
+    if model is None:
+        results, outer = several(tasks, min(jobs, len(tasks))), reporter
+    else:  # each contract shows its own progress
+        results, outer = (attempt(task, model, reporter) for task in tasks), Reporter()
+    with outer.task("decompiling", len(tasks)) as progress:
+        for done in results:
             if done.result is None:
                 failed.append(done)
                 print(f"# {done.task.name}: {done.error}", file=sys.stderr, flush=True)
             else:
                 labels += done.result.labels
                 _deliver(done, done.result, wanted, out)
+                _leave_if_interrupted(done.result)
             progress.advance(1, failed=str(len(failed)))
     counts = ", ".join(f"{count} {label}" for label, count in sorted(labels.items()))
     print(f"# {len(tasks) - len(failed)} contracts; functions: {counts or 'none'}", file=sys.stderr)
@@ -159,9 +183,8 @@ def _said(done: Done) -> list[str]:
     lines = [*done.told, *result.facts, *(f"note: {note}" for note in result.notes), summary(result)]
     lines += [f"does not compile: {error}" for error in result.errors[:5]]
     spent = result.seconds
-    figures = ", ".join(
-        f"{name} {getattr(spent, name):.2f} s" for name in ("lift", "emit", "compile", "verify")
-    )
+    names = ("lift", "emit", "compile", "verify", *(("model",) if result.model else ()))
+    figures = ", ".join(f"{name} {getattr(spent, name):.2f} s" for name in names)
     return [*lines, figures + (" (when it was done; this is from the cache)" if done.from_cache else "")]
 
 

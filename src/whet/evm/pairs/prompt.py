@@ -49,12 +49,22 @@ def prompt(pair: Pair, metadata: Metadata, budget: int, *, emitted: bool = False
     budget: tokens (`whet.evm.text.count_tokens`) of the text. emitted: whether the emitter's Solidity is part of it.
     """
     view, facts = (pair.shown, told(pair)) if metadata == "shown" else (pair.hidden, "")
-    return _Writing(view, budget).prompt(TASK[metadata], facts, emitted)
+    return asked(view, facts, budget, emitted=emitted)
+
+
+def asked(view: View, facts: str, budget: int, *, emitted: bool = False) -> Prompt | None:
+    """What is asked of a function, also of one that is no pair. facts: as `metadata_lines` writes them, "" if hidden."""
+    return _Writing(view, budget).prompt(TASK["shown" if facts else "hidden"], facts, emitted)
 
 
 def told(pair: Pair) -> str:
     """A pair's metadata, a line each."""
-    facts = {"signature": pair.signature, "visibility": pair.visibility, "mutability": pair.mutability}
+    return metadata_lines(pair.signature, pair.visibility, pair.mutability)
+
+
+def metadata_lines(signature: str, visibility: str, mutability: str) -> str:
+    """A function's metadata, a line each."""
+    facts = {"signature": signature, "visibility": visibility, "mutability": mutability}
     return "\n".join(f"// {name}: {value}" for name, value in facts.items())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from whet.evm.lifting import lift_code
@@ -108,6 +108,12 @@ def function_of(contract: Contract, key: int | str) -> Function | None:
 
 def _private(contract: Contract) -> dict[int, Function]:
     return {f.pc: f for f in contract.functions.values() if f.kind == "private"}
+
+
+def views(contract: Contract, meaning: Meaning, *, emitted: bool = False) -> Callable[[Function], View]:
+    """How each function of a contract is shown by one meaning, where there is no pair."""
+    shown = _Shown(contract, meaning, NO_NAMES, emitted)
+    return lambda function: shown.view(function)[0]
 
 
 class _Shown:

@@ -272,7 +272,10 @@ class _Emitter:
             out.pop()
         facts = [w.facts for w in written]
         abi = [abi_entry(self.headers[f.of], f) for f in facts if f.kind != "private" and f.of]
-        return Source("\n".join([*out, "}"]) + "\n", NAME, COMPILER, SETTINGS, abi, facts)
+        variables = {name: text for name, (text, _) in self.storage.texts.items()}
+        return Source(
+            "\n".join([*out, "}"]) + "\n", NAME, COMPILER, SETTINGS, abi, facts, variables=variables
+        )
 
 
 def _located(kinds: tuple[str, ...]) -> tuple[str, ...]:

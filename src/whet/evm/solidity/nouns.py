@@ -47,6 +47,7 @@ class Source:
 
     compiler: version that compiles `text`; settings: of the standard JSON's "settings", without outputSelection.
     abi: what can be called, as in a compiler's output, functions that only the fallback reaches too.
+    variables: {name of a state variable in `meaning.base.Meaning.storage`: how the text says it}.
     """
 
     text: str
@@ -56,3 +57,4 @@ class Source:
     abi: list[dict[str, Any]]
     functions: list[SolidityFunction]
     notes: list[str] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)

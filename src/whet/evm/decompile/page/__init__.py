@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from whet.evm.decompile.annotate import LEVELS, annotated
+from whet.evm.decompile.annotate import LEVELS, annotated, whose
 from whet.evm.decompile.nouns import (
     DIFFERENT,
     INCONCLUSIVE,
     LABELS,
     NOT_COMPILED,
     SAME,
+    Asked,
     Decompiled,
     Function,
 )
@@ -82,6 +83,10 @@ def _function(function: Function, result: Decompiled, original: str) -> dict[str
         "kind": _kind(function.judged.label),
         "judged": function.judged,
         "level": LEVELS[text.level],
+        "whose": whose(function.asked, result.model.best_of) if function.asked and result.model else "",
+        "taken": function.asked is not None and function.asked.taken > 0,
+        "columns": 2 + bool(original) + (function.asked is not None),
+        "others": _others(function.asked) if function.asked else [],
         "text": text,
         "solidity": _outdented(lines),
         "tac": function.tac,
@@ -89,6 +94,23 @@ def _function(function: Function, result: Decompiled, original: str) -> dict[str
         "retries": [retry for retry in result.retries if retry.function == text.of],
         "open": function.judged.label in (DIFFERENT, NOT_COMPILED),
     }
+
+
+def _others(asked: Asked) -> list[dict[str, str]]:
+    """The texts that do not stand in the contract: the emitter's, if the model's does, and what the model tried."""
+    emitter = (
+        [{"title": "The emitter's", "kind": "", "reason": "", "text": asked.emitted}] if asked.taken else []
+    )
+    return emitter + [
+        {
+            "title": f"The model's, try {number}: {one.verdict}",
+            "kind": _kind(one.verdict),
+            "reason": one.reason if one.verdict != SAME else "",
+            "text": one.text,
+        }
+        for number, one in enumerate(asked.tries, 1)
+        if number != asked.taken
+    ]
 
 
 def _outdented(lines: list[str]) -> str:

@@ -1,0 +1,287 @@
+"""Functions of a decompiled contract as a model writes them; nothing of what it writes is believed.
+
+The emitter's contract is there first, compiled and compared. Each text that is exactly one function takes the place of the
+emitter's version in that contract, which is compiled and compared for the functions that can change by it; the first text
+that is `same` stays. In the end all of these stand in one contract, without the private functions that nothing calls any
+more, and it is compiled and compared as a whole; what fails then goes back to the emitter's.
+
+Costs a compilation a text, a comparison for each that compiles to other code, and one more of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from time import perf_counter
+
+from whet.evm import lift
+from whet.evm.bytecode import Code
+from whet.evm.decompile.asking import NotAsked, Question, Questions, Writer
+from whet.evm.decompile.compiling import Compiled, compile_source
+from whet.evm.decompile.nouns import (
+    DIFFERENT,
+    INCONCLUSIVE,
+    NO_FUNCTION,
+    NOT_COMPILED,
+    SAME,
+    Asked,
+    Decompiled,
+    Function,
+    Judged,
+    Model,
+    Seconds,
+    Try,
+)
+from whet.evm.decompile.parts import find
+from whet.evm.decompile.placing import INDENT, reached, replaced, uncalled
+from whet.evm.decompile.reach import with_private
+from whet.evm.decompile.run import Options, names_of, verifier
+from whet.evm.decompile.settle import Verify
+from whet.evm.decompile.written import NoFunction, Written, read
+from whet.evm.meaning.exits import apart
+from whet.evm.solidity.nouns import SolidityFunction, Source
+from whet.progress import Reporter
+
+_RANKS = (SAME, INCONCLUSIVE, DIFFERENT, NOT_COMPILED)
+NOT_DONE = "the emitter's contract was not compiled and compared"
+INTERRUPTED = "interrupted"
+UNCALLED = "nothing calls it any more"
+
+Compile = Callable[[Source], Compiled]
+
+
+def rewrite(
+    code: Code,
+    options: Options,
+    result: Decompiled,
+    writer: Writer,
+    *,
+    only: str = "",
+    verify: Verify | None = None,
+    compile_: Compile = compile_source,
+    reporter: Reporter | None = None,
+) -> Decompiled:
+    """`result`, which `decompile` gave for `code` and `options`, with the functions that the model wrote right.
+
+    only: one function to ask for, as `parts.find` understands it, which raises CodeError; "" for all.
+    Ctrl-C ends the asking: what was right so far is kept, and the model's record says so.
+    """
+    model = Model(writer.name, writer.identity, writer.best_of, dict(writer.settings))
+    contract = apart(lift(code))
+    work = _Rewriting(
+        result,
+        Questions(contract, names_of(code, options), result.source, writer.asks),
+        writer,
+        verify or verifier(options),
+        compile_,
+    )
+    if not result.compiled or not options.verifying:
+        return replace(work.untouched(NOT_DONE), model=model)
+    wanted = [find(result, only)] if only else sorted(result.functions, key=_is_private)
+    with (reporter or Reporter()).task("asking the model", len(wanted)) as progress:
+        try:
+            for function in wanted:
+                work.ask(function)
+                progress.advance(1, taken=str(len(work.taken)))
+        except KeyboardInterrupt:
+            model.interrupted = True
+            for function in wanted:
+                work.asked.setdefault(function.text.of, Asked(why=INTERRUPTED))
+    return replace(work.joined(), model=model)
+
+
+def _is_private(function: Function) -> bool:
+    return function.text.kind == "private"
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A text that is the same by itself, and what was found of the functions that it decides."""
+
+    written: Written
+    lines: list[str]
+    found: dict[str, Judged]
+
+
+class _Rewriting:
+    """asked: what came of each function, by its name in the three-address code. taken: those whose text is the model's."""
+
+    def __init__(
+        self,
+        result: Decompiled,
+        questions: Questions,
+        writer: Writer,
+        verify: Verify,
+        compile_: Compile,
+    ) -> None:
+        self.result, self.questions, self.writer = result, questions, writer
+        self.verify, self.compile_ = verify, compile_
+        self.seconds = replace(result.seconds)
+        self.before = {function.text.of: function.judged for function in result.functions}
+        self.asked: dict[str, Asked] = {}
+        self.taken: dict[str, _Taken] = {}
+        with _clock(self.seconds, "compile"):
+            self.base = compile_(result.source).runtime
+
+    def untouched(self, why: str) -> Decompiled:
+        """The emitter's contract, with the reason why no function was asked for."""
+        functions = [replace(function, asked=Asked(why=why)) for function in self.result.functions]
+        return replace(self.result, functions=functions)
+
+    # One function.
+
+    def ask(self, function: Function) -> None:
+        """Ask for it until a text is the same; not for a private one of which the model's texts have no need."""
+        text, asked = function.text, Asked()
+        self.asked[text.of] = asked
+        if text.kind == "private" and text.of in self._uncalled():
+            asked.why = UNCALLED
+            return
+        try:
+            with _clock(self.seconds, "lift"):
+                question = self.questions.of(text)
+            asked.way, asked.left_out = question.way, list(question.prompt.left_out)
+            proposed = iter(self.writer.propose(question.prompt))
+            for number in range(1, self.writer.best_of + 1):
+                with _clock(self.seconds, "model"):
+                    said = list(islice(proposed, 1))
+                if not said:
+                    break
+                asked.tries.append(self._tried(text, question, said[0], asked.tries))
+                if asked.tries[-1].verdict == SAME:
+                    asked.taken = number
+                    break
+        except NotAsked as why:
+            asked.way, asked.why = "", str(why)
+        except KeyboardInterrupt:
+            asked.why, asked.taken = INTERRUPTED, 0
+            self.taken.pop(text.of, None)
+            raise
+
+    def _tried(self, text: SolidityFunction, question: Question, said: str, earlier: Sequence[Try]) -> Try:
+        for number, one in enumerate(earlier, 1):
+            if one.text == said:
+                return Try(said, one.verdict, f"as try {number}", one.evidence, one.counterexample)
+        try:
+            written = read(said)
+            lines = written.placed(text, question.names)
+        except NoFunction as why:
+            return Try(said, NO_FUNCTION, str(why))
+        judged, found = self._judged(text, lines)
+        if judged.label == SAME:
+            self.taken[text.of] = _Taken(written, lines, found)
+        return Try(said, judged.label, judged.reason, judged.evidence, judged.counterexample)
+
+    def _judged(self, text: SolidityFunction, lines: list[str]) -> tuple[Judged, dict[str, Judged]]:
+        """What is known of the function where these lines stand in the emitter's contract; and of what leads to it."""
+        source = replaced(self.result.source, {text.of: lines})
+        with _clock(self.seconds, "compile"):
+            compiled = self.compile_(source)
+        if not compiled.runtime:
+            return Judged(NOT_COMPILED, reason=compiled.refused.get(text.of, compiled.why)), {}
+        outer = self.questions.leading_to(text)
+        if compiled.runtime == self.base:
+            found = {name: self.before[name] for name in outer}
+        else:
+            with _clock(self.seconds, "verify"):
+                found = self.verify(self.result.code, compiled.runtime, source, outer)
+        if text.kind != "private":
+            return found[text.of], found
+        worst = max(outer, key=lambda name: _RANKS.index(found[name].label))
+        if found[worst].label == SAME:
+            return Judged(SAME, f"through {', '.join(outer)}"), found
+        return replace(found[worst], reason=f"{worst}: {found[worst].reason}", details={}), found
+
+    # All of them.
+
+    def joined(self) -> Decompiled:
+        """The contract with all texts that were taken; those that fail together go back to the emitter's."""
+        source, judged = self.result.source, self.before
+        while self.taken:
+            source = replaced(self.result.source, self._lines() | {name: [] for name in self._uncalled()})
+            judged, wrong = self._together(source)
+            if not wrong:
+                break
+            for name, why in wrong.items():
+                del self.taken[name]
+                asked = self.asked[name]
+                asked.why, asked.taken = f"try {asked.taken} was the same by itself, together: {why}", 0
+        if not self.taken:
+            source, judged = self.result.source, self.before
+        old = {function.text.of: function for function in self.result.functions}
+        functions = [self._function(old.pop(text.of), text, judged[text.of]) for text in source.functions]
+        source = replace(source, functions=[function.text for function in functions])
+        notes = [f"left out, {UNCALLED}: {', '.join(old)}"] if old else []
+        return replace(
+            self.result,
+            source=source,
+            functions=functions,
+            notes=[*self.result.notes, *notes],
+            seconds=self.seconds,
+        )
+
+    def _lines(self) -> dict[str, list[str]]:
+        return {name: one.lines for name, one in self.taken.items()}
+
+    def _uncalled(self) -> set[str]:
+        """Private functions that the texts as they are now no longer lead to."""
+        return uncalled(replaced(self.result.source, self._lines())) - uncalled(self.result.source)
+
+    def _together(self, source: Source) -> tuple[dict[str, Judged], dict[str, str]]:
+        """What is known of all functions, and of the texts that go back, why."""
+        with _clock(self.seconds, "compile"):
+            compiled = self.compile_(source)
+        if not compiled.runtime:
+            refused = {name: why for name, why in compiled.refused.items() if name in self.taken}
+            return {}, refused or dict.fromkeys(self.taken, compiled.why)
+        if compiled.runtime == self.base:
+            return self.before, {}
+        with _clock(self.seconds, "verify"):
+            found = self.verify(self.result.code, compiled.runtime, source, None)
+        wrong: dict[str, str] = {}
+        leads = reached(source)
+        for name, judged in found.items():
+            if _RANKS.index(judged.label) <= self._rank(name):
+                continue
+            causes = [other for other in self.taken if other == name or other in leads[name]]
+            known = self._known(name, causes)
+            if known and judged.label == INCONCLUSIVE:
+                told = f"{known.evidence}; with all of the model's texts no difference either"
+                found[name] = replace(known, evidence=f"{told} ({judged.reason})")
+            else:
+                wrong |= dict.fromkeys(causes or self.taken, f"{name} is {judged.label}: {judged.reason}")
+        outer = {f.of: self.before[f.of] for f in source.functions if f.kind != "private"}
+        return with_private(source, outer | found, leads), wrong
+
+    def _known(self, name: str, causes: list[str]) -> Judged | None:
+        """What is known of a function in a contract where its text and all that it calls is as here, and only the code
+        around it another."""
+        if not causes:
+            return self.before[name]
+        return self.taken[causes[0]].found.get(name) if len(causes) == 1 else None
+
+    def _rank(self, name: str) -> int:
+        label = self.before[name].label
+        return _RANKS.index(label) if label in _RANKS else 0
+
+    def _function(self, old: Function, text: SolidityFunction, judged: Judged) -> Function:
+        asked = self.asked.get(text.of)
+        if asked is None or text.of not in self.taken:
+            return replace(old, text=text, judged=judged, asked=asked)
+        written = self.taken[text.of].written
+        lines = self.result.source.text.split("\n")[old.text.first_line - 1 : old.text.last_line]
+        asked.emitted = "\n".join(line.removeprefix(INDENT) for line in lines)
+        notes = list(self.questions.contract.functions[text.of].notes)
+        text = replace(text, level=0, statements=written.statements, assembly=written.assembly, notes=notes)
+        return replace(old, text=text, judged=judged, asked=asked)
+
+
+@contextmanager
+def _clock(seconds: Seconds, name: str) -> Iterator[None]:
+    began = perf_counter()
+    try:
+        yield
+    finally:
+        setattr(seconds, name, getattr(seconds, name) + perf_counter() - began)
