@@ -172,11 +172,11 @@ def test_the_whole_command_with_a_model_that_knows_nothing(
     assert command(*options, "--json") == 0
     out, err = capsys.readouterr()
     raw = json.loads(out)
-    assert raw["tries"] == {"no function": 22}
-    assert (raw["by_model"], raw["labels"]) == (0, {"same": 12})
+    assert raw["tries"] == {"no function": 24}
+    assert (raw["by_model"], raw["labels"]) == (0, {"same": 13})
     assert raw["model"]["name"] == str(base)
     assert all(len(one["asked"]["tries"]) == 2 for one in raw["functions"] if one["of"])
-    assert "texts: 0 of the model, 12 of the emitter" in err
+    assert "texts: 0 of the model, 13 of the emitter" in err
     assert "was not trained on" in err
 
     assert command(*options, "--json") == 0

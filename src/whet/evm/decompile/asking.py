@@ -131,11 +131,14 @@ class Questions:
         return self._views[way]
 
     def _variables(self, meaning: Meaning) -> dict[str, str]:
-        """Of storage, by its place, since names may be hidden."""
+        """Of storage, by its place, since names may be hidden; constants and immutables are what their getters give."""
+        outer = [one for one in self.source.functions if one.kind == "public" and not one.in_fallback]
+        getters = {one.name: f"{one.name}()" for one in outer if one.returns and one.signature.endswith("()")}
         said = {
             (v.slot, v.offset, v.transient): self.source.variables.get(v.name) for v in self.shown.storage
         }
-        return {v.name: said.get((v.slot, v.offset, v.transient)) or v.name for v in meaning.storage}
+        stored = {v.name: said.get((v.slot, v.offset, v.transient)) or v.name for v in meaning.storage}
+        return getters | stored
 
     def _functions(self, meaning: Meaning) -> dict[str, str]:
         """By the code's place, or as helpers of the compiler's."""
