@@ -8,8 +8,8 @@ Functions of a package, evenly spread over its pairs in the build `default`, eac
   parse, compile, have the ABI and be the same.
 - calls: the author's code beside itself by calls alone: how many the verification can call the same at all.
 - rewrite: changed on its syntax tree so that it means the same (`bench/evm_rewrites.py`). None may be different.
-- mutant: one change that means something else. Those whose code is the author's are left out as no mutants; one that is
-  called the same is shown, and may still be equivalent.
+- mutant: one change that means something else, up to three of a function. Those whose code is the author's are left out as no
+  mutants; one that is called the same is shown, and may still be equivalent.
 
 A function without anything to rewrite or to change has no such row.
 """
@@ -40,6 +40,8 @@ from whet.evm.solc.sources import closure, for_any_version
 
 Row = dict[str, Any]
 SAME_CODE = "the same code"
+MUTANTS = 3
+"""Of a function."""
 
 
 def texts(project: Project, judge: Judge, pair: Pair, seed: int) -> Iterator[tuple[str, str, Metadata]]:
@@ -63,8 +65,8 @@ def texts(project: Project, judge: Judge, pair: Pair, seed: int) -> Iterator[tup
     if same:
         yield "rewrite", with_edits(same), "shown"
     other = [edit for _, edit in mutations(raw, unit) if start <= edit[0] and edit[1] <= end]
-    if other:
-        yield "mutant", with_edits([random.choice(other)]), "shown"
+    for edit in random.sample(other, min(MUTANTS, len(other))):
+        yield "mutant", with_edits([edit]), "shown"
 
 
 def by_calls(judge: Judge, pair: Pair) -> Verdict:
