@@ -112,8 +112,7 @@ def _private(contract: Contract) -> dict[int, Function]:
 
 def views(contract: Contract, meaning: Meaning, *, emitted: bool = False) -> Callable[[Function], View]:
     """How each function of a contract is shown by one meaning, where there is no pair."""
-    shown = _Shown(contract, meaning, NO_NAMES, emitted)
-    return lambda function: shown.view(function)[0]
+    return _Shown(contract, meaning, emitted).view
 
 
 class _Shown:
