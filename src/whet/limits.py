@@ -117,9 +117,6 @@ EXPORT_BYTES = 512 * 2**20
 EXPORT_DEPTH = 400
 """So is one that is nested deeper (a build-info holds the compiler's syntax trees)."""
 
-JUDGED_CHARACTERS = 2**16
-"""A text that should be one function of Solidity is not judged beyond this (the longest of OpenZeppelin 5.7.0 has 5,961)."""
-
 CODE_BYTES = 2**20
 """EVM code larger than this is refused (a contract has at most 24,576 bytes, creation code 49,152)."""
 
@@ -135,5 +132,5 @@ RPC_BYTES = 4 * 2**20
 DECOMPILE_INPUTS = 100_000
 """Files that one `whet decompile` takes, those in folders counted."""
 
-WRITTEN_CHARACTERS = 100_000
-"""A function that a model wrote is not read if it is longer."""
+WRITTEN_CHARACTERS = 2**16
+"""A text that should be one function of Solidity, which a model wrote, is not read if it is longer."""

@@ -144,7 +144,7 @@ def test_wrong_texts_leave_the_emitters(before: Decompiled, after: Decompiled) -
     assert [one.text for one in tries[:2]] == [WRONG_BALANCE, NO_BALANCE]
     assert "balanceOf(" in tries[0].counterexample
     assert "Undeclared identifier" in tries[1].reason
-    assert tries[2].reason == "a bracket that nothing opened: }"
+    assert tries[2].reason == "something stands behind the function: }"
     assert "contract Other" not in after.source.text
 
 
@@ -229,7 +229,7 @@ def test_the_page_has_both_side_by_side(after: Decompiled) -> None:
         "The emitter&#39;s",
         "The model&#39;s, try 1: different",
         "Text: emitter (model: 4 texts",
-        "a bracket that nothing opened: }",
+        "something stands behind the function: }",
     ):
         assert text in page
     hostile = Written({"burn": ["</pre><script>alert(1)</script>\u202e"]}, best_of=1)

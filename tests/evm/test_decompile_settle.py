@@ -130,6 +130,9 @@ def test_only_what_the_compiler_refuses_moves() -> None:
     found = settled(same, compile_)
     assert [(r.function, r.level) for r in found.retries] == [(PUBLIC[1], 1)]
     assert "wrong type" in found.retries[0].why
+    assert NOT_COMPILED not in {judged.label for judged in found.judged.values()}
+    called = {name for others in reach(CONTRACT).values() for name in others}
+    assert {found.judged[name].label for name in PRIVATE if name in called} == {SAME}
 
 
 def test_a_round_compares_what_it_changed_and_the_last_one_everything() -> None:

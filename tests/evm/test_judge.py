@@ -180,7 +180,7 @@ TEXTS = [
         + "} }",
         False,
     ),
-    ("function half(uint256 shares) public { }" * limits.JUDGED_CHARACTERS, False),
+    ("function half(uint256 shares) public { }" * limits.WRITTEN_CHARACTERS, False),
 ]
 
 

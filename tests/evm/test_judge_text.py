@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whet import limits
-from whet.evm.judge.text import NotOne, in_contract, read
+from whet.evm.judge.text import in_contract
+from whet.evm.one_function import NotOne, read
 from whet.evm.pairs.inventory import normalised
 
 AUTHOR = read(
@@ -64,7 +65,7 @@ def test_one_function(text: str) -> None:
         ("function f() { } /* and", "comment"),
         ("function f() { } \0", "no text"),
         ("function f() { } \udc80", "no text"),
-        ("function f() { " + "x;" * limits.JUDGED_CHARACTERS + "}", "longer"),
+        ("function f() { " + "x;" * limits.WRITTEN_CHARACTERS + "}", "longer"),
     ],
 )
 def test_not_one_function(text: str, why: str) -> None:
@@ -117,7 +118,7 @@ def test_a_getters_name_that_is_called_is_the_getter() -> None:
 
 
 def test_long_texts_take_no_longer_than_their_length() -> None:
-    most = limits.JUDGED_CHARACTERS - 100
+    most = limits.WRITTEN_CHARACTERS - 100
     parts = ("(", "{", '\\"', "'", "/*", "//\n", "p_1(", "a.", "((){})", "virtual ", "override(", "x,")
     for part in parts:
         for text in (

@@ -57,12 +57,12 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt. way: its metadata. names: {name in it: how the emitter's contract says it}; with a bracket behind it, of a
-    function where it is called."""
+    """A prompt. way: its metadata. variables, functions: {name in it: how the emitter's contract says it}."""
 
     prompt: Prompt
     way: Metadata
-    names: dict[str, str]
+    variables: dict[str, str]
+    functions: dict[str, str]
 
 
 class Questions:
@@ -89,7 +89,7 @@ class Questions:
         )
         if prompt is None:
             raise NotAsked(f"longer than the {self.asks.prompt_tokens:,} tokens of a prompt")
-        return Question(prompt, way, self._names(meaning))
+        return Question(prompt, way, self._variables(meaning), self._functions(meaning))
 
     def leading_to(self, function: SolidityFunction) -> list[str]:
         """The functions, by their names in the three-address code, whose behaviour this one's text decides."""
@@ -130,19 +130,17 @@ class Questions:
             self._views[way] = (meaning, views(self.contract, meaning, emitted=self.asks.emitted))
         return self._views[way]
 
-    def _names(self, meaning: Meaning) -> dict[str, str]:
-        """Of storage by its place, since names may be hidden; of private functions by the code's place or the helper; of
-        others, where they are called, by their own name or the code's."""
+    def _variables(self, meaning: Meaning) -> dict[str, str]:
+        """Of storage, by its place, since names may be hidden."""
         said = {
             (v.slot, v.offset, v.transient): self.source.variables.get(v.name) for v in self.shown.storage
         }
-        found = {v.name: said.get((v.slot, v.offset, v.transient)) or v.name for v in meaning.storage}
-        private = [f for f in self.source.functions if f.kind == "private"]
-        helpers = Counter(meaning.of(f.of).name for f in private)
-        for function in private:
-            helper = meaning.of(function.of).name
-            found[helper if helper and helpers[helper] == 1 else function.of] = function.name
-        for function in self.source.functions:
-            if function.kind == "public":
-                found |= {f"{function.of}(": function.name, f"{function.name}(": function.name}
-        return found
+        return {v.name: said.get((v.slot, v.offset, v.transient)) or v.name for v in meaning.storage}
+
+    def _functions(self, meaning: Meaning) -> dict[str, str]:
+        """By the code's place, or as helpers of the compiler's."""
+        found = {one.of: one.name for one in self.source.functions}
+        private = [one for one in self.source.functions if one.kind == "private"]
+        helpers = Counter(meaning.of(one.of).name for one in private)
+        named = {meaning.of(one.of).name: one.name for one in private}
+        return found | {helper: name for helper, name in named.items() if helper and helpers[helper] == 1}

@@ -7,7 +7,12 @@ from whet.evm.solidity.nouns import Source
 
 
 def with_private(source: Source, judged: dict[str, Judged], called: dict[str, set[str]]) -> dict[str, Judged]:
-    """`judged` with the functions that nobody can call from outside: as good as the worst of those that lead there."""
+    """`judged` with the functions that nobody can call from outside: as good as the worst of those that lead there.
+
+    A contract compiles as a whole: where some functions did, what says of others that they did not is of an earlier text.
+    """
+    if any(one.label != NOT_COMPILED for one in judged.values()):
+        judged = {name: one for name, one in judged.items() if one.label != NOT_COMPILED}
     whole = dict(judged)
     for function in source.functions:
         if function.of not in whole:

@@ -39,8 +39,9 @@ from whet.evm.decompile.placing import INDENT, reached, replaced, uncalled
 from whet.evm.decompile.reach import with_private
 from whet.evm.decompile.run import Options, names_of, verifier
 from whet.evm.decompile.settle import Verify
-from whet.evm.decompile.written import NoFunction, Written, read
+from whet.evm.decompile.written import Written, read
 from whet.evm.meaning.exits import apart
+from whet.evm.one_function import NotOne
 from whet.evm.solidity.nouns import SolidityFunction, Source
 from whet.progress import Reporter
 
@@ -166,8 +167,8 @@ class _Rewriting:
                 return Try(said, one.verdict, f"as try {number}", one.evidence, one.counterexample)
         try:
             written = read(said)
-            lines = written.placed(text, question.names)
-        except NoFunction as why:
+            lines = written.placed(text, question.variables, question.functions)
+        except NotOne as why:
             return Try(said, NO_FUNCTION, str(why))
         judged, found = self._judged(text, lines)
         if judged.label == SAME:

@@ -12,7 +12,8 @@ from whet.evm.judge.behaviour import behaviour
 from whet.evm.judge.candidate import candidate
 from whet.evm.judge.emitted import Wanted, emitted, ended, wanted
 from whet.evm.judge.nouns import Verdict, one_line, refused
-from whet.evm.judge.text import NotOne, in_contract, read
+from whet.evm.judge.text import in_contract
+from whet.evm.one_function import NotOne, read
 from whet.evm.pairs.builds import Chunk, chunks, described
 from whet.evm.pairs.compiled import Found, compiled
 from whet.evm.pairs.headers import Header
