@@ -1,6 +1,6 @@
 """How good the judge of written functions is: the author's own text, rewrites of it that mean the same, and mutants that do not.
 
-    python bench/evm_judge.py solmate@6.8.0 --count 40 --out bench/results/evm_judge.json
+    python bench/evm_judge.py solmate@6.8.0 @openzeppelin/contracts@5.7.0 --count 40 --out bench/results/evm_judge.json
 
 Functions of a package, evenly spread over its pairs in the build `default`, each judged as:
 
@@ -8,8 +8,8 @@ Functions of a package, evenly spread over its pairs in the build `default`, eac
   parse, compile, have the ABI and be the same.
 - calls: the author's code beside itself by calls alone: how many the verification can call the same at all.
 - rewrite: changed on its syntax tree so that it means the same (`bench/evm_rewrites.py`). None may be different.
-- mutant: one change that means something else. Those whose code is the author's are left out as no mutants; one that is
-  called the same is shown, and may still be equivalent.
+- mutant: one change that means something else, up to three of a function. Those whose code is the author's are left out as no
+  mutants; one that is called the same is shown, and may still be equivalent.
 
 A function without anything to rewrite or to change has no such row.
 """
@@ -40,6 +40,8 @@ from whet.evm.solc.sources import closure, for_any_version
 
 Row = dict[str, Any]
 SAME_CODE = "the same code"
+MUTANTS = 3
+"""Of a function."""
 
 
 def texts(project: Project, judge: Judge, pair: Pair, seed: int) -> Iterator[tuple[str, str, Metadata]]:
@@ -63,8 +65,8 @@ def texts(project: Project, judge: Judge, pair: Pair, seed: int) -> Iterator[tup
     if same:
         yield "rewrite", with_edits(same), "shown"
     other = [edit for _, edit in mutations(raw, unit) if start <= edit[0] and edit[1] <= end]
-    if other:
-        yield "mutant", with_edits([random.choice(other)]), "shown"
+    for edit in random.sample(other, min(MUTANTS, len(other))):
+        yield "mutant", with_edits([edit]), "shown"
 
 
 def by_calls(judge: Judge, pair: Pair) -> Verdict:
@@ -120,28 +122,32 @@ def summary(rows: list[Row]) -> dict[str, Row]:
     return found
 
 
+def shown(row: Row) -> bool:
+    """Whether a row says something of the judge that it should not."""
+    if row["kind"] == "mutant":
+        return bool(row["behaves"] == "same" and row["why"] != SAME_CODE)
+    return row["behaves"] in ("different", "not compared")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("package", metavar="NAME@VERSION")
-    parser.add_argument("--count", type=int, default=40, help="functions")
+    parser.add_argument("packages", nargs="+", metavar="NAME@VERSION")
+    parser.add_argument("--count", type=int, default=40, help="functions of each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    with Pool(1) as pool:
-        rows = measure(from_npm(options.package), options.count, options.seed, pool)
-    found = summary(rows)
-    for row in rows:
-        wrong = {"rewrite": ("different", "not compared"), "mutant": ("same",)}.get(
-            row["kind"], ("different", "not compared")
-        )
-        if row["behaves"] in wrong and not (row["kind"] == "mutant" and row["why"] == SAME_CODE):
+    result = {}
+    for package in options.packages:
+        with Pool(1) as pool:
+            rows = measure(from_npm(package), options.count, options.seed, pool)
+        for row in filter(shown, rows):
             print(f"{row['kind']} of {row['of']} is {row['behaves']}: {row['why']}\n{row['text']}\n")
-    print(json.dumps(found, indent=1))
-    if options.out:
+        print(json.dumps(summary(rows), indent=1))
         kept = [{name: value for name, value in row.items() if name != "text"} for row in rows]
-        result = {"package": options.package, "summary": found, "rows": kept}
+        result[package] = {"summary": summary(rows), "rows": kept}
+    if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 

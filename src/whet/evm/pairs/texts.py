@@ -72,8 +72,8 @@ def texts(runtime: str, wanted: Wanted, emitted: bool = False, known: Known = NO
 def _texts(runtime: str, wanted: Wanted, emitted: bool, known: Known) -> list[Text]:
     contract = apart(lift_code(bytes.fromhex(runtime)))
     table = Signatures.builtin()
-    shown = _Shown(contract, analyse(contract, table), known, emitted)
-    hidden = _Shown(contract, analyse(contract, table.without_functions(contract.public)), known, emitted)
+    shown = _Shown(contract, analyse(contract, table), emitted, known)
+    hidden = _Shown(contract, analyse(contract, table.without_functions(contract.public)), emitted, known)
     private = _private(contract)
     found = []
     for key, bodies in wanted:
@@ -86,13 +86,13 @@ def _texts(runtime: str, wanted: Wanted, emitted: bool, known: Known) -> list[Te
 def _text(function: Function, bodies: set[str], shown: _Shown, hidden: _Shown) -> Text:
     if not function.complete:
         return Text(missing=CUT)
-    view, ids = shown.view(function)
+    view = shown.view(function)
     if count_tokens(view.tac) > MOST_TOKENS:
         return Text(missing=LONG)
-    other, more = hidden.view(function)
+    other = hidden.view(function)
     body = next((name for name in view.called if name in bodies), "")
     whole = "\n".join([view.tac, *view.called.values()])
-    return Text(view, other, body, more | ids, digest(placeless(whole)))
+    return Text(view, other, body, hidden.ids(other) | shown.ids(view), digest(placeless(whole)))
 
 
 def function_of(contract: Contract, key: int | str) -> Function | None:
@@ -112,14 +112,13 @@ def _private(contract: Contract) -> dict[int, Function]:
 
 def views(contract: Contract, meaning: Meaning, *, emitted: bool = False) -> Callable[[Function], View]:
     """How each function of a contract is shown by one meaning, where there is no pair."""
-    shown = _Shown(contract, meaning, NO_NAMES, emitted)
-    return lambda function: shown.view(function)[0]
+    return _Shown(contract, meaning, emitted).view
 
 
 class _Shown:
     """The texts of a contract's functions by one meaning, each written once."""
 
-    def __init__(self, contract: Contract, meaning: Meaning, known: Known, emitted: bool) -> None:
+    def __init__(self, contract: Contract, meaning: Meaning, emitted: bool, known: Known = NO_NAMES) -> None:
         self.contract, self.meaning, self.known = contract, meaning, known
         self._texts: dict[str, str] = {}
         structs = [line for line in meaning.declarations if line.startswith("struct ")]
@@ -132,15 +131,20 @@ class _Shown:
         ]
         self._emitted = _emitted(contract, meaning) if emitted else {}
 
-    def view(self, function: Function) -> tuple[View, dict[str, int]]:
-        """And {name of the author's: what it stands for}."""
+    def view(self, function: Function) -> View:
         text = self._of(function)
         called = self._called(function.name, text)
         whole = "\n".join([text, *called.values()])
         emitted = self._emitted.get(function.name, "")
-        told = named(whole, self.contract.functions.values(), self.meaning.storage, self.known)
-        names = {name: theirs for name, (theirs, _) in told.items()}
-        return View(text, called, self._declared(whole), emitted, names), dict(told.values())
+        names = {name: theirs for name, (theirs, _) in self._named(whole).items()}
+        return View(text, called, self._declared(whole), emitted, names)
+
+    def ids(self, view: View) -> dict[str, int]:
+        """{name of the author's in a view's names: what it stands for}."""
+        return dict(self._named("\n".join([view.tac, *view.called.values()])).values())
+
+    def _named(self, whole: str) -> dict[str, tuple[str, int]]:
+        return named(whole, self.contract.functions.values(), self.meaning.storage, self.known)
 
     def _of(self, function: Function) -> str:
         if function.name not in self._texts:
