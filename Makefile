@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine with Python 3.11+, git and make:
-#   make demo    install, then train a small code model from the standard library; says where the report is
+#   make demo    install, then compile real contracts, train a small decompiler on them and judge it; says where the report is
 #   make test    install, then run the tests
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test slow proofs check format docs bench clean help
 
 help:
-	@echo "make demo    train a small code model from nothing (about 8 minutes on 2 CPU cores)"
+	@echo "make demo    a small decompiler from nothing, judged by compiling and running (6 to 10 minutes on 2 CPU cores)"
 	@echo "make test    run the tests (a few minutes)"
 	@echo "make slow    run the long tests only"
 	@echo "make proofs  kill, fill, fault and corrupt many times; prints figures (about 10 minutes)"
@@ -25,12 +25,13 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/whet run scratch-quickstart
+	$(BIN)/whet run decompiler-quickstart
 	@echo
-	@echo "Open runs/scratch-quickstart/report.html in a browser. Then try:"
-	@echo "  $(BIN)/whet generate runs/scratch-quickstart --prompt 'def read_lines(path):' --temperature 0.7"
-	@echo "  $(BIN)/whet preview scratch-quickstart        what it was trained on, in colour"
-	@echo "  $(BIN)/whet init scratch-quickstart           a recipe of your own to edit"
+	@echo "Open runs/decompiler-quickstart/report.html in a browser: source, three-address code, model and emitter side by side."
+	@echo "Then try:"
+	@echo "  $(BIN)/whet decompile token.hex                 needs no model: Solidity that was compiled and compared"
+	@echo "  $(BIN)/whet preview decompiler-quickstart       what the model was trained on, in colour"
+	@echo "  $(BIN)/whet run scratch-quickstart              a code model from Python's own library, without a network"
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

@@ -181,9 +181,11 @@ def _read(item: StageSpool, index: DuplicateIndex, settings: Prepare, reporter: 
             spool.add(document, sorted({twin.group for twin in twins if twin.group != document.group}))
             task.advance()
     if not len(item):
-        reasons = ", ".join(f"{count} {reason}" for reason, count in item.tally.dropped.most_common(5))
+        dropped = item.tally.dropped.most_common(5)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped) or "the sources yielded none"
+        first = "".join(f"; first {item.tally.examples[reason][0]}" for reason, _ in dropped[:1])
         raise DataError(
-            f"no document is left after cleaning ({reasons or 'the sources yielded none'})",
+            f"no document is left after cleaning ({reasons}{first})",
             where=f"stages.{item.stage.name}.data",
             fix="look at the reasons; loosen prepare.cleaning, change the data, or cut large text files with piece_bytes",
         )

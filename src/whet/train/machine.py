@@ -37,7 +37,10 @@ class Machine:
             f"compile {'on' if self.compile else 'off'} ({self.compile_reason})"
             + (f", {world.size} processes ({self.kind})" if world.size > 1 else "")
         )
-        hardware.keep_freed_memory(self.device)
+        if (
+            not shapes_vary
+        ):  # tensors of ever other sizes find no room in what was freed: kept memory would grow
+            hardware.keep_freed_memory(self.device)
         self._recipe, self._plan = recipe, plan
 
     @cached_property

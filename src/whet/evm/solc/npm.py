@@ -134,7 +134,7 @@ def _changed(key: str, integrity: str, expected: str) -> ArtefactError:
 def _fetched(key: str, work: Path) -> bytes:
     """The tarball."""
     try:
-        said = json.loads(npm(["pack", key, "--json", "--ignore-scripts"], work))
+        said = json.loads(npm(["pack", key, "--json", "--ignore-scripts", "--fetch-retries=1"], work))
         path = work / Path(said[0]["filename"]).name
         if path.stat().st_size > limits.NPM_PACKAGE_BYTES:
             raise WhetError(f"{key} has more than {limits.NPM_PACKAGE_BYTES:,} bytes")
