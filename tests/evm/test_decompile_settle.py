@@ -20,7 +20,7 @@ from whet.evm.decompile.nouns import (
     Judged,
     Seconds,
 )
-from whet.evm.decompile.settle import Settled, Verify, settle
+from whet.evm.decompile.settle import ROUNDS, Settled, Verify, settle
 from whet.evm.meaning.base import Meaning
 from whet.evm.solidity.nouns import LAST_LEVEL, Source
 from whet.evm.tac import Contract
@@ -149,6 +149,31 @@ def test_a_round_compares_what_it_changed_and_the_last_one_everything() -> None:
     outer = {f.of for f in found.source.functions if f.kind != "private"}
     assert asked == [None, {name}, {name}, outer - {name}]
     assert outer <= set(found.judged)
+
+
+@pytest.mark.parametrize("rounds", [2, 3, ROUNDS])
+def test_what_differed_is_compared_first_and_every_verdict_is_of_the_last_text(
+    monkeypatch: pytest.MonkeyPatch, rounds: int
+) -> None:
+    """Also where the rounds end too early."""
+    monkeypatch.setattr("whet.evm.decompile.settle.ROUNDS", rounds)
+    last: dict[str, Source] = {}
+    asked: list[set[str]] = []
+    wrong = PUBLIC[0]
+
+    def verify(
+        original: bytes, candidate: bytes, source: Source, names: Collection[str] | None
+    ) -> dict[str, Judged]:
+        found = differing(wrong, LAST_LEVEL + 1)(original, candidate, source, names)
+        asked.append(set(found))
+        last.update(dict.fromkeys(found, source))
+        return found
+
+    found = settled(verify)
+    assert {id(last[name]) for name in PUBLIC} == {id(found.source)}
+    assert found.judged[wrong].label == DIFFERENT
+    assert asked[0] >= set(PUBLIC)
+    assert asked[1] == {wrong}
 
 
 def test_an_emitter_that_stays_at_its_level_is_not_asked_for_ever() -> None:

@@ -15,7 +15,7 @@ from whet.evm.replay.run import ENOUGH_CALLS, Replay
 from whet.evm.replay.vectors import methods_of_signatures
 from whet.evm.tac import from_json, to_json
 
-CALLS = 16
+CALLS = 20
 
 
 def replay_of(fixture: Fixture) -> Replay:

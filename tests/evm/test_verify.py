@@ -9,8 +9,10 @@ import pytest
 
 from tests.evm.fixtures import fixtures
 from whet.evm.keccak import selector as selector_of
+from whet.evm.opcodes import BY_NAME
 from whet.evm.replay.assemble import assemble
 from whet.evm.replay.mocks import OWNER
+from whet.evm.solc.srcmap import instructions
 from whet.evm.verify import (
     DIFFERENT,
     INCONCLUSIVE,
@@ -92,6 +94,27 @@ def test_one_change_is_different(before: str, after: str, what: str) -> None:
     assert found.verdict == DIFFERENT
     assert found.counterexample
     assert found.counterexample.what == what
+
+
+WRITING = ("transfer", "approve", "mint", "burn", "pause", "give", "rename")
+
+
+def test_who_calls_is_not_who_began() -> None:
+    """`msg.sender` and `tx.origin` are the same until a contract is in between, called by one who may."""
+    (token,) = (each for each in fixtures() if each.name == "Token-0.8.30-runs200")
+    places = [one.pc for one in instructions(token.runtime) if one.name == "CALLER"]
+    assert len(places) > 5
+    writing = [int(four, 16) for four, name in token.truth["methods"].items() if name.startswith(WRITING)]
+    for place in places[::2]:
+        other = bytearray(token.runtime)
+        other[place] = BY_NAME["ORIGIN"].value
+        verification = verify(
+            token.runtime, bytes(other), token.truth["abi"], functions=writing, budget=SMALL
+        )
+        found = [one.counterexample for one in verification.verdicts if one.verdict == DIFFERENT]
+        assert found, f"{place:#x}"
+        assert found[0]
+        assert "(a contract, called by " in found[0].text
 
 
 def test_a_difference_is_told_with_its_smallest_call() -> None:

@@ -3,7 +3,8 @@
 A function that does not compile or that differs goes to the next level of `solidity.nouns`; an error that is of no
 function, or of one that has no further level, moves all of them. Where a public function differs at the last level, the
 private ones that it calls move too; where even that does not help, all of them go back to what can be read. A round
-compares what it changed, the one that ends it all of the last text. Ends after at most `ROUNDS`, which is said.
+compares what it changed, first what differed before; the one that ends it all of the last text. Ends after at most
+`ROUNDS`, which is said.
 Costs a compilation and a comparison per round; most contracts take one.
 """
 
@@ -105,6 +106,8 @@ class _Settling:
         self.rounds = 0
         self.called = reach(contract)
         self.judged: dict[str, Judged] = {}
+        self.compared: set[str] = set()
+        """The functions whose verdict is of the text as it is."""
         self.moved: set[str] | None = None
         self.given_up: set[str] = set()
 
@@ -144,27 +147,38 @@ class _Settling:
         if self.verify is None:
             self.judged = _everywhere(self.source, Judged(NOT_VERIFIED, evidence="compiles"))
             return []
-        first = self._affected()
-        found = self.verify(self.code, compiled.runtime, self.source, first)
-        again = self._differing(found)
-        if first is not None and not again:
-            rest = {f.of for f in self.source.functions if f.kind != "private"} - first
-            found |= self.verify(self.code, compiled.runtime, self.source, rest) if rest else {}
-            again = self._differing(found)
+        self.compared = set()
+        for names in self._turns():
+            found = self._compare(self.verify, names)
+            if again := self._differing(found):
+                return again
+        return []
+
+    def _turns(self) -> list[set[str]]:
+        """What is compared one after the other, as long as nothing differs: what was written anew for that, what else was
+        written anew, the rest."""
+        everything = self._callable()
+        anew = self._affected(everything)
+        differed = {name for name, judged in self.judged.items() if judged.label == DIFFERENT} & anew
+        return [names for names in (differed, anew - differed, everything - anew) if names]
+
+    def _compare(self, verify: Verify, names: set[str]) -> dict[str, Judged]:
+        everything = names == self._callable()
+        found = verify(self.code, self.compiled.runtime, self.source, None if everything else names)
+        self.compared |= names
         known = {f.of for f in self.source.functions}
         self.judged = {name: judged for name, judged in (self.judged | found).items() if name in known}
-        return again
+        return found
 
-    def _affected(self) -> set[str] | None:
-        """The functions that can be called whose text, or that of one that they call, is new; None for all."""
+    def _callable(self) -> set[str]:
+        return {f.of for f in self.source.functions if f.kind != "private"}
+
+    def _affected(self, callable_: set[str]) -> set[str]:
+        """The functions that can be called whose text, or that of one that they call, is new."""
         if self.moved is None or NOT_COMPILED in {judged.label for judged in self.judged.values()}:
-            return None
+            return callable_
         moved = self.moved
-        return {
-            f.of
-            for f in self.source.functions
-            if f.kind != "private" and (f.of in moved or moved & self.called.get(f.of, set()))
-        }
+        return {name for name in callable_ if name in moved or moved & self.called.get(name, set())}
 
     def _refused(self) -> list[Retry]:
         wrong = {name: f"does not compile: {why}" for name, why in self.compiled.refused.items()}
@@ -201,7 +215,10 @@ class _Settling:
         ]
 
     def settled(self, again: list[Retry]) -> Settled:
-        """The end; `again`: what is left undone."""
+        """The end; `again`: what is left undone, with which some may not have been compared in this text."""
+        left_out = self._callable() - self.compared
+        if again and left_out and self.verify and self.compiled.runtime:
+            self._compare(self.verify, left_out)
         judged = with_private(self.source, self.judged, self.called)
         left = ", ".join(retry.function for retry in again)
         notes = [f"not written again after {ROUNDS} rounds: {left}"] if again else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from whet.evm.interpret import Result
-from whet.evm.replay.mocks import OWNER
+from whet.evm.replay.mocks import FORWARDER, MOCKS, OWNER, TARGET
 
 TIMES = (1, 1_700_000_000, 1_700_000_001, 1_731_536_000, (1 << 32) + 7, (1 << 40) - 1)
 LATEST = 1 << 40
@@ -20,7 +20,7 @@ BALANCE = -1
 class Case:
     """state: index of the state it starts from; slots: {(address, slot): word} put into it before the call.
 
-    caller: who calls the target; the forwarder is a contract, itself called by the owner.
+    caller: who calls the target. origin: who calls the caller where that is a contract, such as the forwarder.
     """
 
     data: bytes
@@ -35,6 +35,12 @@ class Case:
     """Its calldata came from the encoder and was not touched since."""
     odd: bool = False
     """Broken on purpose: no parent of others unless it succeeds."""
+    origin: int = OWNER
+
+    @property
+    def begun_by(self) -> int:
+        """Who begins the transaction (ORIGIN): the caller, unless that is a contract."""
+        return self.origin if self.caller in (FORWARDER, TARGET, *MOCKS) else self.caller
 
 
 @dataclass(slots=True)

@@ -20,10 +20,8 @@ from whet.evm.program import Malformed, Unresolved
 from whet.evm.replay.cases import BALANCE, MOST_WEI, Case, Tried
 from whet.evm.replay.compare import Difference, compare
 from whet.evm.replay.mocks import (
-    FORWARDER,
     INSIDE,
     MOCKS,
-    OWNER,
     TARGET,
     calling_code,
     people_and_mocks,
@@ -295,9 +293,8 @@ def home(world: World) -> int:
 
 def transaction(case: Case) -> tuple[Transaction, Block]:
     """The transaction of a case, and the block it stands in."""
-    tx = Transaction(case.caller, TARGET, case.data, case.value)
-    if case.caller in (FORWARDER, TARGET, *MOCKS):
-        tx = Transaction(OWNER, case.caller, case.data, case.value)
+    to = TARGET if case.begun_by == case.caller else case.caller
+    tx = Transaction(case.begun_by, to, case.data, case.value)
     return tx, Block(case.number, case.timestamp, prevrandao=case.timestamp * 7, chain_id=case.chain)
 
 

@@ -69,7 +69,12 @@ class Search:
         """By code address: what finds calls that take branches nobody has taken there."""
         self._probes: list[Case] = []
         """Still to be tried, each once."""
-        self._probed = False
+        self._probed: Tried | None = None
+        """The call that the probes were made from: the first that succeeds, later the first that writes."""
+        self._by_others: list[Case] = []
+        """The same call by another person, and by a contract that the caller calls: tried at once."""
+        self._allowed = False
+        """Whether the contract that calls in its place was given what it reads, too."""
         self._bounds: set[int] = set()
         """Words that were put where they are compared, with their neighbours."""
 
@@ -86,13 +91,29 @@ class Search:
             self._probes += self._at_bounds(tried)
             for explorer in self.explorers.values():
                 explorer.learn(tried.case)
+        if self._probed and not self._allowed and tried.case.caller == FORWARDER:
+            self._allow(tried, self._probed)
+
+    def _allow(self, tried: Tried, winner: Tried) -> None:
+        """Where a contract in between may not what the caller may: what the caller's call read, at what it reads instead."""
+        if tried.result.status != "success" and tried.case.data == winner.case.data:
+            words = zip(tried.result.reads, winner.result.reads.values(), strict=False)
+            self._by_others.append(replace(tried.case, slots=tried.case.slots | dict(words)))
+            self._allowed = True
 
     def next(self) -> Case:
         if not self.parents or self.calls < 4:
             return self.fresh()
-        if not self._probed and self.winners:
-            self._probed = True
-            self._probes += self._made_probes(self.winners[0])
+        last = self.winners[-1] if self.winners else None
+        if last and (self._probed is None or (last.result.storage and not self._probed.result.storage)):
+            self._probed, self._allowed = last, False
+            self._probes += self._made_probes(last)
+            self._by_others = [
+                replace(last.case, caller=BOB),
+                replace(last.case, caller=FORWARDER, origin=last.case.begun_by),
+            ]
+        if self._by_others:
+            return self._copy(self._by_others.pop())
         if self.rng.random() < EXPLORED and (found := self._explored()):
             return found
         if self._probes and self.rng.random() < 0.4:
@@ -125,11 +146,10 @@ class Search:
         return found
 
     def _made_probes(self, winner: Tried) -> list[Case]:
-        """A call that succeeds by other callers, at another time, with its calldata broken, and with words read from
-        storage that have something in every byte: what is kept of them, and what is thrown away, shows."""
+        """A call that succeeds at another time, with its calldata broken, and with words read from storage that have
+        something in every byte: what is kept of them, and what is thrown away, shows."""
         case = winner.case
-        found = [replace(case, caller=caller) for caller in (FORWARDER, BOB)]
-        found += [replace(case, timestamp=LATEST - 1, number=77)]
+        found = [replace(case, timestamp=LATEST - 1, number=77)]
         found += [
             replace(case, data=data, plain=False, odd=True)
             for data in (broken(case.data) if self.method.types else [])
@@ -166,7 +186,7 @@ class Search:
             for key in self._late(list(parent.result.reads)):
                 case.slots[key] = self._seed(case)
         elif kind == 7:
-            case.caller = self.rng.choice((*PEOPLE, FORWARDER))
+            case.caller, case.origin = self.rng.choice((*PEOPLE, FORWARDER)), case.begun_by
         elif kind == 8:
             self._answer(case)
         elif kind == 9:

@@ -18,7 +18,7 @@ from whet.evm.verify.pair import NAMES, Pair
 from whet.evm.world import Log, World
 
 PEOPLE = {OWNER: "owner", ALICE: "alice", BOB: "bob", TARGET: "target", RECORDER: "recorder"}
-PEOPLE |= {FORWARDER: "forwarder (a contract, called by owner)"}
+PEOPLE |= {FORWARDER: "forwarder"}
 PEOPLE |= {mock: f"mock{i}" for i, mock in enumerate(MOCKS)}
 
 ERROR, PANIC = bytes.fromhex("08c379a0"), bytes.fromhex("4e487b71")
@@ -67,11 +67,18 @@ def _call(case: Case, known: dict[int | None, Method], method: Method) -> Call:
     return Call(
         text=cut(decoded(case.data, callee)),
         calldata=case.data.hex(),
-        caller=address(case.caller),
+        caller=_caller(case),
         value=case.value,
         timestamp=case.timestamp,
         number=case.number,
         chain=case.chain,
+    )
+
+
+def _caller(case: Case) -> str:
+    name = address(case.caller)
+    return (
+        name if case.begun_by == case.caller else f"{name} (a contract, called by {address(case.begun_by)})"
     )
 
 
