@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.text.chat_templates import TEXTS as SAMPLES
@@ -187,6 +187,7 @@ def views(draw: st.DrawFn) -> View:
     return View(f"function f() {draw(TEXTS)}\n{draw(words)}", called, storage, draw(TEXTS))
 
 
+@example(View("function f() 1;\np_1 p_1 s0", {}, ["uint256 s0; // slot 0"]), 49, False, "shown")
 @given(views(), st.integers(1, 120), st.booleans(), st.sampled_from(["shown", "hidden"]))
 def test_never_above_the_budget_and_never_silent(
     view: View, budget: int, emitted: bool, metadata: Metadata

@@ -103,7 +103,7 @@ class _Writing:
         for line in self.view.storage:
             name = _DECLARED.search(line)
             if name and name[1] in words and line not in shown:
-                if self._fits(f"{'' if shown or found else STORAGE}\n{line}\n"):
+                if self._fits(f"\n{line}" if shown or found else f"{STORAGE}\n{line}\n\n"):
                     found.append(line)
                 else:
                     self.left_out.append(NO_ROOM_STORAGE)
