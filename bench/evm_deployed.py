@@ -8,7 +8,7 @@ addresses of mocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from random import Random
 from typing import Any
@@ -28,10 +28,16 @@ PLAIN = {"bool": True, "string": "Token", "bytes": b"", "uint8": 18}
 
 def deployed(row: dict[str, Any]) -> bytes:
     """The code as it would stand on a chain, the same for builds of one contract."""
+    runtime = bytes.fromhex(row["runtime"])
     if not row.get("immutables"):
-        return bytes.fromhex(row["runtime"])
-    code, elsewhere = constructed(row), constructed(row, chain_id=5)
-    return _filled(code, row, elsewhere) if code else _filled(bytes.fromhex(row["runtime"]), row)
+        return runtime
+    code = constructed(row)
+    if not code:
+        return _filled(runtime, row, lambda at: True, (*MOCKS, *MOCKS, 18, 10**18))
+    if row["kind"] != "subclass":
+        return code
+    elsewhere = constructed(row, chain_id=5)
+    return _filled(code, row, lambda at: _is_one(code[at]) and _is_one(elsewhere[at]), MOCKS)
 
 
 def constructed(row: dict[str, Any], chain_id: int = 1) -> bytes:
@@ -46,19 +52,19 @@ def constructed(row: dict[str, Any], chain_id: int = 1) -> bytes:
     return b""
 
 
-def _filled(code: bytes, row: dict[str, Any], elsewhere: bytes = b"") -> bytes:
-    """The code with other words where no constructor chose one, by their order (ids differ between settings).
+def _is_one(word: bytes) -> bool:
+    """On every chain: the literal that a harness hands over (`solc.surface`), as address too, at which nothing answers."""
+    return int.from_bytes(word, "big") == 1
 
-    elsewhere: the code on another chain. What is 1 on both is the literal that a harness hands over (`solc.surface`), as
-    address too, at which nothing answers.
-    """
+
+def _filled(code: bytes, row: dict[str, Any], unset: Callable[[slice], bool], words: Sequence[int]) -> bytes:
+    """The code with one of `words` where no constructor chose one, by their order (ids differ between settings)."""
     filled, rng = bytearray(code), Random("immutables")
     for _, places in sorted(row["immutables"].items(), key=lambda pair: int(pair[0])):
-        value = rng.choice(MOCKS if elsewhere else (*MOCKS, *MOCKS, 18, 10**18))
-        for start, end in ((place["start"], place["start"] + place["length"]) for place in places):
-            words = {int.from_bytes(side[start:end], "big") for side in (code, elsewhere or code)}
-            if not elsewhere or (row["kind"] == "subclass" and words == {1}):
-                filled[start:end] = value.to_bytes(32, "big")[start - end :]
+        value = rng.choice(words).to_bytes(32, "big")
+        for at in (slice(place["start"], place["start"] + place["length"]) for place in places):
+            if unset(at):
+                filled[at] = value[at.start - at.stop :]
     return bytes(filled)
 
 
