@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 from whet.evm.solidity.nouns import SolidityFunction, Source
@@ -114,6 +117,15 @@ class Seconds:
     compile: float = 0.0
     verify: float = 0.0
     model: float = 0.0
+
+    @contextmanager
+    def clock(self, name: str) -> Iterator[None]:
+        """Adds the time spent inside to one of them."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, name, getattr(self, name) + perf_counter() - began)
 
 
 @dataclass(slots=True)

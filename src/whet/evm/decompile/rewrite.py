@@ -10,11 +10,9 @@ Costs a compilation a text, a comparison for each that compiles to other code, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from time import perf_counter
 
 from whet.evm import lift
 from whet.evm.bytecode import Code
@@ -31,11 +29,10 @@ from whet.evm.decompile.nouns import (
     Function,
     Judged,
     Model,
-    Seconds,
     Try,
 )
 from whet.evm.decompile.parts import find
-from whet.evm.decompile.placing import INDENT, reached, replaced, uncalled
+from whet.evm.decompile.placing import reached, replaced, uncalled
 from whet.evm.decompile.reach import with_private
 from whet.evm.decompile.run import Options, names_of, verifier
 from whet.evm.decompile.settle import Verify
@@ -123,7 +120,7 @@ class _Rewriting:
         self.before = {function.text.of: function.judged for function in result.functions}
         self.asked: dict[str, Asked] = {}
         self.taken: dict[str, _Taken] = {}
-        with _clock(self.seconds, "compile"):
+        with self.seconds.clock("compile"):
             self.base = compile_(result.source).runtime
 
     def untouched(self, why: str) -> Decompiled:
@@ -141,12 +138,12 @@ class _Rewriting:
             asked.why = UNCALLED
             return
         try:
-            with _clock(self.seconds, "lift"):
+            with self.seconds.clock("lift"):
                 question = self.questions.of(text)
             asked.way, asked.left_out = question.way, list(question.prompt.left_out)
             proposed = iter(self.writer.propose(question.prompt))
             for number in range(1, self.writer.best_of + 1):
-                with _clock(self.seconds, "model"):
+                with self.seconds.clock("model"):
                     said = list(islice(proposed, 1))
                 if not said:
                     break
@@ -178,7 +175,7 @@ class _Rewriting:
     def _judged(self, text: SolidityFunction, lines: list[str]) -> tuple[Judged, dict[str, Judged]]:
         """What is known of the function where these lines stand in the emitter's contract; and of what leads to it."""
         source = replaced(self.result.source, {text.of: lines})
-        with _clock(self.seconds, "compile"):
+        with self.seconds.clock("compile"):
             compiled = self.compile_(source)
         if not compiled.runtime:
             return Judged(NOT_COMPILED, reason=compiled.refused.get(text.of, compiled.why)), {}
@@ -186,7 +183,7 @@ class _Rewriting:
         if compiled.runtime == self.base:
             found = {name: self.before[name] for name in outer}
         else:
-            with _clock(self.seconds, "verify"):
+            with self.seconds.clock("verify"):
                 found = self.verify(self.result.code, compiled.runtime, source, outer)
         if text.kind != "private":
             return found[text.of], found
@@ -232,14 +229,14 @@ class _Rewriting:
 
     def _together(self, source: Source) -> tuple[dict[str, Judged], dict[str, str]]:
         """What is known of all functions, and of the texts that go back, why."""
-        with _clock(self.seconds, "compile"):
+        with self.seconds.clock("compile"):
             compiled = self.compile_(source)
         if not compiled.runtime:
             refused = {name: why for name, why in compiled.refused.items() if name in self.taken}
             return {}, refused or dict.fromkeys(self.taken, compiled.why)
         if compiled.runtime == self.base:
             return self.before, {}
-        with _clock(self.seconds, "verify"):
+        with self.seconds.clock("verify"):
             found = self.verify(self.result.code, compiled.runtime, source, None)
         wrong: dict[str, str] = {}
         leads = reached(source)
@@ -272,17 +269,7 @@ class _Rewriting:
         if asked is None or text.of not in self.taken:
             return replace(old, text=text, judged=judged, asked=asked)
         written = self.taken[text.of].written
-        lines = self.result.source.text.split("\n")[old.text.first_line - 1 : old.text.last_line]
-        asked.emitted = "\n".join(line.removeprefix(INDENT) for line in lines)
+        asked.emitted = self.result.source.written(old.text)
         notes = list(self.questions.contract.functions[text.of].notes)
         text = replace(text, level=0, statements=written.statements, assembly=written.assembly, notes=notes)
         return replace(old, text=text, judged=judged, asked=asked)
-
-
-@contextmanager
-def _clock(seconds: Seconds, name: str) -> Iterator[None]:
-    began = perf_counter()
-    try:
-        yield
-    finally:
-        setattr(seconds, name, getattr(seconds, name) + perf_counter() - began)

@@ -10,7 +10,6 @@ Costs a compilation and a comparison per round; most contracts take one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -69,13 +68,13 @@ def settle(
     """Write `contract` until it compiles and agrees with `code`. verify: None to stop after compiling."""
     work = _Settling(contract, meaning, code, emit, verify)
     while True:
-        with _clock(seconds, "emit"):
+        with seconds.clock("emit"):
             work.write()
         if not compiling:
             return Settled(work.source, _everywhere(work.source, Judged(NOT_VERIFIED)), None)
-        with _clock(seconds, "compile"):
+        with seconds.clock("compile"):
             work.compiled = compile_(work.source)
-        with _clock(seconds, "verify"):
+        with seconds.clock("verify"):
             again = work.judge()
         work.rounds += 1
         again = again or work.back()
@@ -227,17 +226,3 @@ class _Settling:
 
 def _everywhere(source: Source, judged: Judged) -> dict[str, Judged]:
     return {function.of: judged for function in source.functions}
-
-
-class _clock:
-    """Adds the time spent inside to a field of `Seconds`."""
-
-    def __init__(self, seconds: Seconds, name: str) -> None:
-        self.seconds, self.name = seconds, name
-
-    def __enter__(self) -> None:
-        self.began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        spent = time.perf_counter() - self.began
-        setattr(self.seconds, self.name, getattr(self.seconds, self.name) + spent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,8 +71,7 @@ def _told(author: Wanted, function: Function | None, result: Decompiled) -> tupl
     if function is None:
         return "", refused(NOT_WRITTEN)
     text, judged = function.text, function.judged
-    lines = result.source.text.split("\n")[text.first_line - 1 : text.last_line]
-    written = textwrap.dedent("\n".join(lines))
+    written = result.source.written(text)
     if judged.label in (NOT_COMPILED, NOT_VERIFIED):
         return written, refused(judged.reason or judged.label)
     inner = text.signature[text.signature.find("(") + 1 : -1]

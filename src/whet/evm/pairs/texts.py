@@ -8,7 +8,6 @@ do. Cost: the contract is lifted once and analysed twice, about 0.1 to 1 s; emit
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -179,11 +178,7 @@ def _emitted(contract: Contract, meaning: Meaning) -> dict[str, str]:
         source = emit(contract, meaning)
     except Exception:  # noqa: BLE001 - a mistake of ours: the pair stays, and counts as one without it
         return {}
-    lines = source.text.split("\n")
-    return {
-        one.of: textwrap.dedent("\n".join(lines[one.first_line - 1 : one.last_line]))
-        for one in source.functions
-    }
+    return {one.of: source.written(one) for one in source.functions}
 
 
 def _with_structs(line: str, structs: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,3 +59,8 @@ class Source:
     functions: list[SolidityFunction]
     notes: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
+
+    def written(self, function: SolidityFunction) -> str:
+        """The function's text, by itself."""
+        lines = self.text.split("\n")[function.first_line - 1 : function.last_line]
+        return textwrap.dedent("\n".join(lines))
