@@ -148,3 +148,16 @@ def test_leading_zeros_are_counted_as_the_instruction_does(level: int) -> None:
         data = b"".join(word.to_bytes(32, "big") for word in words)
         outcome = run_reference(world_of(code, {}), {SELF: code}, Transaction(CALLER, SELF, data, 0), BLOCK)
         assert int.from_bytes(outcome.data, "big") == sum(256 - word.bit_length() for word in words)
+
+
+# Words of storage.
+
+
+@pytest.mark.parametrize("fixture", fixtures("Checks"), ids=str)
+def test_a_whole_word_is_no_assignment_of_the_address_in_it(fixture: Fixture) -> None:
+    """`sstore(slot, 0)` clears what lies beside an address too, and `sload(slot)` sees it."""
+    text = source_of(fixture).text
+    assert re.search(r"mapping\(uint256 => address\) private _holder;", text)
+    assert "= address(0);" not in text
+    assert re.search(r"sstore\(\w+, 0\)", text)
+    assert re.search(r"return _holder\[\w+\];", text), "a reading of the address alone stays one"

@@ -6,10 +6,14 @@ whether lengths and memory are within reason. Anything else that it asks leaves 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from whet.evm.meaning.memory import FREE_POINTER
 from whet.evm.meaning.naming import Namer
+from whet.evm.meaning.payloads import PANIC
 from whet.evm.meaning.symbols import Node, Symbols, Word, inside, mask_bits
 from whet.evm.meaning.walk import Walk
-from whet.evm.tac import Statement
+from whet.evm.tac import Block, Contract, Function, Operand, Statement
 from whet.evm.terms import Expression, Member, Name
 
 Head = tuple[int, str, str]
@@ -33,16 +37,20 @@ def decoded(
     if not words or not (shape.pure or shape.only_memory):
         return None
     first, last = walk.asked[place]
-    if not all(is_decoders(condition) for condition, *_ in walk.conditions[first:last]):
+    asked = [condition for condition, *_ in walk.conditions[first:last]]
+    if not all(is_decoders(one) and not _bounds_a_value(one, heads) for one in asked):
+        return None
+    if not gives_up_plainly(walk.contract, s.function):
         return None
     names = [namer.argument(word) if isinstance(word, Node) else None for word in words]
     if None not in names:
         return tuple(names)  # type: ignore[arg-type]
-    return _all_arguments(walk.symbols, namer, heads, words, shape.allocates)
+    copies = shape.allocates and _only_copies(walk.contract, s.function)
+    return _all_arguments(walk.symbols, namer, heads, words, copies)
 
 
 def _all_arguments(
-    symbols: Symbols, namer: Namer, heads: list[Head], words: tuple[Word, ...], allocates: bool
+    symbols: Symbols, namer: Namer, heads: list[Head], words: tuple[Word, ...], copies: bool
 ) -> tuple[Expression, ...] | None:
     """All arguments of the header in order, dynamic ones in memory (one word) or in calldata (offset and length)."""
     left, said = list(words), list[Expression]()
@@ -50,7 +58,7 @@ def _all_arguments(
         word = left.pop(0) if left else 0
         if not isinstance(word, Node):
             return None
-        in_memory = allocates and _is_dynamic(kind) and word.op != "CALLDATALOAD"
+        in_memory = copies and _is_dynamic(kind) and word.op != "CALLDATALOAD"
         if in_memory or namer.argument(word) == Name(name):
             said.append(Name(name))
         elif left and _is_dynamic(kind) and _is_in_calldata(symbols, word, left.pop(0), offset):
@@ -92,6 +100,64 @@ def is_decoders(condition: Word, bounds: frozenset[str] = frozenset({"CALLDATASI
     return _is_clean_check(condition) or any(
         isinstance(arg, int) and arg >= 1 << 32 and mask_bits(arg) for arg in condition.args
     )
+
+
+def _bounds_a_value(condition: Word, heads: list[Head]) -> bool:
+    """Whether an argument that is no offset is compared with a limit that its type does not say."""
+    if not isinstance(condition, Node):
+        return False
+    if condition.op in ("ISZERO", "OR"):
+        return any(_bounds_a_value(part, heads) for part in condition.args)
+    limits = [arg for arg in condition.args if isinstance(arg, int)]
+    if condition.op not in ("LT", "GT", "SLT", "SGT") or not limits:
+        return False
+    values = {offset: kind for offset, _, kind in heads if not _is_dynamic(kind) and kind[:1] != "("}
+    return any(
+        isinstance(arg, Node)
+        and arg.op == "CALLDATALOAD"
+        and arg.args[0] in values
+        and values[arg.args[0]] != f"uint{limits[0].bit_length()}"
+        for arg in condition.args
+    )
+
+
+def gives_up_plainly(contract: Contract, name: str) -> bool:
+    """Whether a function, with all that it calls, reverts without data or with a Panic only, as a decoder does."""
+    ends = [block for function in _with_called(contract, name) for block in function.blocks.values()]
+    return all(block.end.op != "REVERT" or block.end.args[1] == 0 or _panics(block) for block in ends)
+
+
+def _panics(block: Block) -> bool:
+    return any(s.op == "MSTORE" and s.args == (0, PANIC << 224) for s in block.statements)
+
+
+def _only_copies(contract: Contract, name: str) -> bool:
+    """Whether a function, with all that it calls, writes nothing but words of calldata as they are, and pointers to such."""
+    return all(_writes_copies(function) for function in _with_called(contract, name))
+
+
+def _writes_copies(function: Function) -> bool:
+    copied: set[Operand] = {0, *function.params}
+    for s in function.statements():
+        cleaned = s.op in ("AND", "SIGNEXTEND", "ISZERO") and not copied.isdisjoint(s.args)
+        if s.op in ("CALLDATALOAD", "CALLPRIVATE") or cleaned:
+            copied.update(s.results)
+    return all(
+        s.args[0] == FREE_POINTER or s.args[1] in copied or _panics(block)
+        for block in function.blocks.values()
+        for s in block.statements
+        if s.op == "MSTORE"
+    )
+
+
+def _with_called(contract: Contract, name: str) -> Iterator[Function]:
+    work, seen = [name], {name}
+    while work:
+        function = contract.functions[work.pop()]
+        yield function
+        new = {s.function for s in function.statements() if s.op == "CALLPRIVATE"} - seen
+        work += new
+        seen |= new
 
 
 def _is_clean_check(condition: Node) -> bool:

@@ -116,6 +116,8 @@ def trimmed(term: Expression, mask: int) -> Expression:
     if not isinstance(term, Operation) or term.op not in ("AND", "OR"):
         return term
     for one, other in (term.args, term.args[::-1]):
+        if isinstance(one, int) and term.op == "AND" and not one & mask:
+            return 0
         if isinstance(one, int) and term.op == "AND" and one & mask == mask:
             return trimmed(other, mask)
         if term.op == "OR" and _is_outside(one, mask):

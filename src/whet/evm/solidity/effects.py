@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from whet.evm.meaning.base import FunctionMeaning, Place
+from whet.evm.solidity.narrow import as_words
 from whet.evm.solidity.storage import Declared
-from whet.evm.solidity.within import Within, indexes
+from whet.evm.solidity.within import Within, indexes, kind_of
 from whet.evm.tac import Contract, Function
-from whet.evm.terms import Do, Expression, Form, Invoke, Name, Value, children
+from whet.evm.terms import Assign, Do, Expression, Form, Invoke, Name, Value, children
 
 
 def panics(function: Function, code: int) -> bool:
@@ -23,7 +24,8 @@ def exact_forms(
     """The meaning without the forms that Solidity would not do exactly.
 
     Checked arithmetic that does not give up with Solidity's Panic (a library's, with its own text) stays the call that it
-    is; a variable that no declaration could place stays a slot, and so does an element whose index nobody checks. The text
+    is; a variable that no declaration could place stays a slot, and so does an element whose index nobody checks, and a
+    variable of few bits where the whole word of its slot is read or written. The text
     of an error is padded with zeros, also where an older compiler left other bytes behind it.
     """
     lost = storage.lost
@@ -36,6 +38,16 @@ def exact_forms(
         for place, form in known.forms.items()
         if not all(within.checks(place, key) for key in indexes(form, kinds, storage.members))
     }
+    spoken = {
+        place: form.target if isinstance(form, Assign) else form.expression
+        for place, form in known.forms.items()
+        if isinstance(form, Assign | Value)
+    }
+    unsure |= as_words(
+        function,
+        known.forms,
+        {place: kind_of(term, kinds, storage.members) for place, term in spoken.items()},
+    )
     forms = {
         place: _by_its_name(function, place, form)
         for place, form in known.forms.items()

@@ -64,19 +64,19 @@ def _is_compared(function: Function, parameter: str) -> bool:
 
 def indexes(term: Expression | Form, kinds: Kinds, members: Members) -> Iterator[Expression]:
     """The indexes of all elements of arrays in storage that a term speaks of."""
-    if isinstance(term, Index) and _kind(term.base, kinds, members).endswith("]"):
+    if isinstance(term, Index) and kind_of(term.base, kinds, members).endswith("]"):
         yield term.key
     for child in children(term):
         yield from indexes(child, kinds, members)
 
 
-def _kind(term: Expression, kinds: Kinds, members: Members) -> str:
+def kind_of(term: Expression, kinds: Kinds, members: Members) -> str:
     """The type of what lies in storage; "" for anything else."""
     if isinstance(term, Name):
         return kinds.get(term.name, "")
     if isinstance(term, Index):
-        inner = element_types(_kind(term.base, kinds, members))
+        inner = element_types(kind_of(term.base, kinds, members))
         return inner[1] if inner else ""
     if isinstance(term, Member):
-        return members.get(_kind(term.base, kinds, members), {}).get(term.name, "")
+        return members.get(kind_of(term.base, kinds, members), {}).get(term.name, "")
     return ""
