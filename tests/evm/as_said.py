@@ -18,11 +18,13 @@ from whet.evm.signatures import Signatures
 from whet.evm.structure.graph import reverse_postorder
 from whet.evm.tac import WORD, Block, Contract, End, Function, Operand, Statement
 from whet.evm.terms import (
+    DECODED,
     RETURNED,
     Call,
     Emit,
     Expression,
     Form,
+    Group,
     InMemory,
     Invoke,
     Name,
@@ -187,11 +189,15 @@ class Maker:
         paid = (value,) if call.kind in ("CALL", "CALLCODE") else ()
         success = self.put(call.kind, gas, target, *paid, start, length, 0, 0)
         here = self.refuse(here, self.put("ISZERO", success), forward=True)
-        size = 32 * len(call.returns)
+        return self.decode(here, call.returns, results)
+
+    def decode(self, here: str, kinds: tuple[str, ...], results: tuple[str, ...]) -> str:
+        """What came back as words of types, with all checks. Returns the block where it goes on."""
+        size = 32 * len(kinds)
         here = self.refuse(here, self.put("LT", self.put("RETURNDATASIZE"), size))
         place = SCRATCH
         self.do("RETURNDATACOPY", place, 0, size)
-        for position, (kind, result) in enumerate(zip(call.returns, results, strict=True)):
+        for position, (kind, result) in enumerate(zip(kinds, results, strict=True)):
             self.out.append(Statement("MLOAD", (self.put("ADD", place, 32 * position),), (result,), 0))
             here = self.refuse(here, self.dirty(result, kind))
         return here
@@ -263,7 +269,8 @@ def _hidden(function: Function, said: FunctionMeaning) -> set[tuple[str, int]]:
 def _read(args: tuple[Operand, ...], form: Form | None) -> list[str]:
     term = form.expression if isinstance(form, Value) else None
     hashed = isinstance(term, Invoke) and term.callee == Name("keccak256")
-    if isinstance(form, Emit | Return | Revert) or isinstance(term, Call) or hashed:
+    decoded = isinstance(term, Invoke) and term.callee == DECODED
+    if isinstance(form, Emit | Return | Revert) or isinstance(term, Call) or hashed or decoded:
         return list(variables(form))
     return [arg for arg in args if isinstance(arg, str)]
 
@@ -292,6 +299,13 @@ def _statement(
         args = (gas, maker.word(call.target), *paid, start, length, *output)
         maker.out.append(Statement(s.op, tuple(args), s.results, 0))
         made["call"] += 1
+        return here, True
+    if isinstance(form, Value) and isinstance(form.expression, Invoke) and form.expression.callee == DECODED:
+        _, kinds = form.expression.args
+        assert isinstance(kinds, Group)
+        types = tuple(kind.name for kind in kinds.items if isinstance(kind, Name))
+        here = maker.decode(here, types, form.results or ())
+        made["decoded"] += 1
         return here, True
     if isinstance(form, Value) and s.op == "KECCAK256":
         assert isinstance(form.expression, Invoke)

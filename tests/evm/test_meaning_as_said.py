@@ -29,7 +29,8 @@ def test_forms_do_what_their_code_did(fixture: Fixture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("contract", "kind", "least"), [("Calls", "checked call", 2), ("Vault", "object", 1)]
+    ("contract", "kind", "least"),
+    [("Calls", "checked call", 2), ("Calls", "decoded", 1), ("Vault", "object", 1)],
 )
 def test_these_forms_are_found_in_all_that_compilers_write(contract: str, kind: str, least: int) -> None:
     for fixture in fixtures(contract):

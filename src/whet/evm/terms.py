@@ -140,6 +140,9 @@ class InMemory:
 RETURNED = Name("returndata")
 """All the bytes that the last call gave back."""
 
+DECODED = Name("abi.decode")
+"""Called with bytes and a `Group` of the types of the words in them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

@@ -53,7 +53,12 @@ def analyse(contract: Contract, signatures: Known | None = None, steps: int = CO
             meaning.functions[function.name] = FunctionMeaning(notes=["not analysed: the budget was spent"])
             continue
         walk = Walk(shapes, function, Memory(Symbols()), min(STEPS, steps))
-        steps -= min(STEPS, steps) - max(walk.steps, 0) + 1
+        steps -= (
+            min(STEPS, steps)
+            - max(walk.steps, 0)
+            + 1
+            + sum(len(b.statements) for b in function.blocks.values())
+        )
         walks[function.name] = Uses(walk)
     outer = {name: uses for name, uses in walks.items() if contract.functions[name].kind != "private"}
     public, kinds = interface(contract, outer, known)

@@ -80,7 +80,9 @@ class Forms:
     def _whole(self, effect: Effect, form: Form) -> Form:
         """A call as all that is written around it, where that is Solidity's call of a function."""
         call = form.expression if isinstance(form, Value) else None
-        whole = self.results.whole(effect, call) if isinstance(call, Call) else None
+        if not isinstance(call, Call):
+            return form
+        whole = self.results.whole(effect, call) or self.results.tried(effect, call)
         if whole is None:
             return form
         self.meaning.skipped |= whole.skipped

@@ -6,8 +6,9 @@ pointer may stand in between; what is asked must give up as Solidity's own decod
 ends undo everything, so their order among each other makes no difference, but for one case: code that encodes an
 argument that may fail (an enum) before or after it asks for the target's code.
 A call without results is taken only with the check for code. Types are those that were checked: a word that old code
-cleans where it is used is a uint256. Left out: results of more than words (strings, arrays), `transfer`, `send`, try and
-catch. Assumed: the free pointer stays below 2**64. The returned data are no longer in memory, nor does the free pointer move.
+cleans where it is used is a uint256. Of a `try` the words of a call that succeeded are decoded where it goes on,
+`abi.decode(returndata, (T))`. Left out: results of more than words (strings, arrays), `transfer`, `send`. Assumed: the free
+pointer stays below 2**64. The returned data are no longer in memory, nor does the free pointer move.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from whet.evm.meaning.symbols import Node, Word, inside
 from whet.evm.meaning.walk import Effect, Walk
 from whet.evm.opcodes import PURE
 from whet.evm.tac import Block, Function, Operand, Statement
-from whet.evm.terms import Call, Form, Value
+from whet.evm.terms import DECODED, RETURNED, Call, Form, Group, Invoke, Name, Value
 
 _MOST_BLOCKS = 24
 _BEFORE = PURE | {"GAS", "MLOAD", "MSTORE", "EXTCODESIZE"}
@@ -55,6 +56,10 @@ class _Way:
     """{number of a word that came back: the first variable that holds it}"""
     stale: set[str] = field(default_factory=set)
     """Variables that mean nothing once branches are skipped."""
+    decodes: bool = False
+    """That the call succeeded is known already."""
+    order: list[Place] = field(default_factory=list)
+    """The statements that read what came back, as they follow one another."""
 
     def output(self, word: Word) -> int | None:
         """The number of a word that came back; None for other words."""
@@ -80,7 +85,8 @@ class Results:
 
     def whole(self, effect: Effect, call: Call) -> Whole | None:
         """`call` taken together; None where something around it is not as Solidity writes it."""
-        way = self._follow(effect)
+        way = _Way(effect, stale=set(self._of(effect).results))
+        self._follow(way, self.function.blocks[effect.block], effect.index + 1)
         if effect.args[-1] != 32 * way.words or not way.skipped:
             return None
         asks_code = self._asks_for_code(way)
@@ -95,6 +101,30 @@ class Results:
         said = replace(call, returns=types, checked=True, asks_code=asks_code, output=())
         return Whole(Value(said, names), way.skipped, way.absorbed, forms)
 
+    def tried(self, effect: Effect, call: Call) -> Whole | None:
+        """A call whose failure is not passed on, as `try` makes it: the words of one that succeeded are decoded at once."""
+        block = self.function.blocks[effect.block]
+        if block.end.op != "BRANCH":
+            return None
+        condition, holds = plain(self._word(block.end.args[0]))
+        good = block.end.targets[0 if holds else 1]
+        if condition is not effect.result or self.came[good] != [block.id]:
+            return None
+        way = _Way(effect, passed=[block.id], decodes=True)
+        self._follow(way, self.function.blocks[good], 0)
+        if not way.read or effect.args[-1] != 32 * way.words:
+            return None
+        forms = self._read_again(way)
+        hidden = way.absorbed | {(name, END) for name in way.skipped}
+        if forms is None or spread(self.function, way.stale, hidden) is None:
+            return None
+        first = way.read[min(way.read)]
+        names = tuple(way.read.get(i) or f"{first}_{i}" for i in range(way.words))
+        types = tuple(Name(way.types.get(i, "uint256")) for i in range(way.words))
+        at = min((self.made[name] for name in way.read.values()), key=lambda place: way.order.index(place))
+        forms[at] = Value(Invoke(DECODED, (RETURNED, Group(types))), names, halts=True)
+        return Whole(Value(replace(call, output=())), way.skipped, way.absorbed - {at}, forms)
+
     def _of(self, effect: Effect) -> Statement:
         return self.function.blocks[effect.block].statements[effect.index]
 
@@ -103,9 +133,7 @@ class Results:
 
     # The way on from the call.
 
-    def _follow(self, effect: Effect) -> _Way:
-        way = _Way(effect, stale=set(self._of(effect).results))
-        block, start = self.function.blocks[effect.block], effect.index + 1
+    def _follow(self, way: _Way, block: Block, start: int) -> None:
         for _ in range(_MOST_BLOCKS):
             way.passed.append(block.id)
             if not self._statements(way, block, start):
@@ -118,7 +146,6 @@ class Results:
                 way.skipped.pop(block.id if following is not None else "", None)
                 break
             block, start = self.function.blocks[following], 0
-        return way
 
     def _statements(self, way: _Way, block: Block, start: int) -> bool:
         """Passes the statements of a block; False where one is not part of the call."""
@@ -138,6 +165,7 @@ class Results:
                 if position is not None and position not in way.read:
                     way.read[position] = s.results[0]
                     way.absorbed.add(place)
+                    way.order.append(place)
             elif s.op not in PURE:
                 return False
         return True
@@ -169,6 +197,7 @@ class Results:
         for position, result in zip(outputs, s.results, strict=True):
             way.read.setdefault(position or 0, result)
         way.absorbed.add(place)
+        way.order.append(place)
         return True
 
     def _next(self, way: _Way, block: Block) -> str | None:
@@ -178,14 +207,14 @@ class Results:
         if block.end.op != "BRANCH":
             return None
         condition, holds = plain(self._word(block.end.args[0]))
-        if condition is way.effect.result:
+        if condition is way.effect.result and not way.decodes:
             good = block.end.targets[0 if holds else 1]
             refused = refusal(self.walk.contract, self.function, block)
             if not way.skipped and (refused is None or refused.what != FORWARDED or refused.good != good):
                 return None
             way.skipped[block.id] = good
             return good
-        if not way.skipped or isinstance(condition, int):
+        if not (way.skipped or way.decodes) or isinstance(condition, int):
             return None
         if self._is_asked(way, self._word(block.end.args[0]), self.function, block):
             refused = refusal(self.walk.contract, self.function, block)

@@ -3,7 +3,8 @@
 Blocks are visited in reverse postorder, each once for every call of its function; where ways meet, words that differ
 become a CHOICE, and at the head of a loop start + LOOP. Private functions are walked with the arguments of the call
 (results of pure ones are kept), so that a check in a helper is seen on the word that was checked.
-Budget in statements; calls beyond it give UNKNOWN results and `Walk.cut` says so.
+Budget in statements; calls beyond it, half of what is left for each that the function itself makes, give unknown results,
+and `Walk.cut` says so. The function itself is walked to its end.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ class Walk:
         shape = self.shapes.of[function.name]
         self._active.add(function.name)
         for id_, block in function.blocks.items():
-            if self.steps <= 0:
+            if depth and self.steps <= 0:
                 self.cut = True
                 break
             ways = [s for s in shape.sources[id_] if s in frame.left and id_ in frame.left[s][1]]
@@ -241,7 +242,7 @@ class Walk:
 
     def _block(self, frame: _Frame, block: Block, memory: Memory) -> None:
         words = frame.words
-        self.steps -= len(block.statements) + 1
+        self.steps -= (len(block.statements) + 1) if frame.depth else 0
         for index, s in enumerate(block.statements):
             if not frame.depth:
                 self.at = (block.id, index)
@@ -251,7 +252,11 @@ class Walk:
                 words[s.results[0]] = self.symbols.operation(s.op, args)
             elif s.op == "CALLPRIVATE":
                 asked = len(self.conditions)
-                results = self._call(frame, s, args, memory)
+                results = (
+                    self._call(frame, s, args, memory)
+                    if frame.depth
+                    else self._own_call(frame, s, args, memory)
+                )
                 if results is None:
                     return
                 words.update(zip(s.results, results, strict=True))
@@ -311,16 +316,30 @@ class Walk:
             return self._pure[key]
         if s.function in self._active or frame.depth >= _DEEPEST or self.steps <= 0:
             self.cut |= self.steps <= 0
-            if shape.writes:
-                memory.forget_all()
-            return tuple([self.symbols.fresh("RESULT", s.function) for _ in s.results])
+            return self._unknown(s, shape, memory)
+        before, self.cut = self.cut, False
         inner = self._run(callee, args, memory, frame.depth + 1)
-        results = self._returned(inner, len(s.results), memory)
-        if results is None and self.cut:
-            results = tuple([self.symbols.fresh("RESULT", s.function) for _ in s.results])
+        cut, self.cut = self.cut, self.cut or before
+        results = self._unknown(s, shape, memory) if cut else self._returned(inner, len(s.results), memory)
         if shape.pure:
             self._pure[key] = results
         return results
+
+    def _own_call(
+        self, frame: _Frame, s: Statement, args: tuple[Word, ...], memory: Memory
+    ) -> tuple[Word, ...] | None:
+        """A call of the function walked itself, which must leave some of the budget to the next one."""
+        left = self.steps
+        self.steps = most = min(left, max(left // 2, STEPS // 8))
+        results = self._call(frame, s, args, memory)
+        self.steps += left - most
+        return results
+
+    def _unknown(self, s: Statement, shape: _Shape, memory: Memory) -> tuple[Word, ...]:
+        """What a call gives that is not walked, or not to its end."""
+        if shape.writes:
+            memory.forget_all()
+        return tuple([self.symbols.fresh("RESULT", s.function) for _ in s.results])
 
     def _returned(self, inner: _Frame, count: int, memory: Memory) -> tuple[Word, ...] | None:
         if not inner.returned:

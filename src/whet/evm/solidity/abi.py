@@ -9,7 +9,7 @@ from typing import Any
 
 from whet.evm.draft import Readable
 from whet.evm.keccak import selector as selector_of
-from whet.evm.meaning.abi_types import split
+from whet.evm.meaning.abi_types import head_words, split
 from whet.evm.meaning.base import FunctionMeaning
 from whet.evm.solidity.nouns import READABLE, SolidityFunction
 from whet.evm.solidity.types import WORD_TYPE, in_memory, is_value
@@ -48,6 +48,8 @@ class Header:
     in_fallback: bool = False
     structs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    in_place: set[str] = field(default_factory=set)
+    """Of a function that the fallback calls: parameters that it hands over as they lie in calldata."""
 
     @property
     def signature(self) -> str:
@@ -83,11 +85,7 @@ class Header:
         lines = [f"if (msg.data.length >= 4 && msg.sig == {self.selector or 0:#010x}) {{"]
         if self.mutability != "payable":
             lines.append("    require(msg.value == 0);")
-        if self.types:
-            declared = ", ".join(
-                f"{in_memory(kind)} {name}" for kind, name in zip(self.types, self.names, strict=True)
-            )
-            lines.append(f"    ({declared}) = abi.decode(msg.data[4:], ({', '.join(self.types)}));")
+        lines += [f"    {line}" for line in self._decoded()]
         call = f"{self.name}({', '.join(self.names)})"
         if not self.returns:
             return [*lines, f"    {call};", "    return;", "}"]
@@ -104,13 +102,29 @@ class Header:
             "}",
         ]
 
+    def _decoded(self) -> Iterator[str]:
+        """Lines that take the arguments out of calldata. What stays there is an offset to `abi.decode`."""
+        declared, kinds, sliced, head = list[str](), list[str](), list[str](), 4
+        for name, kind, abi_type in zip(self.names, self.types, self.abi_types, strict=True):
+            if name in self.in_place:
+                sliced.append(f"{kind} calldata {name} = {slice_name(kind)}({head});")
+            declared.append("" if name in self.in_place else f"{in_memory(kind)} {name}")
+            kinds.append(WORD_TYPE if name in self.in_place else kind)
+            head += 32 * head_words(abi_type)
+        if any(declared):
+            yield f"({', '.join(declared)}) = abi.decode(msg.data[4:], ({', '.join(kinds)}));"
+        elif declared:
+            yield f"require(msg.data.length >= {head});"
+        yield from sliced
+
     def locations(self, body: Readable, level: int, panics: bool) -> dict[str, str]:
         """{parameter: "calldata", "memory" or COPIED} of those that are references.
 
         panics: the original's decoder panics where memory does not suffice, as Solidity 0.8 decodes into memory; older
         ones revert, as Solidity 0.8 does for calldata."""
         wanted = {n for n, kind in zip(self.names, self.types, strict=True) if not is_value(kind)}
-        if self.kind == "private" or self.in_fallback:
+        self.in_place = set()
+        if self.kind == "private" or (self.in_fallback and level > READABLE):
             return dict.fromkeys(wanted, "memory")
         if level > READABLE:
             return dict.fromkeys(wanted, "calldata")
@@ -124,7 +138,41 @@ class Header:
             used = name in whole
             in_place = name in sliced or not (used or unread)
             found[name] = "calldata" if in_place else "memory" if panics else COPIED
+        if self.in_fallback:
+            kinds = dict(zip(self.names, self.types, strict=True))
+            self.in_place = {n for n in wanted & sliced if can_be_sliced(kinds[n])}
+            return {name: "calldata" if name in self.in_place else "memory" for name in wanted}
         return found
+
+
+def can_be_sliced(kind: str) -> bool:
+    """Whether the fallback can hand a parameter of a type over as it lies in calldata."""
+    return kind in ("bytes", "string") or (kind.endswith("[]") and is_value(kind[:-2]))
+
+
+def slice_name(kind: str) -> str:
+    """What the helper is called that finds an argument of a type in calldata."""
+    return f"calldata_{kind.replace('[]', '_array')}"
+
+
+def slice_text(kind: str) -> str:
+    """That helper: the checks are those of Solidity's own decoder. head: where the offset of the argument stands."""
+    size = "length" if kind in ("bytes", "string") else "mul(length, 0x20)"
+    return f"""\
+function {slice_name(kind)}(uint256 head) private pure returns ({kind} calldata data) {{
+    assembly ("memory-safe") {{
+        let start := calldataload(head)
+        if gt(start, 0xffffffffffffffff) {{ revert(0, 0) }}
+        start := add(start, 4)
+        if iszero(slt(add(start, 0x1f), calldatasize())) {{ revert(0, 0) }}
+        let length := calldataload(start)
+        if gt(length, 0xffffffffffffffff) {{ revert(0, 0) }}
+        start := add(start, 0x20)
+        if gt(add(start, {size}), calldatasize()) {{ revert(0, 0) }}
+        data.offset := start
+        data.length := length
+    }}
+}}"""
 
 
 def signature(name: str, types: tuple[str, ...]) -> str:

@@ -99,6 +99,8 @@ class Conversion(Writer):
         """The object in memory at a place."""
         if not want.endswith(" memory"):
             raise Unsayable(f"{piece.text} as {want}")
+        if want.startswith("Words") and self.context.raw_memory:
+            raise Unsayable(f"{want}, whose declaration takes memory")
         word = self.kept(self.convert(piece, WORD_TYPE))
         return self.computed(word.text, word, kind=want)
 

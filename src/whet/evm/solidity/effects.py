@@ -10,7 +10,7 @@ from whet.evm.solidity.narrow import as_words
 from whet.evm.solidity.storage import Declared
 from whet.evm.solidity.within import Within, indexes, kind_of
 from whet.evm.tac import Contract, Function
-from whet.evm.terms import Assign, Do, Expression, Form, Invoke, Name, Value, children
+from whet.evm.terms import DECODED, Assign, Do, Expression, Form, Invoke, Name, Value, children
 
 
 def panics(function: Function, code: int) -> bool:
@@ -62,7 +62,12 @@ def _by_its_name(function: Function, place: Place, form: Form) -> Form:
     if index < 0 or not isinstance(form, Value | Do):
         return form
     statement, call = function.blocks[block].statements[index], form.expression
-    if statement.op != "CALLPRIVATE" or not isinstance(call, Invoke) or _is_checked(call):
+    if (
+        statement.op != "CALLPRIVATE"
+        or not isinstance(call, Invoke)
+        or _is_checked(call)
+        or call.callee == DECODED
+    ):
         return form
     return replace(form, expression=Invoke(Name(statement.function), statement.args))
 

@@ -16,7 +16,7 @@ from whet.evm.call_graph import reach
 from whet.evm.draft import Readable, readable
 from whet.evm.meaning.base import FunctionMeaning, Meaning
 from whet.evm.meaning.effects import effects
-from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of
+from whet.evm.solidity.abi import COPIED, KEYWORDS, Header, abi_entry, header_of, slice_text
 from whet.evm.solidity.body import Body
 from whet.evm.solidity.context import Context, Frame
 from whet.evm.solidity.effects import exact_forms, panics
@@ -125,7 +125,10 @@ class _Emitter:
             missing = [name for name in self.functions if name in wanted and name not in written]
             if not missing:
                 return self._text([written[name] for name in self.functions if name in wanted])
-            for name in missing:
+            last = [
+                name for name in missing if self.functions[name].kind == "entry"
+            ]  # knows how the others are called
+            for name in [name for name in missing if name not in last] or last:
                 made = self._function(self.functions[name], bodies[name])
                 if made is None:
                     self.levels[name] = self.levels.get(name, READABLE) + 1
@@ -266,7 +269,8 @@ class _Emitter:
             out += [INDENT + line if line else line for line in one.lines]
             one.facts.last_line = len(out)
             out.append("")
-        for text in [*self.storage.functions, *texts(self.needed)]:
+        slices = [slice_text(kind) for kind in self._kinds_in_place(written)]
+        for text in [*self.storage.functions, *texts(self.needed), *slices]:
             out += [*(INDENT + line for line in text.split("\n")), ""]
         if out[-1] == "":
             out.pop()
@@ -276,6 +280,12 @@ class _Emitter:
         return Source(
             "\n".join([*out, "}"]) + "\n", NAME, COMPILER, SETTINGS, abi, facts, variables=variables
         )
+
+    def _kinds_in_place(self, written: list[_Written]) -> list[str]:
+        """Types of the arguments that the fallback hands over as they lie in calldata."""
+        headers = [self.headers[w.facts.of] for w in written if w.facts.in_fallback]
+        pairs = [(h, pair) for h in headers for pair in zip(h.names, h.types, strict=True)]
+        return sorted({kind for header, (name, kind) in pairs if name in header.in_place})
 
 
 def _located(kinds: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,8 +13,10 @@ from whet.evm.solidity.operators import Operators
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, listed, literal_text, variable
 from whet.evm.solidity.types import ATOM, WORD_TYPE, element_types, in_memory, is_value, literal, number_text
 from whet.evm.terms import (
+    DECODED,
     Call,
     Expression,
+    Group,
     Index,
     InMemory,
     Invoke,
@@ -94,9 +96,17 @@ class Lowering(Operators, Calls):
                 return self.checked(callee.name, term.args[0])
             if callee.name in self.context.called:
                 return self._private(callee.name, term.args)
+            if callee == DECODED:
+                return self._decoded(returned_types(term))
             if callee.name == "keccak256":
                 return self._hash(term.args)
         raise Unsayable(f"a call of {callee}")
+
+    def _decoded(self, kinds: tuple[str, ...]) -> Piece:
+        self.context.needed.add("returned")
+        self.hidden_assembly = True
+        kind = kinds[0] if len(kinds) == 1 else "()"
+        return Piece(f"abi.decode(returned(), ({', '.join(kinds)}))", ATOM, kind)
 
     def _private(self, callee: str, terms: tuple[Expression, ...]) -> Piece:
         name, takes, gives = self.context.called[callee]
@@ -120,6 +130,13 @@ class Lowering(Operators, Calls):
             return joined(f"{name}({listed(args)})", ATOM, "bytes32", *args)
         words = ", ".join(f"uint256({arg.text})" if literal_text(arg) else arg.text for arg in args)
         return joined(f"keccak256(abi.encode({words}))", ATOM, "bytes32", *args)
+
+
+def returned_types(term: Invoke) -> tuple[str, ...]:
+    """The types that a term decodes what came back as."""
+    kinds = term.args[1]
+    assert isinstance(kinds, Group)
+    return tuple(kind.name for kind in kinds.items if isinstance(kind, Name))
 
 
 def _is_word(term: Expression) -> bool:

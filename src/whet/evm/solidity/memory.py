@@ -7,20 +7,19 @@ does the step that moves the free pointer behind them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from whet.evm.draft import Readable
 from whet.evm.draft.begin import begin
 from whet.evm.draft.inline import live
 from whet.evm.draft.nouns import Draft
-from whet.evm.meaning.base import FunctionMeaning, Place
+from whet.evm.meaning.base import END, FunctionMeaning, Place
 from whet.evm.opcodes import PURE
-from whet.evm.tac import Function, Operand, Statement
+from whet.evm.tac import Block, Function, Operand, Statement
 from whet.evm.terms import Expression, Form, Operation, Value, children
 
 FREE_POINTER = 0x40
-SCRATCH = 0x40
-"""Bytes from 0 that hold nothing between two of Solidity's statements."""
 _RESERVED = 0x80
 """Where memory begins that objects are made in. Code of people hashes across what Solidity keeps below."""
 
@@ -69,8 +68,8 @@ def keeping_memory(function: Function, known: FunctionMeaning) -> FunctionMeanin
         trial = replace(known, absorbed=absorbed)
         draft = begin(function, trial)
         used = live(draft)
-        scratch = _reads_scratch(function, draft, trial)
-        back = {p for p in absorbed & roots.keys() if roots[p] & used or (scratch and "" in roots[p])}
+        again = _read_again(function, draft, trial)
+        back = {p for p in absorbed & roots.keys() if roots[p] & used or ("" in roots[p] and p in again)}
         if not back:
             return trial
         absorbed -= back
@@ -109,29 +108,79 @@ def _sources(operands: tuple[Operand, ...], made: dict[str, Statement]) -> set[s
     return found
 
 
-def _reads_scratch(function: Function, draft: Draft, known: FunctionMeaning) -> bool:
-    """Whether a plain instruction that can be reached reads memory at a constant below SCRATCH."""
-    for name in draft.blocks:
-        block = function.blocks[name]
-        plain = [
-            s
-            for index, s in enumerate(block.statements)
-            if (name, index) not in known.forms and (name, index) not in known.absorbed
-        ]
-        if any(s.op in _READS and isinstance(s.args[0], int) and s.args[0] < SCRATCH for s in plain):
-            return True
-        end = draft.blocks[name].end
-        if end.op in ("RETURN", "REVERT") and end.form is None and end.args[1] != 0:
-            written = any(
-                s.op in _WRITES and isinstance(s.args[0], int) and s.args[0] < SCRATCH for s in plain
-            )
-            if isinstance(end.args[0], int) and end.args[0] < SCRATCH and not written:
-                return True
-    return False
+def _read_again(function: Function, draft: Draft, known: FunctionMeaning) -> set[Place]:
+    """The absorbed writes below RESERVED that a plain instruction may read: it follows them with nothing that overwrites all
+    of them in between."""
+    steps = {name: list(_steps(function.blocks[name], draft, known)) for name in draft.blocks}
+    if not any(reads for inside in steps.values() for _, reads, _ in inside):
+        return set()
+    found: set[Place] = set()
+    alive: dict[str, set[Place]] = {name: set() for name in steps}
+    ranges: dict[Place, _Range] = {}
+    work = list(steps)
+    while work:
+        name = work.pop()
+        state = set(alive[name])
+        for place, reads, written in steps[name]:
+            found |= {p for p in state if any(_overlap(ranges[p], read) for read in reads)}
+            if written is not None:
+                state = {p for p in state if not _covers(written, ranges[p])}
+                if place in known.absorbed:
+                    ranges[place] = written
+                    state.add(place)
+        for target in function.blocks[name].end.targets:
+            if target in alive and not state <= alive[target]:
+                alive[target] |= state
+                work.append(target)
+    return found
+
+
+_Range = tuple[int, int]
+"""Bytes of memory, from and to."""
+
+
+def _overlap(one: _Range, other: _Range) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
+
+
+def _covers(one: _Range, other: _Range) -> bool:
+    return one[0] <= other[0] and other[1] <= one[1]
+
+
+def _steps(
+    block: Block, draft: Draft, known: FunctionMeaning
+) -> Iterator[tuple[Place, list[_Range], _Range | None]]:
+    """(place, what a plain instruction there reads of low memory, what is written to it for sure) in order."""
+    for index, s in enumerate(block.statements):
+        place = (block.id, index)
+        plain = place not in known.forms and place not in known.absorbed
+        reads = [_range(s.args[at], s.args[size]) for at, size in _READS.get(s.op, ())] if plain else []
+        if plain and s.op == "MLOAD":
+            reads = [_range(s.args[0], 32)]
+        size = {"MSTORE": 32, "MSTORE8": 1}.get(s.op, s.args[2] if s.op in _COPIES else None)
+        written = _range(s.args[0], size) if isinstance(size, int) else None
+        yield place, [r for r in reads if r is not None], written
+    end = draft.blocks[block.id].end
+    if end.op in ("RETURN", "REVERT") and end.form is None:
+        read = _range(block.end.args[0], block.end.args[1])
+        yield (block.id, END), [read] if read is not None else [], None
+
+
+def _range(start: Operand, size: Operand) -> _Range | None:
+    """Of low memory; None where it does not begin there, or nowhere that is known."""
+    if not isinstance(start, int) or start >= _RESERVED or size == 0:
+        return None
+    return start, start + size if isinstance(size, int) else 1 << 256
 
 
 _PLACED = frozenset(
     {"MSTORE", "MSTORE8", "MCOPY", "CALLDATACOPY", "RETURNDATACOPY", "CODECOPY", "EXTCODECOPY"}
 )
-_READS = frozenset({"KECCAK256", "MLOAD", "LOG0", "LOG1", "LOG2", "LOG3", "LOG4"})
-_WRITES = frozenset({"MSTORE", "RETURNDATACOPY"})
+_COPIES = frozenset({"CALLDATACOPY", "RETURNDATACOPY", "CODECOPY", "MCOPY"})
+_READS = {
+    **dict.fromkeys(("KECCAK256", "LOG0", "LOG1", "LOG2", "LOG3", "LOG4"), ((0, 1),)),
+    **dict.fromkeys(("CREATE", "CREATE2", "MCOPY"), ((1, 2),)),
+    **dict.fromkeys(("CALL", "CALLCODE"), ((3, 4),)),
+    **dict.fromkeys(("DELEGATECALL", "STATICCALL"), ((2, 3),)),
+}
+"""{instruction: (which argument says where it reads, which how much)}."""

@@ -59,6 +59,9 @@ class _Flow:
         self.kinds: dict[Variable, str] = {}
         self.functions = [f for f in contract.functions.values() if f.name in known]
         self.phis: set[Variable] = set()
+        self.params = {(f.name, param) for f in self.functions if f.kind == "private" for param in f.params}
+        self.same: dict[Variable, tuple[str, Operand]] = {}
+        """{result: the argument that the function that was called gave back}."""
         self.inner: set[Variable] = set()
         """Sums: words, but maybe pointers into objects; they do not keep a parameter from being a pointer."""
         for function in self.functions:
@@ -84,7 +87,10 @@ class _Flow:
                         self._from((callee.name, param), name, [arg])
                     ends = [b.end.args for b in callee.blocks.values() if b.end.op == "RETURNPRIVATE"]
                     for position, result in enumerate(s.results):
-                        self._from((name, result), callee.name, [args[position] for args in ends])
+                        given = [args[position] for args in ends]
+                        self._from((name, result), callee.name, given)
+                        if len(given) == 1 and given[0] in callee.params:
+                            self.same[name, result] = (name, s.args[callee.params.index(given[0])])
 
     def _from(self, one: Variable, function: str, operands: Iterable[Operand]) -> None:
         self.sources.setdefault(one, []).extend((function, operand) for operand in operands)
@@ -116,12 +122,25 @@ class _Flow:
                 before = self.kinds.get(one)
                 if before == _WORD:
                     continue
-                left = [s for s in sources if one in self.phis or s not in self.inner]
+                left = [s for s in sources if one not in self.params or s not in self.inner]
                 kinds = {kind for source in left if (kind := self._kind(*source))}
                 now = kinds.pop() if len(kinds) == 1 else _WORD if kinds else before
                 if now is not None and now != before:
                     self.kinds[one] = now if before is None else _WORD
                     changed = True
+            for phi in self.phis:
+                if self.kinds.get(phi) == _WORD:
+                    changed |= self._moved(self.sources[phi])
+
+    def _moved(self, sources: list[tuple[str, Operand]]) -> bool:
+        """Parameters that a loop goes on from become words: the text has one variable for both."""
+        typed = set[Variable]()
+        for source in sources:
+            while source in self.same:
+                source = self.same[source]
+            typed |= {one for one in [source] if one in self.params and self.kinds.get(one, _WORD) != _WORD}
+        self.kinds |= dict.fromkeys(typed, _WORD)
+        return bool(typed)
 
     def _kind(self, function: str, operand: Operand) -> str:
         if isinstance(operand, int):

@@ -8,9 +8,11 @@ from whet.evm.solidity.claims import RETURNED_DATA
 from whet.evm.solidity.codecopy import CodeCopy
 from whet.evm.solidity.conversion import trimmed
 from whet.evm.solidity.lines import Line
+from whet.evm.solidity.lowering import returned_types
 from whet.evm.solidity.pieces import Piece, Unsayable, joined, variable
 from whet.evm.solidity.types import ATOM, is_value, mask_of
 from whet.evm.terms import (
+    DECODED,
     Assign,
     Call,
     Dispatch,
@@ -93,6 +95,8 @@ class Statements(CodeCopy):
         """The types of what a call with results of its own gives; None for other terms."""
         if isinstance(term, Call) and term.checked:
             return results_of(term)
+        if isinstance(term, Invoke) and term.callee == DECODED:
+            return returned_types(term)
         if isinstance(term, Invoke) and isinstance(term.callee, Name):
             known = self.context.called.get(term.callee.name)
             return None if known is None else known[2]
