@@ -20,7 +20,8 @@ from whet.evm.decompile.nouns import (
     Judged,
     Seconds,
 )
-from whet.evm.decompile.settle import ROUNDS, Settled, Verify, settle
+from whet.evm.decompile.rounds import ROUNDS, Settled, Verify
+from whet.evm.decompile.settle import settle
 from whet.evm.meaning.base import Meaning
 from whet.evm.solidity.nouns import LAST_LEVEL, Source
 from whet.evm.tac import Contract
@@ -108,6 +109,25 @@ def test_what_helped_another_is_not_taken_back() -> None:
     assert (found.judged[helped].label, found.judged[lost].label) == (SAME, DIFFERENT)
     assert level(found.source, private) == LAST_LEVEL
     assert level(found.source, lost) == 0
+
+
+def test_what_had_not_to_move_is_written_as_it_was() -> None:
+    """A public function differs because of one that it calls: in the end that one alone is literal."""
+    called = reach(CONTRACT)
+    public, private = next((name, min(called[name])) for name in PUBLIC if len(called.get(name, ())) > 1)
+
+    def verify(_: bytes, __: bytes, source: Source, names: Collection[str] | None) -> dict[str, Judged]:
+        found = same(b"", b"", source, names)
+        if public in found and level(source, private) < 1:
+            found[public] = Judged(DIFFERENT, reason="storage")
+        return found
+
+    result = settled(verify)
+    assert {f.of for f in result.source.functions if f.level} == {private}
+    assert {judged.label for judged in result.judged.values()} == {SAME}
+    assert {retry.function for retry in result.retries if not retry.level} == called[public] - {private} | {
+        public
+    }
 
 
 def test_private_functions_are_as_good_as_all_that_lead_there() -> None:

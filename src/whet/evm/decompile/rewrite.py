@@ -34,8 +34,8 @@ from whet.evm.decompile.nouns import (
 from whet.evm.decompile.parts import find
 from whet.evm.decompile.placing import reached, replaced, uncalled
 from whet.evm.decompile.reach import with_private
+from whet.evm.decompile.rounds import Verify
 from whet.evm.decompile.run import Options, names_of, verifier
-from whet.evm.decompile.settle import Verify
 from whet.evm.decompile.written import Written, read
 from whet.evm.meaning.exits import apart
 from whet.evm.one_function import NotOne

@@ -10,7 +10,8 @@ from time import perf_counter
 from whet.evm import lift
 from whet.evm.bytecode import Code
 from whet.evm.decompile.nouns import Decompiled, Function, Seconds
-from whet.evm.decompile.settle import Emit, Verify, settle
+from whet.evm.decompile.rounds import Emit, Verify
+from whet.evm.decompile.settle import settle
 from whet.evm.meaning.analyse import analyse
 from whet.evm.meaning.exits import apart
 from whet.evm.signatures import Signatures

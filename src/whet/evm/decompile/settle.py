@@ -4,54 +4,23 @@ A function that does not compile or that differs goes to the next level of `soli
 function, or of one that has no further level, moves all of them. Where a public function differs at the last level, the
 private ones that it calls move too; where even that does not help, all of them go back to what can be read. A round
 compares what it changed, first what differed before; the one that ends it all of the last text. Ends after at most
-`ROUNDS`, which is said.
+`ROUNDS`, which is said. Of the functions that moved because something differed, those that had not to are then found by
+halving, in at most `TRIALS`, and written readably again.
 Costs a compilation and a comparison per round; most contracts take one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
-from whet.evm.call_graph import reach
 from whet.evm.decompile.compiling import Compiled, compile_source
-from whet.evm.decompile.nouns import (
-    DIFFERENT,
-    NOT_COMPILED,
-    NOT_VERIFIED,
-    Judged,
-    Retry,
-    Seconds,
-)
-from whet.evm.decompile.reach import with_private
+from whet.evm.decompile.nouns import DIFFERENT, NOT_VERIFIED, Judged, Retry, Seconds
+from whet.evm.decompile.rounds import ROUNDS, Emit, Rounds, Settled, Verify, everywhere
 from whet.evm.meaning.base import Meaning
-from whet.evm.solidity.nouns import LAST_LEVEL, Source
+from whet.evm.solidity.nouns import Source
 from whet.evm.tac import Contract
 
-ROUNDS = 12
-
-
-class Emit(Protocol):
-    """Writes a contract. levels: {function's name in the TAC: how literally, at least}."""
-
-    def __call__(self, contract: Contract, meaning: Meaning, *, levels: dict[str, int]) -> Source: ...
-
-
-Verify = Callable[[bytes, bytes, Source, Collection[str] | None], dict[str, Judged]]
-"""(code given, code compiled, text, names in the TAC or None for all that can be called) -> {name: what came out}."""
-
-
-@dataclass(slots=True)
-class Settled:
-    """The last text and what is known of it, by the functions' names in the TAC."""
-
-    source: Source
-    judged: dict[str, Judged]
-    compiled: Compiled | None
-    retries: list[Retry] = field(default_factory=list)
-    rounds: int = 1
-    notes: list[str] = field(default_factory=list)
+TRIALS = 12
 
 
 def settle(
@@ -66,12 +35,12 @@ def settle(
     compile_: Callable[[Source], Compiled] = compile_source,
 ) -> Settled:
     """Write `contract` until it compiles and agrees with `code`. verify: None to stop after compiling."""
-    work = _Settling(contract, meaning, code, emit, verify)
+    work = Rounds(contract, meaning, code, emit, verify)
     while True:
         with seconds.clock("emit"):
             work.write()
         if not compiling:
-            return Settled(work.source, _everywhere(work.source, Judged(NOT_VERIFIED)), None)
+            return Settled(work.source, everywhere(work.source, Judged(NOT_VERIFIED)), None)
         with seconds.clock("compile"):
             work.compiled = compile_(work.source)
         with seconds.clock("verify"):
@@ -79,150 +48,80 @@ def settle(
         work.rounds += 1
         again = again or work.back()
         if not again or work.rounds == ROUNDS:
-            return work.settled(again)
+            break
         work.retries += again
         work.levels |= {retry.function: retry.level for retry in again}
         work.moved = {retry.function for retry in again}
+    done = work.settled(again)
+    if again or verify is None:
+        return done
+    return _Restoring(work, verify, compile_, seconds).done() or done
 
 
-class _Settling:
-    """What is known between two rounds. levels: asked for so far. moved: what was written anew in this round; None: all."""
-
-    source: Source
-    compiled: Compiled
+class _Restoring:
+    """Finds the functions that had not to move. `work` is settled."""
 
     def __init__(
-        self,
-        contract: Contract,
-        meaning: Meaning,
-        code: bytes,
-        emit: Emit,
-        verify: Verify | None,
+        self, work: Rounds, verify: Verify, compile_: Callable[[Source], Compiled], seconds: Seconds
     ) -> None:
-        self.contract, self.meaning, self.code, self.emit, self.verify = contract, meaning, code, emit, verify
-        self.levels: dict[str, int] = {}
-        self.retries: list[Retry] = []
-        self.rounds = 0
-        self.called = reach(contract)
-        self.judged: dict[str, Judged] = {}
-        self.compared: set[str] = set()
-        """The functions whose verdict is of the text as it is."""
-        self.moved: set[str] | None = None
-        self.given_up: set[str] = set()
+        self.work, self.verify, self.compile_, self.seconds = work, verify, compile_, seconds
+        because = {r.function for r in work.retries if r.because}
+        self.moved = {name: level for name, level in work.levels.items() if level and name in because}
+        self.others = {name: level for name, level in work.levels.items() if name not in self.moved}
+        self.differed = {r.because for r in work.retries if r.because} - work.given_up
+        self.trials = 0
 
-    def write(self) -> None:
-        """Ask the emitter; where it fails, which is a mistake of whet, all functions go up a level, and that is said."""
-        while True:
-            try:
-                self.source = self.emit(self.contract, self.meaning, levels=dict(self.levels))
-                return
-            except Exception as error:
-                names = [name for name, f in self.contract.functions.items() if f.kind != "entry"]
-                why = f"a mistake of whet: {type(error).__name__}: {error}"[:200]
-                higher = [
-                    Retry(name, self.level(name) + 1, why) for name in names if self.level(name) < LAST_LEVEL
-                ]
-                if not higher:
-                    raise
-                self.retries += higher
-                self.levels |= {retry.function: retry.level for retry in higher}
-                self.moved = None
+    def done(self) -> Settled | None:
+        """The contract with fewer functions moved; None where all of them had to."""
+        private = {f.of for f in self.work.source.functions if f.kind == "private"}
+        suspects = sorted(self.moved, key=lambda name: (name not in private, name))
+        if len(suspects) < 2 or not self.differed:
+            return None
+        had_to = set(self._had_to([], suspects))
+        free = [name for name in suspects if name not in had_to]
+        if not free:
+            return None
+        work, judged = self.work, self.work.judged
+        if not self._written(had_to):
+            return None
+        work.judged, work.moved = judged, set(free)
+        with self.seconds.clock("verify"):
+            again = work.judge()
+        if again:
+            return None
+        work.retries += [Retry(name, 0, "written as it was: it was another that differed") for name in free]
+        return work.settled([])
 
-    def level(self, name: str) -> int:
-        """What was asked for, which the emitter may have gone beyond."""
-        return self.levels.get(name, 0)
+    def _had_to(self, must: Sequence[str], suspects: Sequence[str]) -> Sequence[str]:
+        """Of `suspects`, which suffice together with `must`, a part that does; `must` alone does not."""
+        if len(suspects) < 2:
+            return suspects
+        half = len(suspects) // 2
+        for part in (suspects[:half], suspects[half:]):
+            if self._agrees({*must, *part}):
+                return self._had_to(must, part)
+        first = self._had_to([*must, *suspects[half:]], suspects[:half])
+        return [*first, *self._had_to([*must, *first], suspects[half:])]
 
-    def judge(self) -> list[Retry]:
-        """Compare what was written anew, then, if nothing of it differs, the rest; what is to be written again."""
-        compiled = self.compiled
-        if not compiled.runtime:
-            other = f"the contract does not compile: {compiled.why}"
-            self.judged = {
-                f.of: Judged(NOT_COMPILED, reason=compiled.refused.get(f.of, other))
-                for f in self.source.functions
-            }
-            self.moved = None
-            return [] if compiled.no_compiler else self._refused()
-        if self.verify is None:
-            self.judged = _everywhere(self.source, Judged(NOT_VERIFIED, evidence="compiles"))
-            return []
-        self.compared = set()
-        for names in self._turns():
-            found = self._compare(self.verify, names)
-            if again := self._differing(found):
-                return again
-        return []
+    def _agrees(self, moved: set[str]) -> bool:
+        """Whether what differed does not, where only these are written literally."""
+        if self.trials == TRIALS:
+            return False
+        self.trials += 1
+        if not self._written(moved):
+            return False
+        work = self.work
+        with self.seconds.clock("verify"):
+            found = self.verify(work.code, work.compiled.runtime, work.source, self.differed)
+        return all(judged.label != DIFFERENT for judged in found.values())
 
-    def _turns(self) -> list[set[str]]:
-        """What is compared one after the other, as long as nothing differs: what was written anew for that, what else was
-        written anew, the rest."""
-        everything = self._callable()
-        anew = self._affected(everything)
-        differed = {name for name, judged in self.judged.items() if judged.label == DIFFERENT} & anew
-        return [names for names in (differed, anew - differed, everything - anew) if names]
-
-    def _compare(self, verify: Verify, names: set[str]) -> dict[str, Judged]:
-        everything = names == self._callable()
-        found = verify(self.code, self.compiled.runtime, self.source, None if everything else names)
-        self.compared |= names
-        known = {f.of for f in self.source.functions}
-        self.judged = {name: judged for name, judged in (self.judged | found).items() if name in known}
-        return found
-
-    def _callable(self) -> set[str]:
-        return {f.of for f in self.source.functions if f.kind != "private"}
-
-    def _affected(self, callable_: set[str]) -> set[str]:
-        """The functions that can be called whose text, or that of one that they call, is new."""
-        if self.moved is None or NOT_COMPILED in {judged.label for judged in self.judged.values()}:
-            return callable_
-        moved = self.moved
-        return {name for name in callable_ if name in moved or moved & self.called.get(name, set())}
-
-    def _refused(self) -> list[Retry]:
-        wrong = {name: f"does not compile: {why}" for name, why in self.compiled.refused.items()}
-        everything = dict.fromkeys(
-            (f.of for f in self.source.functions), f"the contract does not compile: {self.compiled.why}"
-        )
-        return self._up(wrong) or self._up(everything)
-
-    def back(self) -> list[Retry]:
-        """Functions to be written as they were: being literal helped none of those that they were written again for."""
-        lost = {name for name, judged in self.judged.items() if judged.label == DIFFERENT} - self.given_up
-        causes: dict[str, set[str]] = {}
-        for retry in self.retries:
-            causes.setdefault(retry.function, set()).add(retry.because)
-        self.given_up |= lost
-        why = "taken back: written literally it differs no less"
-        return [Retry(name, 0, why) for name, because in causes.items() if because <= lost]
-
-    def _differing(self, found: dict[str, Judged]) -> list[Retry]:
-        moved: dict[str, Retry] = {}
-        for name, judged in found.items():
-            if judged.label == DIFFERENT and name not in self.given_up:
-                private = dict.fromkeys(sorted(self.called.get(name, ())), f"called by {name}, which differs")
-                again = self._up({name: f"differs: {judged.reason}"}, name) or self._up(private, name)
-                moved = {retry.function: retry for retry in again} | moved
-        return list(moved.values())
-
-    def _up(self, wrong: dict[str, str], because: str = "") -> list[Retry]:
-        written = {f.of: f.level for f in self.source.functions}
-        return [
-            Retry(name, max(self.level(name), written[name]) + 1, why, because)
-            for name, why in wrong.items()
-            if name in written and max(self.level(name), written[name]) < LAST_LEVEL
-        ]
-
-    def settled(self, again: list[Retry]) -> Settled:
-        """The end; `again`: what is left undone, with which some may not have been compared in this text."""
-        left_out = self._callable() - self.compared
-        if again and left_out and self.verify and self.compiled.runtime:
-            self._compare(self.verify, left_out)
-        judged = with_private(self.source, self.judged, self.called)
-        left = ", ".join(retry.function for retry in again)
-        notes = [f"not written again after {ROUNDS} rounds: {left}"] if again else []
-        return Settled(self.source, judged, self.compiled, self.retries, self.rounds, notes)
-
-
-def _everywhere(source: Source, judged: Judged) -> dict[str, Judged]:
-    return {function.of: judged for function in source.functions}
+    def _written(self, moved: set[str]) -> bool:
+        """Writes and compiles it with these moved; whether it compiles."""
+        work = self.work
+        work.levels = self.others | {name: level for name, level in self.moved.items() if name in moved}
+        with self.seconds.clock("emit"):
+            work.write()
+        with self.seconds.clock("compile"):
+            work.compiled = self.compile_(work.source)
+        work.rounds += 1
+        return bool(work.compiled.runtime)
