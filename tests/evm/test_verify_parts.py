@@ -12,14 +12,16 @@ from tests.evm.test_verify import LIMITED, PUT, dispatched
 from whet.evm.interpret import execute
 from whet.evm.lifting import lift_code
 from whet.evm.replay.mocks import TARGET
+from whet.evm.replay.mutants import Change
 from whet.evm.replay.run import MethodReport
 from whet.evm.replay.search import Search, broken
 from whet.evm.replay.vectors import Method, methods_of_signatures
-from whet.evm.tac import WORD, Block, Contract, End, Function, Statement
+from whet.evm.tac import WORD, Block, Contract, End, Function, Phi, Statement
 from whet.evm.verify.branches import branches, root, split_branches
 from whet.evm.verify.impossible import entries, possible
 from whet.evm.verify.intervals import RULES, compared, result_of
 from whet.evm.verify.mutation import Mutants
+from whet.evm.verify.needless import calldata_sizes, means_the_same
 from whet.evm.verify.nouns import Evidence
 from whet.evm.verify.pair import Pair, _same_text
 from whet.evm.verify.sides import allows, compiled
@@ -29,7 +31,14 @@ from whet.evm.words import ONE, TWO
 SOME = [
     f
     for f in fixtures()
-    if f.name in ("Token-0.8.30-runs200", "Vault-0.6.12-runs200", "Loops-0.8.30-runs200-ir")
+    if f.name
+    in (
+        "Token-0.8.30-runs200",
+        "Vault-0.6.12-runs200",
+        "Vault-0.8.30-runs200",
+        "Loops-0.8.30-runs200-ir",
+        "Sets-0.8.30-runs200",
+    )
 ]
 
 
@@ -154,6 +163,71 @@ def test_a_sum_that_cannot_wrap_is_no_less_than_its_parts(part: int, left: tuple
     assert possible(hand_made(statements, End("BRANCH", ("v2",), ("b1", "b2"))), "f") == set(unlike(*left))
 
 
+def looped(between: Statement, then: list[Statement]) -> Contract:
+    """`f`: while (i < storage[0]) {between; condition of `then` (v9) ? b4 : b3; i = i + 1}."""
+    asked = [Statement("SLOAD", (0,), ("v1",), 0), Statement("LT", ("v0", "v1"), ("v2",), 0)]
+    step = [Statement("ADD", ("v0", 1), ("v3",), 0)]
+    blocks = {
+        "b0": Block("b0", 0, [], [], End("JUMP", (), ("b1",))),
+        "b1": Block("b1", 0, [Phi("v0", {"b0": 0, "b3": "v3"})], asked, End("BRANCH", ("v2",), ("b2", "b5"))),
+        "b2": Block("b2", 0, [], [between, *then], End("BRANCH", ("v9",), ("b4", "b3"))),
+        "b3": Block("b3", 0, [], step, End("JUMP", (), ("b1",))),
+        "b4": Block("b4", 0, [], [], End("INVALID")),
+        "b5": Block("b5", 0, [], [], End("STOP")),
+    }
+    return Contract({"f": Function("f", "public", 0, (), None, blocks, PUT)}, 100, {})
+
+
+READ_AGAIN = [Statement("SLOAD", (0,), ("v5",), 0)]
+OUTSIDE = [
+    *READ_AGAIN,
+    Statement("LT", ("v0", "v5"), ("v6",), 0),
+    Statement("ISZERO", ("v6",), ("v9",), 0),
+]
+WRAPS = [*READ_AGAIN, Statement("SUB", ("v5", 1), ("v6",), 0), Statement("GT", ("v6", "v5"), ("v9",), 0)]
+OVERFLOWS = [Statement("ADD", ("v0", 1), ("v6",), 0), Statement("GT", ("v0", "v6"), ("v9",), 0)]
+LAST = [*READ_AGAIN, Statement("SUB", ("v5", 2), ("v6",), 0), Statement("GT", ("v6", "v5"), ("v9",), 0)]
+
+
+@pytest.mark.parametrize(
+    ("written", "then", "impossible"),
+    [
+        (1, OUTSIDE, True),  # another slot
+        ("v7", OUTSIDE, True),  # an element: a slot that is a hash
+        (0, OUTSIDE, False),
+        ("v0", OUTSIDE, False),  # some slot
+        (1, WRAPS, True),
+        (0, WRAPS, False),
+        (0, OVERFLOWS, True),  # by the condition of the loop
+        (1, LAST, False),
+    ],
+)
+def test_an_index_below_the_length_stays_so(
+    written: int | str, then: list[Statement], impossible: bool
+) -> None:
+    """The checks that a compiler writes into a loop cannot fail, as long as nothing may have changed the length."""
+    contract = looped(Statement("SSTORE", (written, "v8"), (), 0), then)
+    hashed = Statement("KECCAK256", (0, 32), ("v7",), 0)
+    contract.functions["f"].blocks["b2"].statements[:0] = [
+        hashed,
+        Statement("CALLDATALOAD", (4,), ("v8",), 0),
+    ]
+    everything = {"b0", "b1", "b2", "b3", "b4", "b5"} - ({"b4"} if impossible else set())
+    assert possible(contract, "f") == set(unlike(*everything)) & branches(contract, "f")
+
+
+def test_what_was_written_is_read() -> None:
+    for value, left in ((7, ("b1",)), (0, ("b2",))):
+        statements = [
+            Statement("MSTORE", (128, value), (), 0),
+            Statement("MSTORE", (192, 1), (), 0),
+            Statement("MLOAD", (128,), ("v0",), 0),
+        ]
+        assert possible(hand_made(statements, End("BRANCH", ("v0",), ("b1", "b2"))), "f") == set(
+            unlike(*left)
+        )
+
+
 @pytest.mark.parametrize("op", sorted(set(RULES) & (set(ONE) | set(TWO))))
 def test_intervals_hold_what_instructions_give(op: str) -> None:
     rng = Random(op)
@@ -191,6 +265,24 @@ def test_mutants_are_sorted() -> None:
     assert evidence.equivalent > 0
     assert evidence.killed + evidence.equivalent + len(evidence.survivors) == evidence.mutants
     assert evidence.kill_rate >= 0.9
+
+
+def test_changes_that_mean_the_same_are_not_made() -> None:
+    steps = [
+        Statement("CALLDATASIZE", (), ("v0",), 0),
+        Statement("SLT", ("v0", 36), ("v1",), 0),
+        Statement("SUB", ("v1", "v0"), ("v2",), 0),
+    ]
+    for end, same in (
+        (End("BRANCH", ("v2",), ("b1", "b2")), True),
+        (End("RETURN", ("v2", 32)), False),
+    ):
+        contract = hand_made(steps, end)
+        sizes = calldata_sizes(contract)
+        swapped = Change("SUB: arguments swapped", 2)
+        assert means_the_same(contract, sizes, ("f", "b0"), swapped) == same
+        assert not means_the_same(contract, sizes, ("f", "b0"), Change("SUB became ADD", 2))
+        assert means_the_same(contract, sizes, ("f", "b0"), Change("SLT: 0x24 became 0x25", 1))
 
 
 def test_without_calls_no_mutant_is_judged() -> None:

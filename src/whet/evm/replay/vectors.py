@@ -140,7 +140,10 @@ class Pool:
         return self.word() & ((1 << bits) - 1)
 
     def address(self) -> int:
-        return self.rng.choice(ADDRESSES) if self.rng.random() < 0.95 else self.rng.getrandbits(160)
+        chance = self.rng.random()
+        if chance < 0.02:
+            return 1 << 159  # what a mask of fewer bits takes for no address
+        return self.rng.choice(ADDRESSES) if chance < 0.95 else self.rng.getrandbits(160)
 
     def size(self) -> int:
         return self.rng.choice((0, 1, 1, 2, 2, 3, 5))

@@ -3,9 +3,11 @@ are given.
 
 A private function that is shared between callers has branches that only some of them can take, and compilers check again
 what was checked before; such branches are no fault of the calls that do not take them. Pure values that are computed
-twice are known to be equal, and so are what a private function gives back unchanged and arguments that are the same
-word; conditions on the way hold (`whet.evm.verify.intervals`). Left out: other relations between two unknown words, what
-storage and memory hold. Cost: `STEPS` statements at most; behind that every branch counts as possible.
+twice are known to be equal, and so are what a private function gives back unchanged, arguments that are the same word,
+and what is read twice from storage or memory (`whet.evm.verify.shapes`); conditions on the way hold
+(`whet.evm.verify.intervals`), also of which of two words is less (`whet.evm.verify.orders`). Left out: other relations
+between two words, what storage and memory hold to begin with. Cost: `STEPS` statements at most; behind that every branch
+counts as possible.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from whet.evm.verify.intervals import (
     result_of,
     without,
 )
+from whet.evm.verify.orders import Env, joined
 from whet.evm.verify.shapes import WHO, Shapes
 from whet.evm.words import ADDRESS
 
@@ -46,7 +49,6 @@ WRITES = frozenset(
 FIXED = ("CALLDATASIZE", "CALLVALUE")
 """What a call is checked for before, and again in its functions."""
 
-Env = dict[str, Interval]
 Names = tuple[str | int, ...]
 """Of each argument: the instruction that gives it, or the index of the first one that is the same word."""
 
@@ -60,7 +62,7 @@ def entries(contract: Contract) -> dict[str, Env]:
     walker = _Walker(contract)
     walker.entered = {}
     with suppress(OutOfWork):
-        walker.call(contract.entry, (), (), {}, 0)
+        walker.call(contract.entry, (), (), Env(), 0)
         return walker.entered
     return {}
 
@@ -73,7 +75,9 @@ def possible(contract: Contract, function: str | None, known: Env | None = None)
     walker = _Walker(contract)
     start = contract.functions[function]
     try:
-        walker.call(start, tuple(ANY for _ in start.params), tuple(range(len(start.params))), known or {}, 0)
+        walker.call(
+            start, tuple(ANY for _ in start.params), tuple(range(len(start.params))), known or Env(), 0
+        )
     except OutOfWork:
         return everything
     return everything & walker.visited
@@ -110,11 +114,7 @@ class _Walker:
 
 
 def _around(env: Env) -> Env:
-    return {name: env[name] for name in FIXED if name in env}
-
-
-def _joined(one: Env, other: Env) -> Env:
-    return {name: hull(one[name], other[name]) for name in one if name in other}
+    return Env({name: env[name] for name in FIXED if name in env})
 
 
 class _Walk:
@@ -140,7 +140,8 @@ class _Walk:
         """Where the last word went into memory in this block, and what it may be."""
 
     def run(self, args: tuple[Interval, ...], around: Env) -> list[Interval] | None:
-        self.before["b0"] = around | {
+        self.before["b0"] = around.fork()
+        self.before["b0"] |= {
             self._name(param): found for param, found in zip(self.function.params, args, strict=False)
         }
         order = {id_: i for i, id_ in enumerate(self.function.blocks)}
@@ -158,7 +159,7 @@ class _Walk:
         walker.steps -= 1 + len(block.statements)
         if walker.steps < 0:
             raise OutOfWork
-        env = dict(self.before[block.id])
+        env = self.before[block.id].fork()
         self.stored = None
         for statement in block.statements:
             if not self._statement(statement, env):
@@ -176,6 +177,7 @@ class _Walk:
                 return False
             for word, found in zip((*statement.results, *statement.args), given, strict=False):
                 if isinstance(word, str):
+                    env.forget([word] if word in statement.results else ())
                     env[self._name(word)] = meet(self.value(word, env), found) or found
         elif statement.results:
             name = self._name(statement.results[0])
@@ -186,12 +188,36 @@ class _Walk:
                 found = OF_ITSELF[statement.op]
             if self._never_wraps(statement, env):
                 found = (0, 0)
+            found = self._ordered(statement, env) or found
             env[name] = meet(env.get(name, ANY), found) or found
+            self._order(statement, env)
         if statement.op == "MSTORE":
             self.stored = self._of(statement.args[0]), args[1]
         elif statement.op in WRITES:
             self.stored = None
         return True
+
+    def _ordered(self, statement: Statement, env: Env) -> Interval | None:
+        """What a comparison gives by what is known of the order of its operands."""
+        if statement.op not in ("LT", "GT"):
+            return None
+        small, large = statement.args if statement.op == "LT" else statement.args[::-1]
+        known = env.less(self._of(small), self._of(large))
+        return None if known is None else (int(known), int(known))
+
+    def _order(self, statement: Statement, env: Env) -> None:
+        """What follows of the order of a word and one that differs by a constant."""
+        name, made = self._name(statement.results[0]), self.shape.stepped(statement)
+        env.forget([name])
+        if made is None:
+            return
+        word, step = self._of(made[0]), made[1]
+        if step < 0 and self.value(made[0], env)[0] >= -step:
+            env.note(name, word, strict=True)
+        elif step == 1:
+            for bound in env.above(word):
+                env.note(word, name, strict=True)
+                env.note(name, bound, strict=False)
 
     def _never_wraps(self, statement: Statement, env: Env) -> bool:
         """Whether it asks if a sum is less than one of its parts, and the sum is too small to wrap."""
@@ -216,6 +242,7 @@ class _Walk:
         return tuple(name if name in ENVIRONMENT else named.index(name) for name in named)
 
     def value(self, operand: Operand, env: Env) -> Interval:
+        operand = self.shape.numbers.get(operand, operand) if isinstance(operand, str) else operand
         if isinstance(operand, int):
             return operand, operand
         return env.get(self._name(operand), ANY)
@@ -228,11 +255,11 @@ class _Walk:
             self.returned = given if old is None else [hull(a, b) for a, b in zip(old, given, strict=True)]
         if end.op == "BRANCH":
             ways = zip(end.targets, (True, False), strict=True)
-            return [self._enter(block, to, self._given(end.args[0], holds, dict(env))) for to, holds in ways]
+            return [self._enter(block, to, self._given(end.args[0], holds, env.fork())) for to, holds in ways]
         if end.op in FORKS:
             low, high = self.value(end.args[0], env)
             pairs = zip(end.cases, end.targets, strict=True)
-            return [self._enter(block, to, dict(env)) for case, to in pairs if low <= case <= high]
+            return [self._enter(block, to, env.fork()) for case, to in pairs if low <= case <= high]
         if end.op == "ENTER":
             callee = self.walker.contract.functions[end.function]
             args = tuple(self.value(arg, env) for arg in end.args)
@@ -240,10 +267,10 @@ class _Walk:
             if entered is None:
                 self.walker.call(callee, args, self._passed(end.args), _around(env), self.depth + 1)
             elif end.function in entered:
-                entered[end.function] = _joined(entered[end.function], _around(env))
+                entered[end.function] = joined(entered[end.function], _around(env))
             else:
                 entered[end.function] = _around(env)
-        return [self._enter(block, target, dict(env)) for target in end.targets]
+        return [self._enter(block, target, env.fork()) for target in end.targets]
 
     def _enter(self, source: Block, target: str, env: Env | None) -> str:
         """Over to that block; "" where this way is impossible or brings nothing new."""
@@ -251,17 +278,18 @@ class _Walk:
             return ""
         phis = self.function.blocks[target].phis
         env |= {phi.result: self.value(phi.incoming[source.id], env) for phi in phis}
+        env.forget(phi.result for phi in phis)
         old = self.before.get(target)
         if old is None:
             self.before[target] = env
             return target
-        joined = _joined(old, env)
-        if joined == old:
+        both = joined(old, env)
+        if both == old and both.orders == old.orders:
             return ""
         self.visits[target] = self.visits.get(target, 0) + 1
         if self.visits[target] > VISITS:
-            joined = {name: found for name, found in joined.items() if found == old.get(name)}
-        self.before[target] = joined
+            both = Env({name: found for name, found in both.items() if found == old.get(name)}, both.orders)
+        self.before[target] = both
         return target
 
     # What holds on one way out of a condition.
@@ -306,6 +334,9 @@ class _Walk:
             op = "LT"
         if op not in ("EQ", "LT"):
             return []
+        if op == "LT":
+            pair = [self._of(arg) for arg in args]
+            env.note(*(pair if holds else pair[::-1]), strict=holds)
         for arg, found in zip(args, compared(op, holds, a, b), strict=True):
             if found is None:
                 return None

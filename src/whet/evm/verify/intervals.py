@@ -1,13 +1,14 @@
 """Which values a word may have: intervals (lowest, highest) of unsigned numbers, through instructions and conditions.
 
-Taken for granted of the environment: what no chain has had and no call of ours gives (`ENVIRONMENT`), the caller and the
-contract not at address 0, and a free memory pointer (memory at 0x40, Solidity's) within what gas can pay for.
+Taken for granted of the environment: what no chain has had and no call of ours gives (`ENVIRONMENT`), the caller not at
+address 0, the contract where calls find it, and a free memory pointer (memory at 0x40, Solidity's) within what gas can pay for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from whet.evm.replay.mocks import TARGET
 from whet.evm.tac import WORD
 from whet.evm.words import ONE, THREE, TWO
 
@@ -22,7 +23,7 @@ HALF = 1 << 255
 ENVIRONMENT: dict[str, Interval] = {
     "CALLER": ADDRESS,
     "ORIGIN": ADDRESS,
-    "ADDRESS": ADDRESS,
+    "ADDRESS": (TARGET, TARGET),
     "CALLVALUE": (0, 1 << 127),
     "SELFBALANCE": (0, 1 << 127),
     "BALANCE": (0, 1 << 127),

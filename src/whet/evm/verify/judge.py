@@ -20,7 +20,7 @@ from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import Place, branches, root
-from whet.evm.verify.impossible import Env, entries, possible
+from whet.evm.verify.impossible import entries, possible
 from whet.evm.verify.methods import methods
 from whet.evm.verify.mutation import Kept, Mutants
 from whet.evm.verify.nouns import (
@@ -32,6 +32,7 @@ from whet.evm.verify.nouns import (
     Verdict,
     Verification,
 )
+from whet.evm.verify.orders import Env
 from whet.evm.verify.pair import MALFORMED, UNDECIDED, Pair
 from whet.evm.verify.telling import counterexample
 

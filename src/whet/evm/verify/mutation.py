@@ -8,6 +8,8 @@ equivalent   if the change gave another value in at least `CHANGED_CALLS` calls,
 a survivor   otherwise, and where it did not change any value: the calls are too weak, or it means the same in all of
              them; it counts against the candidate, as it cannot be told which.
 
+Changes that mean the same are not made: the arguments of a subtraction swapped of which is only asked if it gives 0; nor
+are changes of how long calldata must be, which no well-formed call shows.
 A store, log, call or end that was changed counts as changed wherever it is executed. Left out: changes where no call
 came (counted as unreached), two changes at once. Cost: at most one run of the interpreter for each call and mutant.
 """
@@ -32,6 +34,7 @@ from whet.evm.replay.reference import Outcome
 from whet.evm.replay.run import State, home, reachable, transaction
 from whet.evm.tac import Block, Contract, Operand, Statement
 from whet.evm.verify.branches import Place
+from whet.evm.verify.needless import means_the_same
 from whet.evm.verify.nouns import Evidence
 from whet.evm.verify.pair import Pair
 from whet.evm.words import ONE, THREE, TWO
@@ -112,6 +115,8 @@ class Mutants:
             if not change or (place, change.text) in known:
                 continue
             known.add((place, change.text))
+            if means_the_same(self.pair.other, self.pair.sizes, place, change):
+                continue
             if place not in visited or not _both_ways(self.pair.other, place, change, visited):
                 self.unreached += 1
                 continue

@@ -1,34 +1,22 @@
-"""Which variables of a function always hold the same word: pure values that are computed twice, what a private function
-gives back unchanged, the caller.
+"""Which variables of a function always hold the same word: pure values that are computed twice, what is read twice, what a
+private function gives back unchanged, the caller.
 
-In static single assignment two variables of equal expressions are equal wherever both may be used. Left out: what memory
-and storage hold.
+In static single assignment two variables of equal expressions are equal wherever both may be used. What was read from
+storage or memory, or written there, is read again as long as nothing on any way may have written there since. Assumed, as
+compilers do it: slots and places in memory that are computed are none that have a small number, elements do not overlap
+lengths.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from whet.evm.call_graph import reach
 from whet.evm.opcodes import PURE
 from whet.evm.tac import Contract, Function, Operand, Statement
+from whet.evm.verify.reads import Shape, read_again
 from whet.evm.words import ADDRESS
 
 COMMUTATIVE = frozenset({"ADD", "MUL", "AND", "OR", "XOR", "EQ"})
 WHO = ("CALLER", "ADDRESS", "ORIGIN")
-
-
-@dataclass(slots=True)
-class Shape:
-    """What is the same in all walks of a function. same: {variable: the first one of equal value, or "CALLER" and the like};
-    made: by what; given: {index of a result: index of the parameter that it always is}."""
-
-    same: dict[str, str] = field(default_factory=dict)
-    made: dict[str, Statement] = field(default_factory=dict)
-    given: dict[int, int] = field(default_factory=dict)
-
-    def name(self, operand: Operand) -> Operand:
-        """What all of equal value are called."""
-        return self.same.get(operand, operand) if isinstance(operand, str) else operand
 
 
 class Shapes:
@@ -36,6 +24,8 @@ class Shapes:
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
+        self.reached = reach(contract)
+        self.does: dict[str, frozenset[str]] = {}
         self.found: dict[str, Shape] = {}
 
     def of(self, function: Function) -> Shape:
@@ -57,12 +47,26 @@ class Shapes:
                     shape.made[statement.results[0]] = statement
                     if statement.op in PURE:
                         shape.same[statement.results[0]] = _first(statement, shape, known)
+        read_again(function, shape, self._written)
+        for _ in range(2):  # and what is computed from what is read twice
+            known.clear()
+            for statement in function.statements():
+                if statement.op in PURE and len(statement.results) == 1:
+                    shape.same[statement.results[0]] = _first(statement, shape, known)
         ends = [block.end for block in function.blocks.values() if block.end.op == "RETURNPRIVATE"]
         for index in range(function.returns or 0):
             names = {shape.name(end.args[index]) for end in ends}
             if len(names) == 1 and (name := names.pop()) in function.params:
                 shape.given[index] = function.params.index(str(name))
         return shape
+
+    def _written(self, function: str) -> frozenset[str]:
+        """The instructions of a private function, with all it calls."""
+        if function not in self.does:
+            names = {function, *self.reached.get(function, ())}
+            found = {s.op for name in names for s in self.contract.functions[name].statements()}
+            self.does[function] = frozenset(found)
+        return self.does[function]
 
     def _unchanged(self, statement: Statement, shape: Shape) -> None:
         """Results of a private call that are one of its arguments."""

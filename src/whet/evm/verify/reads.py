@@ -1,0 +1,126 @@
+"""What is read from storage or memory that was read or written before, with nothing in between that may have changed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from whet.evm.tac import Function, Operand, Statement
+
+
+@dataclass(slots=True)
+class Shape:
+    """What is the same in all walks of a function. same: {variable: the first one of equal value, or "CALLER" and the like};
+    made: by what; given: {index of a result: index of the parameter that it always is}."""
+
+    same: dict[str, str] = field(default_factory=dict)
+    made: dict[str, Statement] = field(default_factory=dict)
+    given: dict[int, int] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    """{variable: the number that was written where it is read}."""
+
+    def name(self, operand: Operand) -> Operand:
+        """What all of equal value are called."""
+        return self.same.get(operand, operand) if isinstance(operand, str) else operand
+
+    def stepped(self, statement: Statement) -> tuple[str, int] | None:
+        """(word, step) of what is a word and a small constant more, or less; None for others."""
+        if statement.op not in ("ADD", "SUB") or len(statement.args) != 2:
+            return None
+        first, second = statement.args
+        if statement.op == "ADD" and isinstance(first, int):
+            first, second = second, first
+        if not isinstance(first, str) or not isinstance(second, int):
+            return None
+        step = -second if statement.op == "SUB" else second
+        step = step - (1 << 256) if step >> 255 == 1 else step
+        return (first, step) if 0 < abs(step) < 1 << 32 else None
+
+
+_CALLS = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "CREATE", "CREATE2"})
+_COPIES = frozenset({"CALLDATACOPY", "CODECOPY", "EXTCODECOPY", "RETURNDATACOPY", "MCOPY", "MSTORE8"})
+_SPOILS = {
+    "SLOAD": _CALLS | {"SSTORE"},
+    "TLOAD": _CALLS | {"TSTORE"},
+    "MLOAD": _CALLS | _COPIES | {"STATICCALL", "MSTORE"},
+}
+"""{what reads: all that may write there}."""
+_STORES = {"SSTORE": "SLOAD", "TSTORE": "TLOAD", "MSTORE": "MLOAD"}
+_SMALL = 1 << 64
+
+Known = dict[tuple[str, Operand], Operand]
+"""{(what reads, where): the variable, or the number, that it is}."""
+
+
+def read_again(function: Function, shape: Shape, does: Callable[[str], frozenset[str]]) -> None:
+    """Notes in `shape.same` what is read twice. does: the instructions of a private function and of all it calls."""
+    before: dict[str, Known | None] = dict.fromkeys(function.blocks)
+    before["b0"] = {}
+    work = ["b0"]
+    while work:
+        id_ = work.pop()
+        known = dict(before[id_] or {})
+        for statement in function.blocks[id_].statements:
+            _step(statement, known, shape, does)
+        for target in function.blocks[id_].end.targets:
+            old = before[target]
+            new = known if old is None else {key: name for key, name in old.items() if known.get(key) == name}
+            if new != old:
+                before[target] = dict(new)
+                work.append(target)
+    found: dict[str, Operand] = {}
+    for id_, begins in before.items():
+        known = dict(begins or {})
+        for statement in function.blocks[id_].statements if begins is not None else ():
+            if (again := _step(statement, known, shape, does)) is not None:
+                found[statement.results[0]] = again
+    for name in found:
+        last: Operand = name
+        while isinstance(last, str) and last in found and found[last] != name:
+            last = found[last]
+        last = shape.name(last)
+        if isinstance(last, str):
+            shape.same[name] = last
+        else:
+            shape.numbers[name] = last
+
+
+def _step(s: Statement, known: Known, shape: Shape, does: Callable[[str], frozenset[str]]) -> Operand | None:
+    """Goes on behind a statement; the variable that has already what it reads."""
+    if s.op in _SPOILS:
+        key = (s.op, shape.name(s.args[0]))
+        found = known.get(key)
+        if found is None:
+            known[key] = s.results[0]
+        return found
+    if s.op in _STORES:
+        _stored(s, known, shape)
+        return None
+    done = does(s.function) if s.op == "CALLPRIVATE" else frozenset({s.op})
+    for reads, spoils in _SPOILS.items():
+        if done & spoils:
+            for key in [key for key in known if key[0] == reads]:
+                del known[key]
+    return None
+
+
+def _stored(s: Statement, known: Known, shape: Shape) -> None:
+    reads, place = _STORES[s.op], shape.name(s.args[0])
+    for key in [key for key in known if key[0] == reads and _may_be(key[1], place, reads, shape)]:
+        del known[key]
+    known[reads, place] = s.args[1]
+
+
+def _may_be(read: Operand, written: Operand, reads: str, shape: Shape) -> bool:
+    """Whether the two may be one place, or overlap."""
+    if isinstance(read, int) and isinstance(written, int):
+        return abs(read - written) < (32 if reads == "MLOAD" else 1)
+    return not (_is_computed(written, shape) and not _is_computed(read, shape))
+
+
+def _is_computed(place: Operand, shape: Shape) -> bool:
+    """Whether it is a hash, or something away from another place."""
+    if isinstance(place, int):
+        return place >= _SMALL
+    made = shape.made.get(place)
+    return made is not None and made.op in ("KECCAK256", "ADD")
