@@ -176,6 +176,22 @@ def test_gas_that_is_shown_and_the_codes_own_hash_are_not_differences() -> None:
     assert "reads its own code" in found.reason
 
 
+def test_a_side_that_needs_more_gas_does_the_same_with_more() -> None:
+    """A loop of as many rounds as the argument says: of many, one side runs out of gas; with four times as much neither
+    does. A loop that never ends is no matter of gas."""
+    loop = (
+        "PUSH 4 CALLDATALOAD PUSH 5000 LT @out JUMPI PUSH 4 CALLDATALOAD :next DUP1 ISZERO @out JUMPI {} "
+        "PUSH 1 SWAP1 SUB @next JUMP :out STOP"
+    )
+    mined = "PUSH 4 CALLDATALOAD PUSH 5000 EQ @out JUMPI " + loop
+    found = only(dispatched(mined.format("")), dispatched(mined.format("PUSH 60000 PUSH 0 KECCAK256 POP")))
+    assert any("needs more gas" in note for note in found.notes), found
+    assert not any("gas" in reason for reason in found.reasons)
+    endless = "PUSH 4 CALLDATALOAD PUSH 5 EQ ISZERO @out JUMPI :on {} :out STOP"
+    wrong = only(dispatched(endless.format("STOP")), dispatched(endless.format("@on JUMP")))
+    assert wrong.verdict != SAME
+
+
 def test_branches_that_no_call_takes_are_not_the_same() -> None:
     """Behind the hash of an argument that nobody knows."""
     locked = (

@@ -34,7 +34,12 @@ MALFORMED = "differs on calldata that no encoder makes"
 NO_STRING = "differs on storage that is no string"
 PADDED = "differs in the padding behind an error's text"
 """Solidity before 0.8 leaves there what was in memory; no decoder looks at it."""
-UNDECIDED = (MALFORMED, NO_STRING, PADDED)
+DEARER = "one side needs more gas"
+"""With `MORE_GAS` times as much both do the same: gas is not compared."""
+MORE_GAS = 4
+NO_ROOM = "needs more memory than there can be, which one side says"
+"""With Panic(0x41), where the other runs out of gas."""
+UNDECIDED = (MALFORMED, NO_STRING, PADDED, DEARER, NO_ROOM)
 """What decides no verdict."""
 TOO_LARGE = (0x4E487B71 << 256 | 0x41).to_bytes(36, "big")
 """Panic(0x41), for lengths past 2^64, which storage seeded by chance has: compilers do not agree on where they look."""
@@ -202,8 +207,12 @@ class Pair(Replay):
         if self.method and not well_formed(self.method, case.data):
             self.malformed.setdefault(self.method.selector, case)
             return MALFORMED
+        if self._agree_with_more_gas(before, tx, block):
+            return DEARER
         if "OutOfGas" in ours.why + theirs.why:
-            return "one side runs out of gas" if ours.why != theirs.why else "depends on gas"
+            if ours.why == theirs.why:
+                return "depends on gas"
+            return NO_ROOM if TOO_LARGE in (ours.data, theirs.data) else "one side runs out of gas"
         if ours.status == theirs.status == "revert" and _same_text(ours.data, theirs.data):
             return PADDED
         if "StackOverflow" in (ours.why, theirs.why):
@@ -220,6 +229,11 @@ class Pair(Replay):
             return "reads its own code"
         made, others = (_created(side, before) for side in (ours, theirs))
         return "creates contracts of other code" if made != others and len(made) == len(others) else ""
+
+    def _agree_with_more_gas(self, before: World, tx: Transaction, block: Block) -> bool:
+        more, wide = replace(tx, gas=MORE_GAS * tx.gas), replace(block, gas_limit=MORE_GAS * block.gas_limit)
+        one, other = (self._reference(code, before, more, wide) for code in (self.code, self.candidate))
+        return not compare_outcomes(one, other, before, NAMES)
 
     def _no_string(self, case: Case, ours: Outcome) -> bool:
         """Whether the sides agree once the words are strings that one side refused for being none."""
