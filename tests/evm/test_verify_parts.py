@@ -12,7 +12,7 @@ from tests.evm.test_verify import LIMITED, PUT, dispatched
 from whet.evm.interpret import execute
 from whet.evm.lifting import lift_code
 from whet.evm.replay.mocks import TARGET
-from whet.evm.replay.mutants import Change
+from whet.evm.replay.mutants import Change, mutant
 from whet.evm.replay.run import MethodReport
 from whet.evm.replay.search import Search, broken
 from whet.evm.replay.vectors import Method, methods_of_signatures
@@ -283,6 +283,30 @@ def test_changes_that_mean_the_same_are_not_made() -> None:
         assert means_the_same(contract, sizes, ("f", "b0"), swapped) == same
         assert not means_the_same(contract, sizes, ("f", "b0"), Change("SUB became ADD", 2))
         assert means_the_same(contract, sizes, ("f", "b0"), Change("SLT: 0x24 became 0x25", 1))
+
+
+def test_masks_that_cut_nothing_off_are_not_changed() -> None:
+    steps = [
+        Statement("CALLVALUE", (), ("v0",), 0),
+        Statement("ISZERO", ("v0",), ("v1",), 0),
+        Statement("AND", ("v1", 255), ("v2",), 0),
+        Statement("AND", ("v0", 255), ("v3",), 0),
+        Statement("AND", ("v0", 255), ("v4",), 0),
+        Statement("SSTORE", ("v2", "v3"), (), 0),
+    ]
+    contract = hand_made(steps, End("BRANCH", ("v4",), ("b1", "b2")))
+    halved = "AND: 0xff became 0xf"
+    same = [means_the_same(contract, set(), ("f", "b0"), Change(halved, at)) for at in (2, 3, 4)]
+    assert same == [True, False, True]  # 0 or 1; stored; only asked if it is 0
+    assert not means_the_same(contract, set(), ("f", "b0"), Change("AND became OR", 2))
+
+
+def test_a_selector_that_is_stored_changes_where_it_is_read() -> None:
+    store = Statement("MSTORE", (0, 0xA9059CBB << 224), (), 0)
+    contract = hand_made([store], End("REVERT", (0, 4)))
+    texts = {str(mutant(contract, ("f", "b0"), Random(seed))[1]) for seed in range(60)}
+    changed = {text for text in texts if text.startswith("MSTORE: 0xa9059cbb")}
+    assert {text.split()[-1][:10] for text in changed} == {"0xa9059cba", "0xa9059cbc"}
 
 
 def test_without_calls_no_mutant_is_judged() -> None:

@@ -43,6 +43,10 @@ SWAPPED = frozenset(
 )
 
 
+_SELECTOR = 1 << 224
+"""The last bit of the first four bytes of a word."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What was changed: the statement at index `at` of its block (None: its end), which may be gone. False where nothing
@@ -101,8 +105,9 @@ def _statement(block: Block, rng: Random) -> Change:
 
 
 def _off_by_one(statement: Statement, rng: Random) -> str:
-    """A mask becomes half as wide: one bit more or less is rarely seen. The limits of types in comparisons (2^64 - 1)
-    are left: what lies just behind them fails anyway."""
+    """A mask becomes half as wide: one bit more or less is rarely seen; of a selector that is stored, or the topic of an
+    error, it is the last bit of the four bytes. The limits of types in comparisons (2^64 - 1) are left: what lies just
+    behind them fails anyway; so are large words that are divided."""
     numbers = [i for i, arg in enumerate(statement.args) if isinstance(arg, int)]
     if not numbers:
         return ""
@@ -112,7 +117,10 @@ def _off_by_one(statement: Statement, rng: Random) -> str:
     assert isinstance(old, int)
     if statement.op in ("LT", "GT") and old >> 32 and (_is_mask(old) or _is_mask(old - 1)):
         return ""
-    args[at] = (old + rng.choice((1, -1))) & WORD
+    if statement.op in ("DIV", "SDIV") and at == 0 and old >> 128:
+        return ""
+    unit = _SELECTOR if statement.op == "MSTORE" and at == 1 and old and not old % _SELECTOR else 1
+    args[at] = (old + rng.choice((unit, -unit))) & WORD
     if statement.op == "AND" and _is_mask(old):
         args[at] = old >> old.bit_length() // 2
     elif statement.op == "AND" and _is_mask(~old & WORD):
