@@ -21,7 +21,7 @@ from whet.evm.verify.branches import branches, root, split_branches
 from whet.evm.verify.impossible import entries, possible
 from whet.evm.verify.intervals import RULES, compared, result_of
 from whet.evm.verify.mutation import Mutants
-from whet.evm.verify.needless import calldata_sizes, means_the_same
+from whet.evm.verify.needless import given_sizes, means_the_same
 from whet.evm.verify.nouns import Evidence
 from whet.evm.verify.pair import Pair, _same_text
 from whet.evm.verify.sides import allows, compiled
@@ -278,7 +278,7 @@ def test_changes_that_mean_the_same_are_not_made() -> None:
         (End("RETURN", ("v2", 32)), False),
     ):
         contract = hand_made(steps, end)
-        sizes = calldata_sizes(contract)
+        sizes = given_sizes(contract)
         swapped = Change("SUB: arguments swapped", 2)
         assert means_the_same(contract, sizes, ("f", "b0"), swapped) == same
         assert not means_the_same(contract, sizes, ("f", "b0"), Change("SUB became ADD", 2))

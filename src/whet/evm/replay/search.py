@@ -12,6 +12,7 @@ from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
+from whet.evm.meaning.abi_types import head_words
 from whet.evm.replay.cases import LATEST, TIMES, Case, Tried
 from whet.evm.replay.explore import Explorer
 from whet.evm.replay.mocks import (
@@ -37,6 +38,12 @@ BROKEN_WORDS = 12
 """Of calldata, from the first: those that are broken one by one; and as many slots."""
 BOUNDS = 12
 """Comparisons of a call, the last ones, whose words are tried with their neighbours."""
+LEFT = 1 << 224
+"""The step between selectors, which stand on the left of a word."""
+PROBINGS = 3
+"""Calls of a function that probes are made from, at most."""
+FILLED = 4
+"""Calls without zeros that are made of one that succeeded."""
 EXPLORED = 0.7
 """Share of calls that look for a branch which nobody has taken, as long as there are some."""
 DENSE = int.from_bytes(bytes(range(0x21, 0x41)), "big")
@@ -70,9 +77,11 @@ class Search:
         self._probes: list[Case] = []
         """Still to be tried, each once."""
         self._probed: Tried | None = None
-        """The call that the probes were made from: the first that succeeds, later the first that writes."""
-        self._by_others: list[Case] = []
-        """The same call by another person, and by a contract that the caller calls: tried at once."""
+        """The call that the last probes were made from."""
+        self._at_once: list[Case] = []
+        """The same call by another person, by a contract that the caller calls, and with mocks for the words in storage
+        that are 0: one may be who is called."""
+        self._probings = 0
         self._allowed = False
         """Whether the contract that calls in its place was given what it reads, too."""
         self._bounds: set[int] = set()
@@ -98,22 +107,25 @@ class Search:
         """Where a contract in between may not what the caller may: what the caller's call read, at what it reads instead."""
         if tried.result.status != "success" and tried.case.data == winner.case.data:
             words = zip(tried.result.reads, winner.result.reads.values(), strict=False)
-            self._by_others.append(replace(tried.case, slots=tried.case.slots | dict(words)))
+            self._at_once.append(replace(tried.case, slots=tried.case.slots | dict(words)))
             self._allowed = True
 
     def next(self) -> Case:
         if not self.parents or self.calls < 4:
             return self.fresh()
         last = self.winners[-1] if self.winners else None
-        if last and (self._probed is None or (last.result.storage and not self._probed.result.storage)):
-            self._probed, self._allowed = last, False
+        if last and self._is_better(last):
+            self._probed, self._allowed, self._probings = last, False, self._probings + 1
             self._probes += self._made_probes(last)
-            self._by_others = [
+            empty = [key for key, word in last.result.reads.items() if not word]
+            mocks = {key: MOCKS[number % len(MOCKS)] for number, key in enumerate(empty)}
+            self._at_once = [
                 replace(last.case, caller=BOB),
                 replace(last.case, caller=FORWARDER, origin=last.case.begun_by),
+                replace(last.case, slots=last.case.slots | mocks),
             ]
-        if self._by_others:
-            return self._copy(self._by_others.pop())
+        if self._at_once:
+            return self._copy(self._at_once.pop())
         if self.rng.random() < EXPLORED and (found := self._explored()):
             return found
         if self._probes and self.rng.random() < 0.4:
@@ -125,6 +137,14 @@ class Search:
             return self.fresh()
         parent = self.rng.choice(self.parents[-6:] if kind < 0.6 else self.parents)
         return self._solve(parent) if self.rng.random() < 0.6 else self._vary(parent)
+
+    def _is_better(self, last: Tried) -> bool:
+        """Whether probes of a call that succeeded tell more than those made so far: it writes, and they did not, or it is
+        one of the first that went a new way."""
+        if self._probed is None or not last.result.storage:
+            return self._probed is None
+        new = any(last is parent for parent in self.parents) and last is not self._probed
+        return not self._probed.result.storage or (new and self._probings < PROBINGS)
 
     def _explored(self) -> Case | None:
         for where, explorer in self.explorers.items():
@@ -158,8 +178,25 @@ class Search:
             old = winner.result.reads[key]
             for word in (old | DENSE << old.bit_length(), DENSE):
                 found.append(replace(case, slots=case.slots | {key: word & MOST}))
+        found += [self._filled(winner) for _ in range(FILLED)]
         self.rng.shuffle(found)
         return found
+
+    def _filled(self, winner: Tried) -> Case:
+        """The call with numbers that were 0 small ones, and words read from storage that were 0 some that may be more: of an
+        amount of 0 nothing shows."""
+        case, at = self._copy(winner.case), 4
+        for kind in self.method.types or ():
+            word = case.data[at : at + 32]
+            if kind.startswith(("uint", "int")) and "[" not in kind and word == bytes(32):
+                case.data = (
+                    case.data[:at] + self.rng.randrange(1, 4).to_bytes(32, "big") + case.data[at + 32 :]
+                )
+            at += 32 * head_words(kind)
+        for key, old in winner.result.reads.items():
+            if not old and self.rng.random() < 0.7:
+                case.slots[key] = self.rng.choice((1, 1 << 64, 10**18, (1 << 96) - 1))
+        return case
 
     def fresh(self) -> Case:
         rng = self.rng
@@ -267,7 +304,8 @@ class Search:
         a, b = self.rng.choice(pairs if self.rng.random() < 0.4 else pairs[-4:])
         if self.rng.random() < 0.5:
             a, b = b, a
-        b = (b + self.rng.choice((0, 0, 0, 1, -1))) & MOST
+        unit = 1 if b % LEFT else LEFT
+        b = (b + self.rng.choice((0, 0, 0, unit, -unit))) & MOST
         ways = [
             way
             for way in (self._in_data, self._in_slots, self._around, self._in_answers)

@@ -8,8 +8,7 @@ equivalent   if the change gave another value in at least `CHANGED_CALLS` calls,
 a survivor   otherwise, and where it did not change any value: the calls are too weak, or it means the same in all of
              them; it counts against the candidate, as it cannot be told which.
 
-Changes that mean the same are not made: the arguments of a subtraction swapped of which is only asked if it gives 0; nor
-are changes of how long calldata must be, which no well-formed call shows.
+Changes that mean the same are not made, nor those of how long calldata and answers must be (`needless`).
 A store, log, call or end that was changed counts as changed wherever it is executed. Left out: changes where no call
 came (counted as unreached), two changes at once. Cost: at most one run of the interpreter for each call and mutant.
 """

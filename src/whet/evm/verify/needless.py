@@ -1,4 +1,4 @@
-"""Changes that need not be made: they mean the same, or only calls that no encoder makes could show them."""
+"""Changes that need not be made: they mean the same, or only calls and answers that no encoder makes could show them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Variable = tuple[str, Operand]
 
 def means_the_same(contract: Contract, sizes: set[Variable], place: Place, change: Change) -> bool:
     """Of a change in that (function, block): the arguments of a subtraction swapped of which is only asked if it gives 0;
-    another mask of a word that is no wider, or of which is only asked whether it is 0; another limit for how long calldata
-    must be. sizes: of `calldata_sizes`."""
+    another mask of a word that is no wider, or of which is only asked whether it is 0; what is read from scratch space to be
+    written back; another limit for how long calldata, or what came back, must be. sizes: of `given_sizes`."""
     function = contract.functions[place[0]]
     if change.at is None or change.dropped:
         return False
@@ -29,6 +29,8 @@ def means_the_same(contract: Contract, sizes: set[Variable], place: Place, chang
         kept = min((mask & ~(mask + 1)).bit_length() for mask in masks)
         narrow = any(width(function, arg) <= kept for arg in statement.args if isinstance(arg, str))
         return narrow or is_only_asked(function, statement.results[0])
+    if statement.op == "MLOAD" and change.text.startswith("MLOAD: "):
+        return is_only_put_back(function, statement.results[0])
     return statement.op in _ORDERS and any((place[0], arg) in sizes for arg in statement.args)
 
 
@@ -61,8 +63,17 @@ def is_only_asked(function: Function, variable: str) -> bool:
     return True
 
 
-def calldata_sizes(contract: Contract) -> set[Variable]:
-    """(function, variable) of all that is the length of calldata, but for a constant."""
+def is_only_put_back(function: Function, variable: str) -> bool:
+    """Whether a word is only written into scratch space (Solidity, below 0x40)."""
+    ends = [block.end.args for block in function.blocks.values()]
+    ends += [tuple(phi.incoming.values()) for block in function.blocks.values() for phi in block.phis]
+    uses = [s for s in function.statements() if variable in s.args]
+    put = all(s.op == "MSTORE" and isinstance(s.args[0], int) and s.args[0] < 0x40 for s in uses)
+    return put and not any(variable in args for args in ends)
+
+
+def given_sizes(contract: Contract) -> set[Variable]:
+    """(function, variable) of all that is the length of calldata or of what came back, but for a constant or a limit."""
     found: set[Variable] = set()
     while True:
         before = len(found)
@@ -70,11 +81,15 @@ def calldata_sizes(contract: Contract) -> set[Variable]:
         for name, function in contract.functions.items():
             for s in function.statements():
                 sized = [(name, arg) in found for arg in s.args]
-                if s.op == "CALLDATASIZE" or (s.op in ("ADD", "SUB") and any(sized)):
+                if s.op in ("CALLDATASIZE", "RETURNDATASIZE") or (s.op in ("ADD", "SUB") and any(sized)):
                     found |= {(name, result) for result in s.results}
                 if s.op == "CALLPRIVATE":
                     for param, is_size in zip(contract.functions[s.function].params, sized, strict=False):
                         given.setdefault((s.function, param), []).append(is_size)
+            for block in function.blocks.values():
+                for phi in block.phis:
+                    if any((name, word) in found for word in phi.incoming.values()):
+                        found.add((name, phi.result))
         found |= {one for one, sizes in given.items() if all(sizes)}
         if len(found) == before:
             return found

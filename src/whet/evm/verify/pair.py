@@ -22,7 +22,7 @@ from whet.evm.replay.trace import trace
 from whet.evm.replay.vectors import Method, constants, well_formed
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import split_branches
-from whet.evm.verify.needless import calldata_sizes
+from whet.evm.verify.needless import given_sizes
 from whet.evm.verify.nouns import Budget
 from whet.evm.verify.strings import PANIC, is_string, refused, string_of
 from whet.evm.world import World
@@ -80,7 +80,7 @@ class Pair(Replay):
         self.candidate = candidate
         self.other = split_branches(self.lifted[1])
         self.mined = list(dict.fromkeys([*constants(self.other), *self.mined]))
-        self.sizes = calldata_sizes(self.other)
+        self.sizes = given_sizes(self.other)
         self.statements_left = self.gas_left = 0
         """Of the work that is done now; `give` it first."""
         self.whole_statements, self.whole_gas = budget.contract_statements, budget.contract_gas
