@@ -3,26 +3,29 @@
 The constructor is executed where the contract will stand, with arguments of its types: what it returns is the code, so that
 immutables fit one another and the constructor's own checks (a cached domain with its chain and address, a name in a word).
 Where no arguments that were tried please it, or a harness hands over a mere 1, immutables are words made here: most are
-addresses of mocks.
+addresses of mocks; so is what a constructor asks a mock for, where that may be an address.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import eth_abi
 
 from whet.evm.interpret import Block, Transaction
-from whet.evm.replay.mocks import MOCKS, OWNER, TARGET, people_and_mocks
+from whet.evm.replay.mocks import ADDRESS, ANSWERS, MOCKS, MODE, OWNER, TARGET, people_and_mocks
 from whet.evm.replay.reference import run_reference
 from whet.evm.replay.vectors import Pool, split_types, type_of
 from whet.evm.world import Account, World
 
 TRIES = 20
 """Sets of arguments for a constructor: plain ones, then by chance."""
+GIVES_ADDRESS = MappingProxyType({MODE: 1 + list(ANSWERS).index("address"), ADDRESS: MOCKS[1]})
 PLAIN = {"bool": True, "string": "Token", "bytes": b"", "uint8": 18}
 
 
@@ -34,22 +37,39 @@ def deployed(row: dict[str, Any]) -> bytes:
     code = constructed(row)
     if not code:
         return _filled(runtime, row, lambda at: True, (*MOCKS, *MOCKS, 18, 10**18))
+    code = _with_addresses(code, constructed(row, answers=GIVES_ADDRESS), row)
     if row["kind"] != "subclass":
         return code
     elsewhere = constructed(row, chain_id=5)
     return _filled(code, row, lambda at: _is_one(code[at]) and _is_one(elsewhere[at]), MOCKS)
 
 
-def constructed(row: dict[str, Any], chain_id: int = 1) -> bytes:
-    """What the constructor gives; b"" where it fails with all that was tried, or gives something else."""
+def constructed(
+    row: dict[str, Any], chain_id: int = 1, answers: Mapping[int, int] = MappingProxyType({})
+) -> bytes:
+    """What the constructor gives; b"" where it fails with all that was tried, or gives something else. answers: what stands in
+    the storage of mocks, which says how they answer it (1 without)."""
     creation, size = bytes.fromhex(row["creation"]), len(row["runtime"]) // 2
     for arguments in _arguments(row):
         accounts = people_and_mocks() | {TARGET: Account()}
+        for mock in MOCKS:
+            accounts[mock] = replace(accounts[mock], storage={**accounts[mock].storage, **answers})
         code = {TARGET: creation + arguments}
         outcome = run_reference(World(accounts), code, Transaction(OWNER, TARGET), Block(chain_id=chain_id))
         if outcome.status == "success" and len(outcome.data) == size:
             return outcome.data
     return b""
+
+
+def _with_addresses(code: bytes, asked: bytes, row: dict[str, Any]) -> bytes:
+    """The code with the address of a mock where its constructor asked a mock for one, and was given a 1. asked: the code that
+    it gives where mocks answer with that address."""
+    filled = bytearray(code)
+    for places in row["immutables"].values() if asked else ():
+        for at in (slice(place["start"], place["start"] + place["length"]) for place in places):
+            if _is_one(code[at]) and int.from_bytes(asked[at], "big") == GIVES_ADDRESS[ADDRESS]:
+                filled[at] = asked[at]
+    return bytes(filled)
 
 
 def _is_one(word: bytes) -> bool:
