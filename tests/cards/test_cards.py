@@ -213,6 +213,28 @@ def test_a_filter_that_searches_is_named(facts: Facts) -> None:
     assert "drops documents with passwords. **Switched off.**" in without
 
 
+def test_what_was_written_for_functions_is_in_the_card(facts: Facts) -> None:
+    def figures(same: float) -> dict[str, Any]:
+        share = {"value": same, "low": max(same - 0.1, 0), "high": min(same + 0.1, 1)}
+        return {"parses": share, "same": share, "metrics": {"bleu": 12.5}}
+
+    facts = copy.deepcopy(facts)
+    assert facts.evaluation
+    every = {"model": figures(0.5), "the | emitter": {"metrics": {"bleu": 7.25}}}
+    table = {"by": "all", "functions": 24, "writers": every}
+    other = {"by": "era", "group": "0.8", "functions": 3, "writers": {"model": figures(0.25)}}
+    found = {"writers": list(every), "metrics": {"bleu": {}}, "tables": [other, table]}
+    facts.evaluation["solidity"] = {"code": found}
+    card = model_card(facts)
+    assert "### Solidity written for `code`\n\nFor 24 held-out functions" in card
+    assert "| model | 0.500 [0.400, 0.600] | 0.500 [0.400, 0.600] | 12.500 |" in card
+    (row,) = (line for line in card.splitlines() if "emitter" in line)
+    assert row.endswith("| – | – | 7.250 |")
+    assert "0.250" not in card.partition("### Solidity")[2].partition("\n## ")[0], "a part of the functions"
+    facts.evaluation["solidity"] = {"code": {**found, "tables": []}}
+    assert "### Solidity" not in model_card(facts)
+
+
 def test_another_objective_is_not_called_a_continuation(facts: Facts) -> None:
     other = replace(facts, recipe=facts.recipe.model_copy(deep=True))
     other.recipe.stages[0].result = "last"

@@ -373,7 +373,40 @@ def _evaluation(facts: Facts) -> list[str]:
             *_scores(found, domain),
             *_against_floor(found, domain),
         ]
-    return lines
+    return [
+        *lines,
+        *(line for name in found.get("solidity", {}) for line in _written(found["solidity"][name], name)),
+    ]
+
+
+def _written(found: Record, domain: str) -> list[str]:
+    """What was written for held-out functions: by every writer, is it right, and how near is it on average."""
+    table_of_all = next((one for one in found["tables"] if one["by"] == "all"), None)
+    if table_of_all is None:
+        return []
+    writers = {
+        name: table_of_all["writers"][name] for name in found["writers"] if name in table_of_all["writers"]
+    }
+    metrics = list(found["metrics"])
+    steps = [
+        step for step in ("parses", "compiles", "abi", "same") if any(step in of for of in writers.values())
+    ]
+    rows = [
+        [
+            prose(name),
+            *(_estimate(of[step]) if step in of else "–" for step in steps),
+            *(f"{of['metrics'][metric]:.3f}" if metric in of["metrics"] else "–" for metric in metrics),
+        ]
+        for name, of in writers.items()
+    ]
+    return [
+        f"### Solidity written for {code(domain)}",
+        "",
+        f"For {plural(table_of_all['functions'], 'held-out function')}: the share that parses, compiles, has the ABI and",
+        "behaves the same (95 % intervals), and means of what compares texts. Of shares and similarities more is better, of",
+        "distances and differences less.",
+        *table(["Writer", *(code(step) for step in steps), *(code(metric) for metric in metrics)], rows),
+    ]
 
 
 def _scored(counts: Record) -> str:
