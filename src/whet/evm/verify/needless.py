@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from whet.evm.algebra import bits_of
+from whet.evm.bits import Bits
 from whet.evm.replay.mutants import Change
 from whet.evm.tac import Contract, Function, Operand
 from whet.evm.verify.branches import Place
 
-_DEEPEST = 4
 _ORDERS = frozenset({"LT", "GT", "SLT", "SGT"})
 
 Variable = tuple[str, Operand]
@@ -27,28 +26,12 @@ def means_the_same(contract: Contract, sizes: set[Variable], place: Place, chang
     if statement.op == "AND" and change.text.startswith("AND: "):
         masks = [int(word, 16) for word in change.text.removeprefix("AND: ").split(" became ")]
         kept = min((mask & ~(mask + 1)).bit_length() for mask in masks)
-        narrow = any(width(function, arg) <= kept for arg in statement.args if isinstance(arg, str))
+        bits = Bits(function)
+        narrow = any(bits.width(arg) <= kept for arg in statement.args if isinstance(arg, str))
         return narrow or is_only_asked(function, statement.results[0])
     if statement.op == "MLOAD" and change.text.startswith("MLOAD: "):
         return is_only_put_back(function, statement.results[0])
     return statement.op in _ORDERS and any((place[0], arg) in sizes for arg in statement.args)
-
-
-def width(function: Function, word: Operand, depth: int = 0) -> int:
-    """How many low bits of a variable can be set, as far as it is seen in a few steps."""
-    if isinstance(word, int):
-        return word.bit_length()
-    if depth > _DEEPEST:
-        return 256
-    for block in function.blocks.values():
-        for phi in block.phis:
-            if phi.result == word:
-                return max(width(function, one, depth + 1) for one in phi.incoming.values())
-        for s in block.statements:
-            if word in s.results:
-                known = {arg: width(function, arg, depth + 1) for arg in s.args if isinstance(arg, str)}
-                return bits_of(s, known)
-    return 256
 
 
 def is_only_asked(function: Function, variable: str) -> bool:
