@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from whet.evm.algebra import bits_of
+from whet.evm.meaning.base import Place
 from whet.evm.tac import WORD, Function, Operand, Statement
 
 _DEEPEST = 12
 """Steps from a variable on, forwards or backwards; behind them it counts as a whole word."""
 
 _SAME_BITS = frozenset({"OR", "XOR", "NOT"})
-
-Place = tuple[str, int]
-"""(id of a block, index of a statement)."""
 
 
 class Bits:

@@ -41,10 +41,8 @@ EXCHANGES = {
 SWAPPED = frozenset(
     {"SUB", "DIV", "MOD", "LT", "GT", "SLT", "SGT", "SHL", "SHR", "SAR", "EXP", "SSTORE", "MSTORE"}
 )
-
-
-_SELECTOR = 1 << 224
-"""The last bit of the first four bytes of a word."""
+SELECTOR_STEP = 1 << 224
+"""Between two selectors, which stand on the left of a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ def _off_by_one(statement: Statement, rng: Random) -> str:
         return ""
     if statement.op in ("DIV", "SDIV") and at == 0 and old >> 128:
         return ""
-    unit = _SELECTOR if statement.op == "MSTORE" and at == 1 and old and not old % _SELECTOR else 1
+    unit = SELECTOR_STEP if statement.op == "MSTORE" and at == 1 and old and not old % SELECTOR_STEP else 1
     args[at] = (old + rng.choice((unit, -unit))) & WORD
     if statement.op == "AND" and _is_mask(old):
         args[at] = old >> old.bit_length() // 2

@@ -30,6 +30,7 @@ from whet.evm.replay.mocks import (
     TARGET,
     WORD,
 )
+from whet.evm.replay.mutants import SELECTOR_STEP
 from whet.evm.replay.vectors import ADDRESSES, Method, Pool
 from whet.evm.tac import WORD as MOST
 
@@ -38,8 +39,6 @@ BROKEN_WORDS = 12
 """Of calldata, from the first: those that are broken one by one; and as many slots."""
 BOUNDS = 12
 """Comparisons of a call, the last ones, whose words are tried with their neighbours."""
-LEFT = 1 << 224
-"""The step between selectors, which stand on the left of a word."""
 PROBINGS = 3
 """Calls of a function that probes are made from, at most."""
 FILLED = 4
@@ -304,7 +303,7 @@ class Search:
         a, b = self.rng.choice(pairs if self.rng.random() < 0.4 else pairs[-4:])
         if self.rng.random() < 0.5:
             a, b = b, a
-        unit = 1 if b % LEFT else LEFT
+        unit = 1 if b % SELECTOR_STEP else SELECTOR_STEP
         b = (b + self.rng.choice((0, 0, 0, unit, -unit))) & MOST
         ways = [
             way

@@ -25,8 +25,8 @@ def exact_forms(
 
     Checked arithmetic that does not give up with Solidity's Panic (a library's, with its own text) stays the call that it
     is; a variable that no declaration could place stays a slot, and so does an element whose index nobody checks, and a
-    variable of few bits where the whole word of its slot is read or written. The text
-    of an error is padded with zeros, also where an older compiler left other bytes behind it.
+    variable of few bits where the whole word of its slot is read or written. The text of an error is padded with zeros, also
+    where an older compiler left other bytes behind it.
     """
     lost = storage.lost
     unsure = {
@@ -38,16 +38,12 @@ def exact_forms(
         for place, form in known.forms.items()
         if not all(within.checks(place, key) for key in indexes(form, kinds, storage.members))
     }
-    spoken = {
-        place: form.target if isinstance(form, Assign) else form.expression
+    types = {
+        place: kind_of(form.target if isinstance(form, Assign) else form.expression, kinds, storage.members)
         for place, form in known.forms.items()
         if isinstance(form, Assign | Value)
     }
-    unsure |= as_words(
-        function,
-        known.forms,
-        {place: kind_of(term, kinds, storage.members) for place, term in spoken.items()},
-    )
+    unsure |= as_words(function, known.forms, types)
     forms = {
         place: _by_its_name(function, place, form)
         for place, form in known.forms.items()

@@ -125,10 +125,8 @@ class _Emitter:
             missing = [name for name in self.functions if name in wanted and name not in written]
             if not missing:
                 return self._text([written[name] for name in self.functions if name in wanted])
-            last = [
-                name for name in missing if self.functions[name].kind == "entry"
-            ]  # knows how the others are called
-            for name in [name for name in missing if name not in last] or last:
+            others = [name for name in missing if self.functions[name].kind != "entry"]
+            for name in others or missing:  # the entry last: it knows how the others are called
                 made = self._function(self.functions[name], bodies[name])
                 if made is None:
                     self.levels[name] = self.levels.get(name, READABLE) + 1

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from whet.evm.bits import Bits
 from whet.evm.meaning.base import Place
-from whet.evm.solidity.types import is_value, mask_of
+from whet.evm.solidity.storage import bytes_in_slot
+from whet.evm.solidity.types import is_value
 from whet.evm.tac import WORD, Function, Operand, Statement
 from whet.evm.terms import Assign, Form
 
@@ -19,7 +20,7 @@ from whet.evm.terms import Assign, Form
 def as_words(function: Function, forms: Mapping[Place, Form], types: Mapping[Place, str]) -> set[Place]:
     """The SLOADs and SSTOREs whose form speaks of fewer bits than they read or write. types: of the variables that they
     read or write, by place."""
-    masks = {place: _in_slot(kind) for place, kind in types.items() if is_value(kind)}
+    masks = {p: (1 << 8 * bytes_in_slot(kind)) - 1 for p, kind in types.items() if is_value(kind)}
     narrow = {place: mask for place, mask in masks.items() if mask != WORD and place[1] >= 0}
     if not narrow:
         return set()
@@ -43,8 +44,3 @@ def _replaces(bits: Bits, word: Operand, mask: int) -> bool:
     maker = bits.makers.get(word) if isinstance(word, str) else None
     copied = maker is not None and maker.op in ("SLOAD", "TLOAD")
     return copied or bits.width(word) <= mask.bit_length()
-
-
-def _in_slot(kind: str) -> int:
-    """The bits of a slot of its own that a value takes: the lowest, for bytesN too."""
-    return (1 << mask_of(kind).bit_count()) - 1

@@ -137,7 +137,7 @@ class _Placing:
     def before(self, slot: int, offset: int, kind: str) -> list[str] | None:
         """Declarations that make `kind` begin at that slot and byte; None where it is too late for that."""
         lines: list[str] = []
-        size = _size(kind)
+        size = bytes_in_slot(kind)
         slots = slots_of(kind, self.structs)
         if slots is None or (self.slot, self.offset) > (slot, offset) or (size == 0 and offset):
             return None
@@ -175,7 +175,7 @@ class _Placing:
         return f"{self.named}{self.gaps - 1}"
 
 
-def _size(kind: str) -> int:
+def bytes_in_slot(kind: str) -> int:
     """Bytes of a type that shares a slot with others; 0 for one that begins a slot of its own."""
     if kind == "bool":
         return 1
@@ -188,7 +188,7 @@ def slots_of(kind: str, structs: dict[str, Struct]) -> int | None:
         return 1
     if kind.endswith("]"):
         inner, _, count = kind[:-1].rpartition("[")
-        size, each = _size(inner), slots_of(inner, structs)
+        size, each = bytes_in_slot(inner), slots_of(inner, structs)
         if each is None or not count.isdigit():
             return None
         return -(-int(count) // (32 // size)) if size else int(count) * each

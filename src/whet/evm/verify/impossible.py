@@ -41,11 +41,6 @@ OF_ITSELF: dict[str, Interval] = {"EQ": (1, 1)} | dict.fromkeys(
     ("LT", "GT", "SLT", "SGT", "SUB", "XOR"), (0, 0)
 )
 """What an instruction gives of two equal words."""
-WRITES = frozenset(
-    {"MSTORE8", "CALLDATACOPY", "CODECOPY", "EXTCODECOPY", "RETURNDATACOPY", "MCOPY", "CALLPRIVATE", "CALL"}
-    | {"CALLCODE", "DELEGATECALL", "STATICCALL"}
-)
-"""What else may change memory."""
 FIXED = ("CALLDATASIZE", "CALLVALUE")
 """What a call is checked for before, and again in its functions."""
 
@@ -57,9 +52,9 @@ class OutOfWork(Exception):
     """The budget is spent."""
 
 
-def entries(contract: Contract) -> dict[str, Env]:
-    """{function: what the dispatcher has found out before it goes over to it}."""
-    walker = _Walker(contract)
+def entries(contract: Contract, shapes: Shapes | None = None) -> dict[str, Env]:
+    """{function: what the dispatcher has found out before it goes over to it}. shapes: of the contract, if at hand."""
+    walker = _Walker(contract, shapes)
     walker.entered = {}
     with suppress(OutOfWork):
         walker.call(contract.entry, (), (), Env(), 0)
@@ -67,12 +62,15 @@ def entries(contract: Contract) -> dict[str, Env]:
     return {}
 
 
-def possible(contract: Contract, function: str | None, known: Env | None = None) -> set[Place]:
-    """Of `branches(contract, function)` those that the walk does not show to be impossible. known: of `entries`."""
+def possible(
+    contract: Contract, function: str | None, known: Env | None = None, shapes: Shapes | None = None
+) -> set[Place]:
+    """Of `branches(contract, function)` those that the walk does not show to be impossible. known: of `entries`; shapes: of
+    the contract, if at hand."""
     everything = branches(contract, function)
     if function is None:
         return everything
-    walker = _Walker(contract)
+    walker = _Walker(contract, shapes)
     start = contract.functions[function]
     try:
         walker.call(
@@ -86,11 +84,11 @@ def possible(contract: Contract, function: str | None, known: Env | None = None)
 class _Walker:
     """A walk of one function with all it calls."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, shapes: Shapes | None) -> None:
         self.contract = contract
         self.visited: set[Place] = set()
         self.steps = STEPS
-        self.shapes = Shapes(contract)
+        self.shapes = shapes or Shapes(contract)
         self.known: dict[object, list[Interval] | None] = {}
         self.entered: dict[str, Env] | None = None
         """Where it is not None: what is known where the dispatcher goes over to a function, which is not walked then."""
@@ -136,8 +134,6 @@ class _Walk:
         self.visits: dict[str, int] = {}
         self.returned: list[Interval] | None = None
         """As `_Walker.call` gives it."""
-        self.stored: tuple[Operand, Interval] | None = None
-        """Where the last word went into memory in this block, and what it may be."""
 
     def run(self, args: tuple[Interval, ...], around: Env) -> list[Interval] | None:
         self.before["b0"] = around.fork()
@@ -160,7 +156,6 @@ class _Walk:
         if walker.steps < 0:
             raise OutOfWork
         env = self.before[block.id].fork()
-        self.stored = None
         for statement in block.statements:
             if not self._statement(statement, env):
                 return set()
@@ -182,8 +177,6 @@ class _Walk:
         elif statement.results:
             name = self._name(statement.results[0])
             found = result_of(statement.op, list(args))
-            if statement.op == "MLOAD" and self.stored and self.stored[0] == self._of(statement.args[0]):
-                found = self.stored[1]
             if statement.op in OF_ITSELF and len({self._of(arg) for arg in statement.args}) == 1:
                 found = OF_ITSELF[statement.op]
             if self._never_wraps(statement, env):
@@ -191,10 +184,6 @@ class _Walk:
             found = self._ordered(statement, env) or found
             env[name] = meet(env.get(name, ANY), found) or found
             self._order(statement, env)
-        if statement.op == "MSTORE":
-            self.stored = self._of(statement.args[0]), args[1]
-        elif statement.op in WRITES:
-            self.stored = None
         return True
 
     def _ordered(self, statement: Statement, env: Env) -> Interval | None:

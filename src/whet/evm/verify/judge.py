@@ -34,6 +34,7 @@ from whet.evm.verify.nouns import (
 )
 from whet.evm.verify.orders import Env
 from whet.evm.verify.pair import MALFORMED, UNDECIDED, Pair
+from whet.evm.verify.shapes import Shapes
 from whet.evm.verify.telling import counterexample
 
 COVERAGE = 0.8
@@ -94,8 +95,9 @@ def judge(
     pair = Pair(original, candidate, seed, libraries, budget)
     everything = methods(abi, *pair.lifted)
     chosen = [m for m in everything if functions is None or m.selector in functions][:MOST_FUNCTIONS]
-    known = entries(pair.contract)
-    trials = [_trial(pair, method, budget, known) for method in chosen]
+    shapes = Shapes(pair.contract)
+    known = entries(pair.contract, shapes)
+    trials = [_trial(pair, method, budget, known, shapes) for method in chosen]
     for _ in range(ROUNDS):
         for trial in trials:
             _call(pair, trial, budget.least // ROUNDS)
@@ -107,12 +109,12 @@ def judge(
     return Verification(verdicts, seed, _notes(pair, len(chosen)))
 
 
-def _trial(pair: Pair, method: Method, budget: Budget, known: dict[str, Env]) -> Trial:
+def _trial(pair: Pair, method: Method, budget: Budget, known: dict[str, Env], shapes: Shapes) -> Trial:
     begin = root(pair.contract, method.selector, method.name)
     search = Search(method, pair.rng, pair.mined, 1)
     everything, needed = (
         branches(pair.contract, begin),
-        possible(pair.contract, begin, known.get(begin or "")),
+        possible(pair.contract, begin, known.get(begin or ""), shapes),
     )
     search.explorers[TARGET] = Explorer(pair.contract, needed, pair.start, pair.charge)
     return Trial(

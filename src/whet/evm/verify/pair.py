@@ -8,7 +8,7 @@ asks for is found too. What the interpreter says decides nothing: a verdict comp
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from whet.errors import WhetError
 from whet.evm.interpret import Block, OutOfSteps, Result, Transaction, run
@@ -22,7 +22,7 @@ from whet.evm.replay.trace import trace
 from whet.evm.replay.vectors import Method, constants, well_formed
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import split_branches
-from whet.evm.verify.needless import given_sizes
+from whet.evm.verify.needless import Variable, given_sizes
 from whet.evm.verify.nouns import Budget
 from whet.evm.verify.strings import PANIC, is_string, refused, string_of
 from whet.evm.world import World
@@ -80,7 +80,6 @@ class Pair(Replay):
         self.candidate = candidate
         self.other = split_branches(self.lifted[1])
         self.mined = list(dict.fromkeys([*constants(self.other), *self.mined]))
-        self.sizes = given_sizes(self.other)
         self.statements_left = self.gas_left = 0
         """Of the work that is done now; `give` it first."""
         self.whole_statements, self.whole_gas = budget.contract_statements, budget.contract_gas
@@ -92,6 +91,11 @@ class Pair(Replay):
         """(address, slot) of words that were refused because they are no string."""
         self.misread = 0
         """Calls in which the interpreter, executing the original, did not do what revm did."""
+
+    @cached_property
+    def sizes(self) -> set[Variable]:
+        """Of the candidate: `given_sizes`."""
+        return given_sizes(self.other)
 
     def give(self, statements: int, gas: int) -> None:
         """The budget of what comes."""

@@ -37,9 +37,20 @@ class Shapes:
 
     def _made(self, function: Function) -> Shape:
         shape = Shape()
-        known: dict[tuple[str, tuple[Operand, ...]], str] = {}
+        self._note_equal(function, shape)
+        read_again(function, shape, self._written)
+        self._note_equal(function, shape)  # and what is computed from what is read twice
+        ends = [block.end for block in function.blocks.values() if block.end.op == "RETURNPRIVATE"]
+        for index in range(function.returns or 0):
+            names = {shape.name(end.args[index]) for end in ends}
+            if len(names) == 1 and (name := names.pop()) in function.params:
+                shape.given[index] = function.params.index(str(name))
+        return shape
+
+    def _note_equal(self, function: Function, shape: Shape) -> None:
+        """What is computed twice, and what private functions give back unchanged."""
         for _ in range(2):  # the second time, arguments that stand further down are known
-            known.clear()
+            known: dict[tuple[str, tuple[Operand, ...]], str] = {}
             for statement in function.statements():
                 if statement.op == "CALLPRIVATE":
                     self._unchanged(statement, shape)
@@ -47,18 +58,6 @@ class Shapes:
                     shape.made[statement.results[0]] = statement
                     if statement.op in PURE:
                         shape.same[statement.results[0]] = _first(statement, shape, known)
-        read_again(function, shape, self._written)
-        for _ in range(2):  # and what is computed from what is read twice
-            known.clear()
-            for statement in function.statements():
-                if statement.op in PURE and len(statement.results) == 1:
-                    shape.same[statement.results[0]] = _first(statement, shape, known)
-        ends = [block.end for block in function.blocks.values() if block.end.op == "RETURNPRIVATE"]
-        for index in range(function.returns or 0):
-            names = {shape.name(end.args[index]) for end in ends}
-            if len(names) == 1 and (name := names.pop()) in function.params:
-                shape.given[index] = function.params.index(str(name))
-        return shape
 
     def _written(self, function: str) -> frozenset[str]:
         """The instructions of a private function, with all it calls."""
