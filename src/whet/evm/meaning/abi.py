@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from whet.evm.meaning.base import PANIC
 from whet.evm.meaning.calldata import (
     MOST_WORDS,
     Calldata,
@@ -23,7 +24,6 @@ from whet.evm.meaning.calldata import (
 )
 from whet.evm.meaning.evidence import Uses, checked_type, full_type, masked_type
 from whet.evm.meaning.passed_structs import UNREAD, struct_of
-from whet.evm.meaning.payloads import PANIC
 from whet.evm.meaning.symbols import Node, Word, inside, linear
 from whet.evm.tac import WORD, Contract
 

@@ -24,13 +24,14 @@ from whet.evm.meaning.locals import name_locals
 from whet.evm.meaning.memory import Memory
 from whet.evm.meaning.naming import Namer
 from whet.evm.meaning.saying import Known, fits, typed
+from whet.evm.meaning.shapes import Shapes
 from whet.evm.meaning.standards import standards
 from whet.evm.meaning.storage import layouts, variables
 from whet.evm.meaning.strings import string_getter
 from whet.evm.meaning.structs import Struct, structs_of
 from whet.evm.meaning.symbols import Symbols
 from whet.evm.meaning.types import name_types
-from whet.evm.meaning.walk import STEPS, Shapes, Walk
+from whet.evm.meaning.walk import STEPS, Walk
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function
 from whet.evm.terms import Name, Return

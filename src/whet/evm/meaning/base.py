@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from whet.evm.terms import Form
 
+ERROR, PANIC = 0x08C379A0, 0x4E487B71
+"""Selectors of `Error(string)` and `Panic(uint256)`."""
 Place = tuple[str, int]
 """(block id, index of the statement in its block)."""
 

@@ -6,14 +6,10 @@ whether lengths and memory are within reason. Anything else that it asks leaves 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from whet.evm.meaning.memory import FREE_POINTER
 from whet.evm.meaning.naming import Namer
-from whet.evm.meaning.payloads import PANIC
 from whet.evm.meaning.symbols import Node, Symbols, Word, inside, mask_bits
 from whet.evm.meaning.walk import Walk
-from whet.evm.tac import Block, Contract, Function, Operand, Statement
+from whet.evm.tac import Statement
 from whet.evm.terms import Expression, Member, Name
 
 Head = tuple[int, str, str]
@@ -34,19 +30,16 @@ def decoded(
     """What a CALLPRIVATE gives, where it only decodes arguments; None for others."""
     words = walk.returned.get(place, ())
     shape = walk.shapes.of[s.function]
-    if not words or not (shape.pure or shape.only_memory):
+    if not words or not (shape.pure or shape.only_memory) or not shape.gives_up_plainly:
         return None
     first, last = walk.asked[place]
     asked = [condition for condition, *_ in walk.conditions[first:last]]
     if not all(is_decoders(one) and not _bounds_a_value(one, heads) for one in asked):
         return None
-    if not gives_up_plainly(walk.contract, s.function):
-        return None
     names = [namer.argument(word) if isinstance(word, Node) else None for word in words]
     if None not in names:
         return tuple(names)  # type: ignore[arg-type]
-    copies = shape.allocates and _only_copies(walk.contract, s.function)
-    return _all_arguments(walk.symbols, namer, heads, words, copies)
+    return _all_arguments(walk.symbols, namer, heads, words, shape.allocates and shape.copies)
 
 
 def _all_arguments(
@@ -119,45 +112,6 @@ def _bounds_a_value(condition: Word, heads: list[Head]) -> bool:
         and values[arg.args[0]] != f"uint{limits[0].bit_length()}"
         for arg in condition.args
     )
-
-
-def gives_up_plainly(contract: Contract, name: str) -> bool:
-    """Whether a function, with all that it calls, reverts without data or with a Panic only, as a decoder does."""
-    ends = [block for function in _with_called(contract, name) for block in function.blocks.values()]
-    return all(block.end.op != "REVERT" or block.end.args[1] == 0 or _panics(block) for block in ends)
-
-
-def _panics(block: Block) -> bool:
-    return any(s.op == "MSTORE" and s.args == (0, PANIC << 224) for s in block.statements)
-
-
-def _only_copies(contract: Contract, name: str) -> bool:
-    """Whether a function, with all that it calls, writes nothing but words of calldata as they are, and pointers to such."""
-    return all(_writes_copies(function) for function in _with_called(contract, name))
-
-
-def _writes_copies(function: Function) -> bool:
-    copied: set[Operand] = {0, *function.params}
-    for s in function.statements():
-        cleaned = s.op in ("AND", "SIGNEXTEND", "ISZERO") and not copied.isdisjoint(s.args)
-        if s.op in ("CALLDATALOAD", "CALLPRIVATE") or cleaned:
-            copied.update(s.results)
-    return all(
-        s.args[0] == FREE_POINTER or s.args[1] in copied or _panics(block)
-        for block in function.blocks.values()
-        for s in block.statements
-        if s.op == "MSTORE"
-    )
-
-
-def _with_called(contract: Contract, name: str) -> Iterator[Function]:
-    work, seen = [name], {name}
-    while work:
-        function = contract.functions[work.pop()]
-        yield function
-        new = {s.function for s in function.statements() if s.op == "CALLPRIVATE"} - seen
-        work += new
-        seen |= new
 
 
 def _is_clean_check(condition: Node) -> bool:

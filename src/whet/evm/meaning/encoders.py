@@ -9,8 +9,8 @@ from __future__ import annotations
 from whet.evm.meaning.decoding import is_decoders
 from whet.evm.meaning.evidence import Uses, checked_type, masked_type
 from whet.evm.meaning.memory import FREE_POINTER
+from whet.evm.meaning.shapes import Shapes
 from whet.evm.meaning.symbols import Node, Word, inside, linear
-from whet.evm.meaning.walk import Shapes
 from whet.evm.tac import Function, Statement
 
 _FAR = 1 << 16

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from whet.evm.meaning.base import END, FunctionMeaning, Place, StateVariable
+from whet.evm.meaning.base import END, PANIC, FunctionMeaning, Place, StateVariable
 from whet.evm.meaning.calls import CALLS, Calls
 from whet.evm.meaning.closure import spread
 from whet.evm.meaning.decoding import Head, decoded
@@ -17,7 +17,7 @@ from whet.evm.meaning.helpers import spoken
 from whet.evm.meaning.memory import Payload
 from whet.evm.meaning.naming import Namer
 from whet.evm.meaning.paths import Paths
-from whet.evm.meaning.payloads import PANIC, Payloads
+from whet.evm.meaning.payloads import Payloads
 from whet.evm.meaning.results import Results
 from whet.evm.meaning.saying import Known, Sayer
 from whet.evm.meaning.slices import straight

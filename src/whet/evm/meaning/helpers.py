@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from whet.evm.meaning.computing import computed_name
 from whet.evm.meaning.encoders import memory_name
 from whet.evm.meaning.evidence import Uses
-from whet.evm.meaning.walk import Shapes
+from whet.evm.meaning.shapes import Shapes
 from whet.evm.tac import WORD, Contract, Function, Operand
 from whet.evm.terms import Expression, Invoke, Name, Operation
 

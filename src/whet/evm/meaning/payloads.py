@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from whet.evm.meaning.base import ERROR, PANIC
 from whet.evm.meaning.encodings import Encodings
 from whet.evm.meaning.saying import Known, Sayer, named, typed
 from whet.evm.meaning.symbols import Word
 from whet.evm.meaning.walk import Effect
 from whet.evm.terms import Emit, Expression, Form, Return, Revert, Text
-
-ERROR, PANIC = 0x08C379A0, 0x4E487B71
 
 
 class Payloads:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from whet.evm.meaning.base import END
-from whet.evm.meaning.walk import Effect, Shapes
+from whet.evm.meaning.shapes import Shapes
+from whet.evm.meaning.walk import Effect
 from whet.evm.opcodes import PURE
 from whet.evm.tac import WORD, Block, Contract, Function, Operand, Statement
 from whet.evm.words import ONE, THREE, TWO

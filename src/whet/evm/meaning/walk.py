@@ -12,18 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from whet.evm.meaning.memory import FREE_POINTER, Memory, Payload, meet
+from whet.evm.meaning.shapes import CALLS, WALKED, Shape, Shapes
 from whet.evm.meaning.symbols import Node, Word
-from whet.evm.opcodes import PURE
-from whet.evm.tac import WORD, Block, Contract, Function, Operand, Statement
+from whet.evm.tac import WORD, Block, Function, Operand, Statement
 
 STEPS = 20_000
 """Statements visited for one function."""
 
 _DEEPEST = 24
-_PURE = PURE - {"BLOCKHASH"}
-_CALLS = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"})
-_COPIES = frozenset({"MCOPY", "CALLDATACOPY", "CODECOPY", "EXTCODECOPY", "RETURNDATACOPY"})
-_WRITES = _CALLS | _COPIES | {"MSTORE", "MSTORE8"}
 
 
 @dataclass(slots=True)
@@ -42,101 +38,6 @@ class Effect:
     result: Word | None = None
     object: Word | None = None
     """The pointer to an object in memory of which all bytes, and nothing else, are consumed."""
-
-
-@dataclass(slots=True)
-class _Shape:
-    """What is known of a function before any walk."""
-
-    heads: dict[str, tuple[str, ...]]
-    """{head of a loop: blocks behind it, up to the last that jumps back}"""
-    sources: dict[str, tuple[str, ...]]
-    pure: bool = False
-    computes: bool = False
-    """Pure but for reverting, which may need memory."""
-    only_memory: bool = False
-    """Does nothing but compute, write memory and revert."""
-    decodes: bool = False
-    """Does nothing but compute, read memory, move the free pointer and revert."""
-    halts: bool = False
-    """May revert, or end otherwise than by coming back."""
-    writes: bool = False
-    allocates: bool = False
-
-    def facts(self) -> tuple[bool, ...]:
-        """What calls of others may change."""
-        flags = (self.pure, self.computes, self.only_memory, self.decodes)
-        return (*flags, self.halts, self.writes, self.allocates)
-
-
-class Shapes:
-    """Of all functions of a contract: loops, and which are pure, write memory, or move the free pointer."""
-
-    def __init__(self, contract: Contract) -> None:
-        self.of = {name: _shape(function) for name, function in contract.functions.items()}
-        self.contract = contract
-        for name in contract.functions:
-            shape = self.of[name]
-            shape.pure = shape.computes = shape.only_memory = shape.decodes = True
-        changed = True
-        while changed:
-            changed = False
-            for name, function in contract.functions.items():
-                changed |= self._update(self.of[name], function)
-
-    def _update(self, shape: _Shape, function: Function) -> bool:
-        before = shape.facts()
-        for block in function.blocks.values():
-            goes_on = block.end.op in ("JUMP", "BRANCH", "RETURNPRIVATE")
-            stops = block.end.op in ("REVERT", "INVALID")
-            shape.pure &= goes_on
-            shape.halts |= not goes_on
-            shape.computes &= goes_on or stops
-            shape.only_memory &= goes_on or stops
-            shape.decodes &= goes_on or stops
-            for s in block.statements:
-                called = self.of[s.function] if s.op == "CALLPRIVATE" else None
-                shape.pure &= s.op in _PURE or (called is not None and called.pure)
-                shape.computes &= s.op in _PURE or stops or (called is not None and called.computes)
-                simple = s.op in _PURE or s.op in ("MLOAD", "MSTORE", "MSTORE8", "CALLDATACOPY", "MCOPY")
-                shape.only_memory &= simple or (called is not None and called.only_memory)
-                reads = s.op in _PURE or s.op == "MLOAD" or (s.op == "MSTORE" and s.args[0] == FREE_POINTER)
-                shape.decodes &= reads or stops or (called is not None and called.decodes)
-                shape.halts |= called is not None and called.halts
-                shape.writes |= self.writes(s)
-                shape.allocates |= self.allocates(s)
-        return before != shape.facts()
-
-    def gives_up(self, function: str, block: str) -> bool:
-        """Whether one way out of the block is `revert(0, 0)`, or INVALID as in code older than REVERT."""
-        blocks = self.contract.functions[function].blocks
-        ends = [blocks[target].end for target in blocks[block].end.targets]
-        return any(
-            (end.op == "INVALID" and not end.why) or (end.op == "REVERT" and end.args == (0, 0))
-            for end in ends
-        )
-
-    def writes(self, s: Statement) -> bool:
-        return s.op in _WRITES or (s.op == "CALLPRIVATE" and self.of[s.function].writes)
-
-    def allocates(self, s: Statement) -> bool:
-        if s.op == "CALLPRIVATE":
-            return self.of[s.function].allocates
-        return s.op == "MSTORE" and s.args[0] == FREE_POINTER
-
-
-def _shape(function: Function) -> _Shape:
-    order = {id_: position for position, id_ in enumerate(function.blocks)}
-    heads: dict[str, int] = {}
-    for id_, block in function.blocks.items():
-        for target in block.end.targets:
-            if order[target] <= order[id_]:
-                heads[target] = max(heads.get(target, 0), order[id_])
-    ids = list(order)
-    return _Shape(
-        {head: tuple(ids[order[head] : last + 1]) for head, last in heads.items()},
-        {id_: tuple(found) for id_, found in function.predecessors().items()},
-    )
 
 
 @dataclass(slots=True)
@@ -211,7 +112,7 @@ class Walk:
             return known[0]
         return self.symbols.fresh("CHOICE", *known[:4])
 
-    def _enter_loop(self, frame: _Frame, shape: _Shape, block: Block, memory: Memory) -> None:
+    def _enter_loop(self, frame: _Frame, shape: Shape, block: Block, memory: Memory) -> None:
         body = [s for id_ in shape.heads[block.id] for s in frame.function.blocks[id_].statements]
         if any(self.shapes.writes(s) for s in body):
             memory.doubt()
@@ -248,7 +149,7 @@ class Walk:
                 self.at = (block.id, index)
             memory.by = self.at
             args = tuple([a if a.__class__ is int else words.get(a) or self._word(frame, a) for a in s.args])  # type: ignore[arg-type]
-            if s.op in _PURE:
+            if s.op in WALKED:
                 words[s.results[0]] = self.symbols.operation(s.op, args)
             elif s.op == "CALLPRIVATE":
                 asked = len(self.conditions)
@@ -335,7 +236,7 @@ class Walk:
         self.steps += left - most
         return results
 
-    def _unknown(self, s: Statement, shape: _Shape, memory: Memory) -> tuple[Word, ...]:
+    def _unknown(self, s: Statement, shape: Shape, memory: Memory) -> tuple[Word, ...]:
         """What a call gives that is not walked, or not to its end."""
         if shape.writes:
             memory.forget_all()
@@ -384,7 +285,7 @@ class Walk:
             result = symbols.fresh(op, args[0])
         elif op.startswith("LOG"):
             payload = self._consumed(memory, args[0], args[1])
-        elif op in _CALLS:
+        elif op in CALLS:
             at = len(args) - 4
             payload = self._consumed(memory, args[at], args[at + 1])
             result = symbols.fresh("SUCCESS", op)

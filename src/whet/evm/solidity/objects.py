@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from whet.evm.meaning.base import FunctionMeaning, Meaning
-from whet.evm.meaning.walk import Shapes
+from whet.evm.meaning.shapes import Shapes
 from whet.evm.solidity.creation import Creation, results_of, with_creations
 from whet.evm.solidity.elements import with_elements
 from whet.evm.solidity.references import references

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from whet.evm.meaning.base import Place
+from whet.evm.meaning.shapes import Shapes
 from whet.evm.meaning.slices import FREE, LENGTHS, SPACE, Run, Slice, computed, run
-from whet.evm.meaning.walk import Shapes
 from whet.evm.opcodes import PURE
 from whet.evm.solidity.memory import FREE_POINTER
 from whet.evm.structure.graph import dominators, reverse_postorder
