@@ -16,6 +16,7 @@ from whet.evm.meaning.effects import CHANGES, READS, effects
 from whet.evm.meaning.exits import apart
 from whet.evm.meaning.helpers import spoken
 from whet.evm.meaning.ranges import fits
+from whet.evm.replay.assemble import assemble
 from whet.evm.tac import Block, Contract, End, Function, Statement
 from whet.evm.terms import Expression, Operation
 from whet.evm.text.structured import structured_function
@@ -211,3 +212,31 @@ def _value(term: Expression, x: int) -> int:
 )
 def test_cleanups_are_said_as_what_they_do(helper: str, word: int, cleaned: int) -> None:
     assert _value(spoken(helper, ("x",)), word) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("used", "kind"),
+    [
+        ("PUSH 65535 AND", "uint16"),
+        ("DUP1 PUSH 255 AND PUSH 1 SSTORE PUSH 65535 AND", "uint16"),
+        ("DUP1 PUSH 65535 AND PUSH 1 SSTORE PUSH 16 SHR", "bytes32"),
+        ("DUP1 PUSH 65535 AND PUSH 1 SSTORE PUSH 144 SHR PUSH 255 AND", "bytes32"),
+        (f"DUP1 PUSH {(1 << 160) - 1} AND PUSH 1 SSTORE PUSH {7 << 160} AND", "bytes32"),
+        (f"DUP1 PUSH {0xFFFFFFFF << 224} AND PUSH 1 SSTORE PUSH 224 SHR", "bytes4"),
+    ],
+)
+@pytest.mark.parametrize(
+    "asked", ["", "PUSH 36 CALLDATASIZE LT @short JUMPI", "PUSH 32 PUSH 4 CALLDATASIZE SUB LT @short JUMPI"]
+)
+def test_an_argument_is_as_wide_as_the_bits_that_are_taken_out_of_it(
+    used: str, kind: str, asked: str
+) -> None:
+    """Without the decoder's check, masks tell its type, unless something takes bits that the type does not have."""
+    code = assemble(
+        "PUSH 0 CALLDATALOAD PUSH 224 SHR PUSH 0x12345678 EQ @f JUMPI PUSH 0 PUSH 0 REVERT :f "
+        f"{asked} PUSH 4 CALLDATALOAD {used} PUSH 0 SSTORE STOP :short PUSH 0 PUSH 0 REVERT"
+    )
+    contract = lift_code(code)
+    said = analyse(contract).of(contract.public[0x12345678].name).parameters
+    assert said is not None
+    assert [one.type for one in said] == [kind]

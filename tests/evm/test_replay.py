@@ -22,7 +22,7 @@ from whet.evm.replay.mocks import (
     REENTRY,
     TARGET,
     WORD,
-    forwarder_code,
+    forwarding_code,
     mock_code,
     people_and_mocks,
     recorder_code,
@@ -119,7 +119,7 @@ def test_forwarder_hands_everything_on() -> None:
         forwarded = run(None, world, Transaction(OWNER, FORWARDER, b"abcd" + words(9), 3))
         assert forwarded.status == result.status
         assert forwarded.data == words(FORWARDER, OWNER, 3, 9)
-    assert naive.lift(forwarder_code()).functions
+    assert naive.lift(forwarding_code()).functions
 
 
 # Arguments.

@@ -192,6 +192,31 @@ def test_a_side_that_needs_more_gas_does_the_same_with_more() -> None:
     assert wrong.verdict != SAME
 
 
+@pytest.mark.parametrize(
+    ("kind", "used", "checked", "counts"),
+    [
+        ("uint16", "PUSH 16 SHR", "PUSH 65535 LT @short JUMPI", True),  # the other bits count
+        ("uint16", "PUSH 65535 AND", "PUSH 65535 LT @short JUMPI", False),  # they do not
+        ("address", "PUSH 160 SHR", "PUSH 160 SHR @short JUMPI", True),
+        ("int8", "PUSH 0 SIGNEXTEND", "DUP1 PUSH 0 SIGNEXTEND EQ ISZERO @short JUMPI", False),
+        ("bytes4", "PUSH 32 SHL", "PUSH 32 SHL @short JUMPI", True),
+        ("bytes4", "PUSH 224 SHR", "PUSH 32 SHL @short JUMPI", False),
+    ],
+)
+def test_a_type_that_is_narrower_than_what_is_used_is_not_the_same(
+    kind: str, used: str, checked: str, counts: bool
+) -> None:
+    """The ABI may come from who wrote the candidate: what it calls no calldata may be good calldata of the original."""
+    given = f"PUSH 4 CALLDATALOAD {used} PUSH 0 MSTORE PUSH 32 PUSH 0 RETURN"
+    abi = [ABI[0] | {"inputs": [{"type": kind, "name": "value"}]}]
+    selector = selector_of(f"put({kind})")
+    original = dispatched(given, selector)
+    candidate = dispatched(f"PUSH 4 CALLDATALOAD {checked} {given}", selector)
+    found = found_of(verify(original, candidate, abi, budget=SMALL), selector)
+    assert any("bits that its arguments' types do not have" in r for r in found.reasons) == counts
+    assert found.verdict == INCONCLUSIVE if counts else found.verdict != DIFFERENT
+
+
 def test_branches_that_no_call_takes_are_not_the_same() -> None:
     """Behind the hash of an argument that nobody knows."""
     locked = (

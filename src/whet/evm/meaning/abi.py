@@ -147,6 +147,8 @@ def _array_size(
                 return 32 * bound
     before = [r.node.number for r in _firsts(by_start) if r.constant < at]
     behind = [r.node.number for r in by_start.get(at, []) if not r.indexes]
+    if not pointers and all(start != 4 for start, _, _ in size_checks(calldata)):
+        return 0  # what is asked is whether there are all arguments, as compilers other than solc ask it
     for node in calldata.uses.asked:
         end = end_asked(node, pointers) if isinstance(node, Node) else None
         size = 0 if end is None else end - at

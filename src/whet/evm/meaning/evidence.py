@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable
+from functools import reduce
+from operator import or_
 
 from whet.evm.meaning.symbols import TRUTHS, Node, Word, mask_bits
 from whet.evm.meaning.walk import Walk
@@ -107,10 +109,12 @@ _PRODUCTS = frozenset({"MUL", "DIV", "MOD", "MULMOD", "ADDMOD", "EXP"})
 
 
 def masked_type(uses: Uses, word: Node) -> str:
-    """The type that cleanups before use tell (older compilers)."""
+    """The type that cleanups before use tell (older compilers); "" where something else takes bits that it does not have."""
     found = [kind for user in uses.users.get(word, ()) if (kind := cleaned_type(uses, user))]
     if found and _is_compared(uses, word):
         return ""
+    taken = _taken(uses, word)
+    found = [kind for kind in found if not taken & ~_bits(kind)]
     for user in uses.of(word, "AND"):
         if user.args[0] == 0xFF and _only_truth(uses, user):
             return "bool"
@@ -122,6 +126,27 @@ def masked_type(uses: Uses, word: Node) -> str:
         found += ["uint160"] * any(_is_computed_with(uses, word, u) for u in cleaned)
         found = [kind for kind in found if kind != "address" or "uint160" not in found]
     return min(found, key=lambda kind: (not kind.startswith("bytes"), kind != "address", kind), default="")
+
+
+def _taken(uses: Uses, word: Node) -> int:
+    """A mask of the bits that are taken out of the word: masked, or shifted to the right with nothing cleaned before."""
+    taken = 0
+    for user in uses.users.get(word, ()):
+        if user.op == "AND" and isinstance(user.args[0], int):
+            taken |= user.args[0]
+        elif user.op == "SHR" and isinstance(user.args[0], int) and user.args[0] < 256:
+            masks = [u.args[0] if u.op == "AND" else WORD for u in uses.users.get(user, ())]
+            kept = WORD if not masks else reduce(or_, (m if isinstance(m, int) else WORD for m in masks))
+            taken |= kept << user.args[0] & WORD
+    return taken
+
+
+def _bits(kind: str) -> int:
+    """A mask of the bits of a clean word of that type."""
+    if kind.startswith("bytes"):
+        return WORD << 8 * (32 - int(kind[5:])) & WORD
+    size = {"bool": 8, "address": 160}.get(kind) or int(kind.lstrip("uint"))
+    return (1 << size) - 1
 
 
 def _is_compared(uses: Uses, word: Node) -> bool:

@@ -104,11 +104,12 @@ def script(mock: int, selector: int, success: bool, answer: bytes) -> dict[tuple
     return slots
 
 
-_FORWARD = (
-    f"CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY PUSH 0 PUSH 0 CALLDATASIZE PUSH 0 CALLVALUE PUSH {TARGET} GAS CALL "
-    "RETURNDATASIZE PUSH 0 PUSH 0 RETURNDATACOPY @good JUMPI RETURNDATASIZE PUSH 0 REVERT :good RETURNDATASIZE "
-    "PUSH 0 RETURN"
-)
+def _forward(to: int) -> str:
+    return (
+        f"CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY PUSH 0 PUSH 0 CALLDATASIZE PUSH 0 CALLVALUE PUSH {to} GAS CALL "
+        "RETURNDATASIZE PUSH 0 PUSH 0 RETURNDATACOPY @good JUMPI RETURNDATASIZE PUSH 0 REVERT :good RETURNDATASIZE "
+        "PUSH 0 RETURN"
+    )
 
 
 def mock_code(address: int) -> bytes:
@@ -140,15 +141,16 @@ def recorder_code() -> bytes:
     )
 
 
-def forwarder_code() -> bytes:
-    """Calls the target with its own calldata and wei, and ends as that call does: a caller that is a contract."""
-    return assemble(_FORWARD)
+def forwarding_code(to: int = TARGET) -> bytes:
+    """Calls that address with its own calldata and wei, and ends as that call does: of a caller that is a contract, and
+    of what stands in for a mock."""
+    return assemble(_forward(to))
 
 
 def calling_code(address: int) -> bytes:
     """Of a mock through which a person calls the target, as through the forwarder; called by others it is as it was."""
     return assemble(
-        f"CALLER ORIGIN EQ ISZERO PUSH {address} ADDRESS EQ ISZERO OR @mock JUMPI {_FORWARD} :mock {_mock(address)}"
+        f"CALLER ORIGIN EQ ISZERO PUSH {address} ADDRESS EQ ISZERO OR @mock JUMPI {_forward(TARGET)} :mock {_mock(address)}"
     )
 
 
@@ -159,14 +161,14 @@ def self_calling_code() -> bytes:
         "RETURNDATASIZE PUSH 0 PUSH 0 RETURNDATACOPY @fine JUMPI RETURNDATASIZE PUSH 0 REVERT :fine RETURNDATASIZE "
         "PUSH 0 RETURN"
     )
-    return assemble(f"CALLER ORIGIN EQ ISZERO @inside JUMPI {_FORWARD} :inside {inside}")
+    return assemble(f"CALLER ORIGIN EQ ISZERO @inside JUMPI {_forward(TARGET)} :inside {inside}")
 
 
 def people_and_mocks(storage: Callable[[int], int] = lambda i: 0) -> dict[int, Account]:
     """Fresh accounts. storage: slot 0 (the mode) of mock i."""
     accounts = {person: Account(balance=10**24) for person in PEOPLE}
     accounts[RECORDER] = Account(nonce=1, code=recorder_code())
-    accounts[FORWARDER] = Account(nonce=1, code=forwarder_code())
+    accounts[FORWARDER] = Account(nonce=1, code=forwarding_code())
     accounts[REFUSER] = Account(nonce=1, code=assemble("PUSH 0 PUSH 0 REVERT"))
     for i, address in enumerate(MOCKS):
         slots = {MODE: storage(i), WORD: 1, ADDRESS: MOCKS[(i + 1) % len(MOCKS)]}

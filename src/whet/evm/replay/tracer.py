@@ -16,7 +16,7 @@ from whet.evm.replay.mocks import (
     MOCKS,
     TARGET,
     calling_code,
-    forwarder_code,
+    forwarding_code,
     mock_code,
     recorder_code,
     self_calling_code,
@@ -35,7 +35,12 @@ MOST_COPIED = 6
 SPANS = 24
 """Copies into memory, the last ones, that are looked through for a word."""
 _HELPERS = frozenset({self_calling_code()}) | frozenset(
-    {recorder_code(), forwarder_code(), *map(mock_code, MOCKS), *map(calling_code, MOCKS)}
+    {
+        recorder_code(),
+        *map(forwarding_code, (TARGET, *MOCKS)),
+        *map(mock_code, MOCKS),
+        *map(calling_code, MOCKS),
+    }
 )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from whet.errors import WhetError
 from whet.evm import INSTALL
 from whet.evm.keccak import selector as selector_of
+from whet.evm.meaning.abi_types import flat
 from whet.evm.replay.mocks import ALICE, BOB, MOCKS, OWNER, TARGET
 from whet.evm.tac import WORD, Contract, Operand
 
@@ -219,6 +220,47 @@ def split_types(text: str) -> list[str]:
             parts.append(text[start:at])
             start = at + 1
     return [*parts, text[start:]] if text else []
+
+
+def cleaned(method: Method, data: bytes) -> bytes:
+    """The calldata with nothing in the words of the heads but the bits of their types; where it is cut off, with zeros."""
+    kinds, words = _heads(method, data)
+    for at, kind in enumerate(kinds):
+        dirt = _dirt(kind)
+        words[at] &= WORD ^ dirt
+        if kind.startswith("int") and words[at] & (dirt & -dirt) >> 1:
+            words[at] |= dirt
+    return _with_heads(data, words)
+
+
+def soiled(method: Method, data: bytes) -> list[bytes]:
+    """For each word of the heads whose type does not have all bits: the calldata with those turned that it does not have."""
+    kinds, words = _heads(method, data)
+    return [
+        _with_heads(data, [*words[:at], words[at] ^ dirt, *words[at + 1 :]])
+        for at, kind in enumerate(kinds)
+        if (dirt := _dirt(kind))
+    ]
+
+
+def _heads(method: Method, data: bytes) -> tuple[list[str], list[int]]:
+    """Types and words of the heads."""
+    kinds = [word for kind in method.types or () for word in flat(kind)]
+    places = range(4, 4 + 32 * len(kinds), 32)
+    return kinds, [int.from_bytes(data[at : at + 32].ljust(32, b"\0"), "big") for at in places]
+
+
+def _with_heads(data: bytes, words: list[int]) -> bytes:
+    return data[:4] + b"".join(word.to_bytes(32, "big") for word in words) + data[4 + 32 * len(words) :]
+
+
+def _dirt(kind: str) -> int:
+    """A mask of the bits of a word that a type does not have. Of truths none: compilers look at one bit, eight, or all."""
+    sized = re.fullmatch(r"(u?int|bytes)(\d+)", kind)
+    if sized is None:
+        return {"address": WORD << 160 & WORD, "function": (1 << 64) - 1}.get(kind, 0)
+    bits = int(sized[2])
+    return (1 << 256 - 8 * bits) - 1 if sized[1] == "bytes" else WORD << bits & WORD
 
 
 def well_formed(method: Method, data: bytes) -> bool:

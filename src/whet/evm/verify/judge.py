@@ -10,14 +10,14 @@ is tried too, but decides nothing: compilers do not agree on it. A difference th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whet.evm.replay.explore import Explorer
 from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.run import ENOUGH_CALLS, Disagreement, MethodReport, reachable
 from whet.evm.replay.search import Search
-from whet.evm.replay.vectors import Method
+from whet.evm.replay.vectors import Method, soiled
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import Place, branches, root
 from whet.evm.verify.impossible import entries, possible
@@ -33,7 +33,7 @@ from whet.evm.verify.nouns import (
     Verification,
 )
 from whet.evm.verify.orders import Env
-from whet.evm.verify.pair import MALFORMED, UNDECIDED, Pair
+from whet.evm.verify.pair import MALFORMED, NARROW, UNDECIDED, Pair
 from whet.evm.verify.shapes import Shapes
 from whet.evm.verify.telling import counterexample
 
@@ -46,6 +46,8 @@ STALE, STALE_BELOW, STALE_FAILING = 60, 120, 200
 too few calls succeed."""
 AGAIN, MORE_CALLS = 3, 50
 """Rounds of further calls for the sake of mutants that are alive, and the calls of each."""
+SOILED = 3
+"""Calls that are tried with dirty arguments."""
 MOST_FUNCTIONS = 1_000
 
 
@@ -104,6 +106,7 @@ def judge(
     verdicts = []
     for trial in trials:
         _more(pair, trial, budget)
+        _soil(pair, trial)
         verdicts.append(_verdict(pair, trial, everything, budget))
         told(f"{verdicts[-1].function}: {verdicts[-1].verdict} {verdicts[-1].reason}".strip())
     return Verification(verdicts, seed, _notes(pair, len(chosen)))
@@ -150,6 +153,18 @@ def _more(pair: Pair, trial: Trial, budget: Budget) -> None:
         if (enough and coverage == 1) or stale >= patience:
             return
         _call(pair, trial, 1)
+
+
+def _soil(pair: Pair, trial: Trial) -> None:
+    """Some calls that succeeded once more, with bits in their arguments that the types do not have: types that are too
+    narrow show."""
+    pair.method = trial.report.method
+    kept = [case for case, _, _, outcome in trial.kept if outcome.status == "success"]
+    for case in kept[:SOILED]:
+        for data in soiled(trial.report.method, case.data):
+            _, _, reason = pair.attempt(replace(case, data=data, plain=False, odd=True), keep=False)
+            if reason == NARROW:
+                trial.report.inconclusive[reason] += 1
 
 
 def _can_succeed(contract: Contract, begin: str | None) -> bool:
@@ -254,6 +269,8 @@ def _reasons(pair: Pair, trial: Trial, evidence: Evidence) -> list[str]:
 def _notes(pair: Pair, chosen: int) -> list[str]:
     notes = [f"original: {note}" for note in pair.contract.notes]
     notes += [f"candidate: {note}" for note in pair.other.notes]
+    if pair.answering:
+        notes.append("a mock answers at " + ", ".join(f"0x{at:040x}" for at in pair.answering))
     if pair.misread:
         notes.append(f"in {pair.misread} calls the three-address code could not be followed as the EVM went")
     if chosen == MOST_FUNCTIONS:

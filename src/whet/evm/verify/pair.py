@@ -15,11 +15,11 @@ from whet.evm.interpret import Block, OutOfSteps, Result, Transaction, run
 from whet.evm.lifting import lift_code
 from whet.evm.replay.cases import Case, Tried
 from whet.evm.replay.compare import Difference, compare, compare_outcomes
-from whet.evm.replay.mocks import TARGET
+from whet.evm.replay.mocks import CODED, MOCKS, PEOPLE, TARGET, forwarding_code
 from whet.evm.replay.reference import Outcome, run_reference
 from whet.evm.replay.run import Replay, home, transaction, unread
 from whet.evm.replay.trace import trace
-from whet.evm.replay.vectors import Method, constants, well_formed
+from whet.evm.replay.vectors import Method, cleaned, constants, well_formed
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import split_branches
 from whet.evm.verify.needless import Variable, given_sizes
@@ -31,6 +31,8 @@ CANDIDATE = -1
 """Stands for the candidate's address in `Result.visited`: both sides live at the same one."""
 NAMES = ("original", "candidate")
 MALFORMED = "differs on calldata that no encoder makes"
+NARROW = "the original uses bits that its arguments' types do not have"
+"""Types that were read out of code may be too narrow; then calldata that is none by them may be good calldata."""
 NO_STRING = "differs on storage that is no string"
 PADDED = "differs in the padding behind an error's text"
 """Solidity before 0.8 leaves there what was in memory; no decoder looks at it."""
@@ -50,6 +52,9 @@ STRINGS = 4
 STEPS = 20_000
 """Statements of one call in the interpreter; longer ones are compared all the same."""
 GAS_OF_STATEMENT = 1_000
+CALLED = dict.fromkeys(("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"), 1) | {"EXTCODESIZE": 0}
+"""{instruction: which of its arguments is an address at which it needs code}."""
+ANSWERING, LAST_PRECOMPILE, KNOWN = 8, 0x1FF, frozenset({*CODED, *PEOPLE})
 PADDING = b"\xfe" * 7
 """Behind the code nothing jumps to it; a contract that then does something else reads its own code."""
 
@@ -76,7 +81,13 @@ class Pair(Replay):
         budget = budget or Budget()
         lift = lru_cache(maxsize=64)(lift_code)
         self.lifted = lift_code(original), lift_code(candidate)
-        super().__init__(split_branches(self.lifted[0]), original, lift, seed, STEPS, libraries)
+        self.answering = {at: code for at, code in answering(self.lifted[0]).items() if at not in libraries}
+        """{address: code} where mocks answer because the code names these addresses; in a second state nothing is there."""
+        others = {**self.answering, **libraries}
+        super().__init__(split_branches(self.lifted[0]), original, lift, seed, STEPS, others)
+        if self.answering:
+            self.states.append({a: one for a, one in self.states[0].items() if a not in self.answering})
+            self.histories.append(())
         self.candidate = candidate
         self.other = split_branches(self.lifted[1])
         self.mined = list(dict.fromkeys([*constants(self.other), *self.mined]))
@@ -210,7 +221,7 @@ class Pair(Replay):
 
         if self.method and not well_formed(self.method, case.data):
             self.malformed.setdefault(self.method.selector, case)
-            return MALFORMED
+            return NARROW if self._uses_dirt(self.method, case, before, ours) else MALFORMED
         if self._agree_with_more_gas(before, tx, block):
             return DEARER
         if "OutOfGas" in ours.why + theirs.why:
@@ -233,6 +244,14 @@ class Pair(Replay):
             return "reads its own code"
         made, others = (_created(side, before) for side in (ours, theirs))
         return "creates contracts of other code" if made != others and len(made) == len(others) else ""
+
+    def _uses_dirt(self, method: Method, case: Case, before: World, ours: Outcome) -> bool:
+        """Whether the original succeeds, and does something else with the same arguments as their types have them."""
+        data = cleaned(method, case.data)
+        if ours.status != "success" or not well_formed(method, data):
+            return False
+        now = self._reference(self.code, before, *transaction(replace(case, data=data)))
+        return bool(compare_outcomes(now, ours, before, NAMES))
 
     def _agree_with_more_gas(self, before: World, tx: Transaction, block: Block) -> bool:
         more, wide = replace(tx, gas=MORE_GAS * tx.gas), replace(block, gas_limit=MORE_GAS * block.gas_limit)
@@ -257,6 +276,18 @@ class Pair(Replay):
             if PANIC not in (ours.data, theirs.data):
                 return False
         return False
+
+
+def answering(contract: Contract) -> dict[int, bytes]:
+    """{address: code} for addresses that the code itself says and calls: each hands its calls on to a mock."""
+    called = {
+        address
+        for function in contract.functions.values()
+        for s in function.statements()
+        if s.op in CALLED and isinstance(address := s.args[CALLED[s.op]], int)
+    }
+    chosen = sorted(a for a in called if LAST_PRECOMPILE < a < 1 << 160 and a not in KNOWN)[:ANSWERING]
+    return {address: forwarding_code(MOCKS[number % len(MOCKS)]) for number, address in enumerate(chosen)}
 
 
 def _same_text(one: bytes, other: bytes) -> bool:
