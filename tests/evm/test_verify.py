@@ -143,6 +143,23 @@ def test_outgoing_calls_are_compared() -> None:
     assert only(right, dispatched(static)).verdict == DIFFERENT
 
 
+def test_a_mock_answers_where_the_code_names_who_it_calls() -> None:
+    """And in another state nothing is there: both ways of the check that there is code are taken."""
+    named = 0x433709009B8330FDA32311DF1C2AFA402ED8D009
+    body = (
+        "PUSH {at} EXTCODESIZE ISZERO @short JUMPI PUSH 5 PUSH 0 MSTORE PUSH 32 PUSH 0 PUSH 32 PUSH 0 PUSH 0 PUSH {at} GAS "
+        "CALL ISZERO @short JUMPI PUSH 0 MLOAD PUSH {slot} SSTORE STOP"
+    )
+    right = dispatched(body.format(at=named, slot=1))
+    found = verify(right, right, ABI, budget=SMALL)
+    verdict = found_of(found, PUT)
+    assert verdict.verdict == SAME, verdict
+    assert verdict.evidence.executed == verdict.evidence.branches
+    assert "a mock answers at 0x433709009b8330fda32311df1c2afa402ed8d009" in found.notes
+    assert only(right, dispatched(body.format(at=named, slot=2))).verdict == DIFFERENT
+    assert only(right, dispatched(body.format(at=named + 1, slot=1))).verdict == DIFFERENT
+
+
 def test_what_only_the_candidate_asks_for_is_found() -> None:
     """A way in for one address, and one for a password: their constants are in the candidate alone."""
     back = "CALLER PUSH {who} EQ @back JUMPI "

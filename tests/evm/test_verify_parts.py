@@ -228,6 +228,41 @@ def test_what_was_written_is_read() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("between", "left"),
+    [
+        ([], ("b2",)),
+        ([Statement("MSTORE", (0, 5), (), 0)], ("b2",)),  # scratch space
+        ([Statement("CODECOPY", (0, 9, 32), (), 0)], ("b2",)),
+        (
+            [Statement("ADD", ("v0", 32), ("v9",), 0), Statement("CALLDATACOPY", ("v9", 4, 64), (), 0)],
+            ("b2",),
+        ),
+        ([Statement("CALLDATACOPY", ("v0", 4, 64), (), 0)], ("b1", "b2")),
+        ([Statement("CALLDATACOPY", (0, 4, 256), (), 0)], ("b1", "b2")),
+    ],
+)
+def test_what_memory_holds_at_an_argument_is_known_to_a_private_function(
+    between: list[Statement], left: tuple[str, ...]
+) -> None:
+    """A text of nine bytes; `p` writes where memory is free and gives whether it has more than 31."""
+    steps = [
+        Statement("MLOAD", (64,), ("v0",), 0),
+        Statement("MSTORE", ("v0", 32), (), 0),
+        Statement("MLOAD", ("a0",), ("v1",), 0),
+        Statement("GT", ("v1", 31), ("v2",), 0),
+    ]
+    private = Block("b0", 0, [], steps, End("RETURNPRIVATE", ("v2",)))
+    statements = [
+        Statement("MLOAD", (64,), ("v0",), 0),
+        Statement("MSTORE", ("v0", 9), (), 0),
+        *between,
+        Statement("CALLPRIVATE", ("v0",), ("v1",), 0, "p"),
+    ]
+    contract = hand_made(statements, End("BRANCH", ("v1",), ("b1", "b2")), private=private)
+    assert possible(contract, "f") == set(unlike(*left))
+
+
 @pytest.mark.parametrize("op", sorted(set(RULES) & (set(ONE) | set(TWO))))
 def test_intervals_hold_what_instructions_give(op: str) -> None:
     rng = Random(op)
@@ -299,6 +334,25 @@ def test_masks_that_cut_nothing_off_are_not_changed() -> None:
     same = [means_the_same(contract, set(), ("f", "b0"), Change(halved, at)) for at in (2, 3, 4)]
     assert same == [True, False, True]  # 0 or 1; stored; only asked if it is 0
     assert not means_the_same(contract, set(), ("f", "b0"), Change("AND became OR", 2))
+
+
+def test_masks_of_what_lies_in_calldata_are_not_halved() -> None:
+    steps = [
+        Statement("CALLDATALOAD", (4,), ("v0",), 0),
+        Statement("CALLDATASIZE", (), ("v1",), 0),
+        Statement("ADD", ("v0", 36), ("v2",), 0),
+        Statement("GT", ("v2", "v1"), ("v3",), 0),
+        Statement("AND", ("v0", (1 << 64) - 1), ("v4",), 0),
+        Statement("CALLDATALOAD", (36,), ("v5",), 0),
+        Statement("AND", ("v5", (1 << 64) - 1), ("v6",), 0),
+        Statement("SSTORE", ("v4", "v6"), (), 0),
+    ]
+    contract = hand_made(steps, End("BRANCH", ("v3",), ("b1", "b2")))
+    sizes, halved = given_sizes(contract), "AND: 0xffffffffffffffff became 0xffffffff"
+    assert means_the_same(contract, sizes, ("f", "b0"), Change(halved, 4))  # of an offset
+    assert not means_the_same(contract, sizes, ("f", "b0"), Change(halved, 6))  # of any word
+    narrow = "AND: 0xffffffffffffffff became 0xffff"
+    assert not means_the_same(contract, sizes, ("f", "b0"), Change(narrow, 4))
 
 
 def test_a_selector_that_is_stored_changes_where_it_is_read() -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
+from whet.evm.keccak import keccak256
 from whet.evm.meaning.abi_types import head_words
 from whet.evm.replay.cases import LATEST, TIMES, Case, Tried
 from whet.evm.replay.explore import Explorer
@@ -20,6 +21,7 @@ from whet.evm.replay.mocks import (
     ALICE,
     ANSWERS,
     BOB,
+    CODED,
     FORWARDER,
     MOCKS,
     MODE,
@@ -41,6 +43,8 @@ BOUNDS = 12
 """Comparisons of a call, the last ones, whose words are tried with their neighbours."""
 PROBINGS = 3
 """Calls of a function that probes are made from, at most."""
+OTHERS = 2
+"""People who call what somebody else's call succeeded with."""
 FILLED = 4
 """Calls without zeros that are made of one that succeeded."""
 EXPLORED = 0.7
@@ -56,6 +60,11 @@ def broken(data: bytes) -> list[bytes]:
         word = int.from_bytes(data[at : at + 32], "big") | 1 << 255 | 1
         found.append(data[:at] + word.to_bytes(32, "big") + data[at + 32 :])
     return found
+
+
+def _between(case: Case) -> Case:
+    """The same call through a contract that its caller calls."""
+    return replace(case, caller=FORWARDER, origin=case.begun_by)
 
 
 class Search:
@@ -119,8 +128,9 @@ class Search:
             empty = [key for key, word in last.result.reads.items() if not word]
             mocks = {key: MOCKS[number % len(MOCKS)] for number, key in enumerate(empty)}
             self._at_once = [
+                *(replace(last.case, caller=other) for other in self._others(last)),
                 replace(last.case, caller=BOB),
-                replace(last.case, caller=FORWARDER, origin=last.case.begun_by),
+                _between(last.case),
                 replace(last.case, slots=last.case.slots | mocks),
             ]
         if self._at_once:
@@ -136,6 +146,19 @@ class Search:
             return self.fresh()
         parent = self.rng.choice(self.parents[-6:] if kind < 0.6 else self.parents)
         return self._solve(parent) if self.rng.random() < 0.6 else self._vary(parent)
+
+    def _others(self, last: Tried) -> list[int]:
+        """Addresses that the caller's was compared with."""
+        found = [b for a, b in last.result.compared if a == last.case.caller]
+        found += [a for a, b in last.result.compared if b == last.case.caller]
+        people = (other for other in found if 0 < other < 1 << 160 and other not in CODED)
+        return list(dict.fromkeys(other for other in people if other != last.case.caller))[:OTHERS]
+
+    def through(self, winner: Tried) -> None:
+        """The next call is one that succeeded, through a contract that its caller calls; the one behind it, if that fails,
+        with what it reads as the caller's call found it."""
+        self._probed, self._allowed = winner, False
+        self._at_once.append(_between(winner.case))
 
     def _is_better(self, last: Tried) -> bool:
         """Whether probes of a call that succeeded tell more than those made so far: it writes, and they did not, or it is
@@ -166,7 +189,8 @@ class Search:
 
     def _made_probes(self, winner: Tried) -> list[Case]:
         """A call that succeeds at another time, with its calldata broken, and with words read from storage that have
-        something in every byte: what is kept of them, and what is thrown away, shows."""
+        something in every byte: what is kept of them, and what is thrown away, shows. Strings are as long as the shortest
+        that has a slot of its own."""
         case = winner.case
         found = [replace(case, timestamp=LATEST - 1, number=77)]
         found += [
@@ -177,6 +201,11 @@ class Search:
             old = winner.result.reads[key]
             for word in (old | DENSE << old.bit_length(), DENSE):
                 found.append(replace(case, slots=case.slots | {key: word & MOST}))
+        sizes = {size for pair in winner.result.compared if set(pair) & {31, 32} for size in pair}
+        for key, old in list(winner.result.reads.items())[:BROKEN_WORDS]:
+            if (old >> 1 if old & 1 else (old & 0xFF) >> 1) in sizes:
+                behind = (key[0], int.from_bytes(keccak256(key[1].to_bytes(32, "big")), "big"))
+                found.append(replace(case, slots=case.slots | {key: 2 * 32 + 1, behind: DENSE}))
         found += [self._filled(winner) for _ in range(FILLED)]
         self.rng.shuffle(found)
         return found

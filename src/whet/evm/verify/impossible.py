@@ -28,6 +28,7 @@ from whet.evm.verify.intervals import (
     without,
 )
 from whet.evm.verify.orders import Env, joined
+from whet.evm.verify.reads import held_at
 from whet.evm.verify.shapes import WHO, Shapes
 from whet.evm.words import ADDRESS
 
@@ -95,18 +96,24 @@ class _Walker:
         self.under_way: set[str] = set()
 
     def call(
-        self, function: Function, args: tuple[Interval, ...], names: Names, around: Env, depth: int
+        self,
+        function: Function,
+        args: tuple[Interval, ...],
+        names: Names,
+        around: Env,
+        depth: int,
+        held: tuple[Interval, ...] = (),
     ) -> list[Interval] | None:
         """What it gives back, and behind that what its parameters are known to be where it does; None where it never does.
-        around: what is known of the call (`FIXED`)."""
-        key = (function.name, args, names, *around.items())
+        around: what is known of the call (`FIXED`); held: of each argument the word that memory holds there."""
+        key = (function.name, args, names, held, *around.items())
         if key in self.known:
             return self.known[key]
         if function.name in self.under_way or depth > DEPTH:
             self.visited |= reachable(self.contract, function.name)
             return [ANY] * (function.returns or 0) + list(args)
         self.under_way.add(function.name)
-        self.known[key] = _Walk(self, function, names, depth).run(args, around)
+        self.known[key] = _Walk(self, function, names, depth).run(args, around, held)
         self.under_way.remove(function.name)
         return self.known[key]
 
@@ -135,8 +142,13 @@ class _Walk:
         self.returned: list[Interval] | None = None
         """As `_Walker.call` gives it."""
 
-    def run(self, args: tuple[Interval, ...], around: Env) -> list[Interval] | None:
+    def run(
+        self, args: tuple[Interval, ...], around: Env, held: tuple[Interval, ...]
+    ) -> list[Interval] | None:
         self.before["b0"] = around.fork()
+        self.before["b0"] |= {
+            held_at(param): found for param, found in zip(self.function.params, held, strict=False)
+        }
         self.before["b0"] |= {
             self._name(param): found for param, found in zip(self.function.params, args, strict=False)
         }
@@ -167,7 +179,9 @@ class _Walk:
         if statement.op == "CALLPRIVATE":
             callee = self.walker.contract.functions[statement.function]
             names = self._passed(statement.args)
-            given = self.walker.call(callee, args, names, _around(env), self.depth + 1)
+            known = self.shape.held.get(id(statement), ())
+            held = tuple(ANY if word is None else self.value(word, env) for word in known)
+            given = self.walker.call(callee, args, names, _around(env), self.depth + 1, held)
             if given is None:
                 return False
             for word, found in zip((*statement.results, *statement.args), given, strict=False):

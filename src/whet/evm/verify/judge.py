@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whet.evm.replay.explore import Explorer
-from whet.evm.replay.mocks import TARGET
+from whet.evm.replay.mocks import FORWARDER, TARGET
 from whet.evm.replay.run import ENOUGH_CALLS, Disagreement, MethodReport, reachable
 from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method, soiled
@@ -46,8 +46,12 @@ STALE, STALE_BELOW, STALE_FAILING = 60, 120, 200
 too few calls succeed."""
 AGAIN, MORE_CALLS = 3, 50
 """Rounds of further calls for the sake of mutants that are alive, and the calls of each."""
+THROUGH = 4
+"""Calls that are tried through a contract in between, twice at most."""
 SOILED = 3
 """Calls that are tried with dirty arguments."""
+MORE_MUTANTS = 3
+"""Times as many mutants of a function where of the first too many are alive."""
 MOST_FUNCTIONS = 1_000
 
 
@@ -106,6 +110,7 @@ def judge(
     verdicts = []
     for trial in trials:
         _more(pair, trial, budget)
+        _through(pair, trial)
         _soil(pair, trial)
         verdicts.append(_verdict(pair, trial, everything, budget))
         told(f"{verdicts[-1].function}: {verdicts[-1].verdict} {verdicts[-1].reason}".strip())
@@ -153,6 +158,15 @@ def _more(pair: Pair, trial: Trial, budget: Budget) -> None:
         if (enough and coverage == 1) or stale >= patience:
             return
         _call(pair, trial, 1)
+
+
+def _through(pair: Pair, trial: Trial) -> None:
+    """Calls that succeeded in new ways once more, through a contract in between: who calls is not who began."""
+    ways = [one for one in trial.search.parents if one.result.status == "success"]
+    for winner in ways[-THROUGH:]:
+        if winner.case.caller != FORWARDER:
+            trial.search.through(winner)
+            _call(pair, trial, 2)
 
 
 def _soil(pair: Pair, trial: Trial) -> None:
@@ -216,7 +230,7 @@ def _verdict(pair: Pair, trial: Trial, everything: list[Method], budget: Budget)
 
 
 def _mutants(pair: Pair, trial: Trial, budget: Budget) -> Mutants:
-    """Made, and shown further calls where too many are alive."""
+    """Made, and shown further calls where too many are alive; then more of them, so that no verdict hangs on one of a few."""
     method = trial.report.method
     begin = None if trial.report.differing else root(pair.other, method.selector, method.name)
     pair.give(budget.statements, budget.gas)
@@ -228,6 +242,8 @@ def _mutants(pair: Pair, trial: Trial, budget: Budget) -> Mutants:
         _call(pair, trial, MORE_CALLS)
         pair.give(left, budget.gas)
         mutants.show()
+    if mutants.rate < KILLED and not trial.report.differing:
+        mutants.make(MORE_MUTANTS * budget.mutants)
     return mutants
 
 

@@ -93,27 +93,31 @@ class Mutants:
 
     def __init__(self, pair: Pair, root: str | None, kept: list[Kept], count: int) -> None:
         """Make up to `count` in what the calls `kept`, on which both sides agreed, executed."""
-        self.pair, self.kept = pair, kept
+        self.pair, self.root, self.kept = pair, root, kept
         self.made = self.killed = self.unreached = 0
         self.alive: list[Mutant] = []
         self._turns: dict[int, tuple[int, list[Kept]]] = {}
-        if root and kept:
-            self._make(root, count)
+        self._known: set[tuple[Place, str]] = set()
+        self._rng = Random(int.from_bytes(keccak256((root or "").encode())[:4], "big"))
+        self.make(count)
+
+    def make(self, count: int) -> None:
+        """Up to so many in all, and show them the calls."""
+        if self.root and self.kept:
+            self._make(self.root, count)
         self.show()
 
     def _make(self, root: str, count: int) -> None:
-        rng = Random(int.from_bytes(keccak256(root.encode())[:4], "big"))
         visited = {(name, block) for *_, seen, _ in self.kept for at, name, block in seen if at == TARGET}
         inside = sorted(place for place in reachable(self.pair.other, root) if ">" not in place[1])
-        known: set[tuple[Place, str]] = set()
-        for _ in range(TRIES * count):
+        for _ in range(TRIES * (count - self.made)):
             if self.made >= count:
                 return
-            place = rng.choice(inside)
-            wrong, change = mutant(self.pair.other, place, rng)
-            if not change or (place, change.text) in known:
+            place = self._rng.choice(inside)
+            wrong, change = mutant(self.pair.other, place, self._rng)
+            if not change or (place, change.text) in self._known:
                 continue
-            known.add((place, change.text))
+            self._known.add((place, change.text))
             if means_the_same(self.pair.other, self.pair.sizes, place, change):
                 continue
             if place not in visited or not _both_ways(self.pair.other, place, change, visited):

@@ -9,14 +9,18 @@ from whet.evm.verify.branches import Place
 
 _ORDERS = frozenset({"LT", "GT", "SLT", "SGT"})
 
+SIZE_BITS = 32
+"""No calldata is longer than what so many bits can say."""
+
 Variable = tuple[str, Operand]
 """(function, variable)."""
 
 
 def means_the_same(contract: Contract, sizes: set[Variable], place: Place, change: Change) -> bool:
     """Of a change in that (function, block): the arguments of a subtraction swapped of which is only asked if it gives 0;
-    another mask of a word that is no wider, or of which is only asked whether it is 0; what is read from scratch space to be
-    written back; another limit for how long calldata, or what came back, must be. sizes: of `given_sizes`."""
+    another mask of a word that is no wider, of a length in calldata, or of what is only asked whether it is 0; what is read
+    from scratch space to be written back; another limit for how long calldata, or what came back, must be. sizes: of
+    `given_sizes`."""
     function = contract.functions[place[0]]
     if change.at is None or change.dropped:
         return False
@@ -27,11 +31,29 @@ def means_the_same(contract: Contract, sizes: set[Variable], place: Place, chang
         masks = [int(word, 16) for word in change.text.removeprefix("AND: ").split(" became ")]
         kept = min((mask & ~(mask + 1)).bit_length() for mask in masks)
         bits = Bits(function)
-        narrow = any(bits.width(arg) <= kept for arg in statement.args if isinstance(arg, str))
-        return narrow or is_only_asked(function, statement.results[0])
+        words = [arg for arg in statement.args if isinstance(arg, str)]
+        narrow = any(bits.width(arg) <= kept for arg in words)
+        sized = kept >= SIZE_BITS and any(is_in_calldata(place[0], function, sizes, arg) for arg in words)
+        return narrow or sized or is_only_asked(function, statement.results[0])
     if statement.op == "MLOAD" and change.text.startswith("MLOAD: "):
         return is_only_put_back(function, statement.results[0])
     return statement.op in _ORDERS and any((place[0], arg) in sizes for arg in statement.args)
+
+
+def is_in_calldata(name: str, function: Function, sizes: set[Variable], variable: str) -> bool:
+    """Whether a variable, with something added, is compared with the length of calldata: it is a place or a length there."""
+    reached = {variable}
+    while True:
+        before = len(reached)
+        for s in function.statements():
+            if s.op in ("ADD", "SHL", "MUL") and reached & set(map(str, s.args)):
+                reached.update(s.results)
+        if len(reached) == before:
+            break
+    return any(
+        s.op in _ORDERS and reached & set(map(str, s.args)) and any((name, arg) in sizes for arg in s.args)
+        for s in function.statements()
+    )
 
 
 def is_only_asked(function: Function, variable: str) -> bool:

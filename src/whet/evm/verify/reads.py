@@ -16,8 +16,13 @@ class Shape:
     same: dict[str, str] = field(default_factory=dict)
     made: dict[str, Statement] = field(default_factory=dict)
     given: dict[int, int] = field(default_factory=dict)
+    params: tuple[str, ...] = ()
+    free: frozenset[str] = frozenset()
+    """Variables that point to where free memory began, or behind it: behind all that parameters point to."""
     numbers: dict[str, int] = field(default_factory=dict)
     """{variable: the number that was written where it is read}."""
+    held: dict[int, tuple[Operand | None, ...]] = field(default_factory=dict)
+    """{id of a private call's statement: of each argument the word that memory holds there, as a pointer; None: not known}"""
 
     def name(self, operand: Operand) -> Operand:
         """What all of equal value are called."""
@@ -37,16 +42,34 @@ class Shape:
         return (first, step) if 0 < abs(step) < 1 << 32 else None
 
 
+def free_pointers(function: Function) -> frozenset[str]:
+    """`Shape.free`."""
+    free: set[str] = set()
+    made = [s for s in function.statements() if s.op in ("MLOAD", "ADD") and s.results]
+    phis = [phi for block in function.blocks.values() for phi in block.phis]
+    while True:
+        found = {s.results[0] for s in made if s.args == (0x40,) or (s.op == "ADD" and free & set(s.args))}
+        found |= {phi.result for phi in phis if any(word in free for word in phi.incoming.values())}
+        if found <= free:
+            return frozenset(free)
+        free |= found
+
+
 _CALLS = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "CREATE", "CREATE2"})
-_COPIES = frozenset({"CALLDATACOPY", "CODECOPY", "EXTCODECOPY", "RETURNDATACOPY", "MCOPY", "MSTORE8"})
+_COPIES = dict.fromkeys(("CALLDATACOPY", "CODECOPY", "RETURNDATACOPY", "MCOPY", "MSTORE8"), 0) | {
+    "EXTCODECOPY": 1
+}
+"""{what writes bytes to memory: which of its arguments says where to}."""
 _SPOILS = {
     "SLOAD": _CALLS | {"SSTORE"},
     "TLOAD": _CALLS | {"TSTORE"},
-    "MLOAD": _CALLS | _COPIES | {"STATICCALL", "MSTORE"},
+    "MLOAD": _CALLS | _COPIES.keys() | {"STATICCALL", "MSTORE"},
 }
 """{what reads: all that may write there}."""
 _STORES = {"SSTORE": "SLOAD", "TSTORE": "TLOAD", "MSTORE": "MLOAD"}
 _SMALL = 1 << 64
+_FIRST_FREE = 0x80
+"""Where Solidity's memory begins that pointers point to."""
 
 Known = dict[tuple[str, Operand], Operand]
 """{(what reads, where): the variable, or the number, that it is}."""
@@ -55,7 +78,7 @@ Known = dict[tuple[str, Operand], Operand]
 def read_again(function: Function, shape: Shape, does: Callable[[str], frozenset[str]]) -> None:
     """Notes in `shape.same` what is read twice. does: the instructions of a private function and of all it calls."""
     before: dict[str, Known | None] = dict.fromkeys(function.blocks)
-    before["b0"] = {}
+    before["b0"] = {("MLOAD", param): held_at(param) for param in function.params}
     work = ["b0"]
     while work:
         id_ = work.pop()
@@ -72,6 +95,9 @@ def read_again(function: Function, shape: Shape, does: Callable[[str], frozenset
     for id_, begins in before.items():
         known = dict(begins or {})
         for statement in function.blocks[id_].statements if begins is not None else ():
+            if statement.op == "CALLPRIVATE":
+                held = (known.get(("MLOAD", shape.name(arg))) for arg in statement.args)
+                shape.held[id(statement)] = tuple(held)
             if (again := _step(statement, known, shape, does)) is not None:
                 found[statement.results[0]] = again
     for name in found:
@@ -85,6 +111,11 @@ def read_again(function: Function, shape: Shape, does: Callable[[str], frozenset
             shape.numbers[name] = last
 
 
+def held_at(param: str) -> str:
+    """The name of the word that memory holds where a parameter points to, when the function is called."""
+    return f"[{param}]"
+
+
 def _step(s: Statement, known: Known, shape: Shape, does: Callable[[str], frozenset[str]]) -> Operand | None:
     """Goes on behind a statement; the variable that has already what it reads."""
     if s.op in _SPOILS:
@@ -95,6 +126,8 @@ def _step(s: Statement, known: Known, shape: Shape, does: Callable[[str], frozen
         return found
     if s.op in _STORES:
         _stored(s, known, shape)
+        return None
+    if s.op in _COPIES and _copied(s, known, shape):
         return None
     done = does(s.function) if s.op == "CALLPRIVATE" else frozenset({s.op})
     for reads, spoils in _SPOILS.items():
@@ -111,10 +144,29 @@ def _stored(s: Statement, known: Known, shape: Shape) -> None:
     known[reads, place] = s.args[1]
 
 
+def _copied(s: Statement, known: Known, shape: Shape) -> bool:
+    """Whether bytes go where little of what is known lies; that is forgotten then."""
+    place = shape.name(s.args[_COPIES[s.op]])
+    if isinstance(place, int):
+        size = s.args[-1] if s.op != "MSTORE8" else 1
+        if not isinstance(size, int) or place + size > _FIRST_FREE:
+            return False
+    elif not _is_computed(place, shape):
+        return False
+    for key in [key for key in known if key[0] == "MLOAD"]:
+        if isinstance(key[1], int) or _may_be(key[1], place, "MLOAD", shape):
+            del known[key]
+    return True
+
+
 def _may_be(read: Operand, written: Operand, reads: str, shape: Shape) -> bool:
     """Whether the two may be one place, or overlap."""
     if isinstance(read, int) and isinstance(written, int):
         return abs(read - written) < (32 if reads == "MLOAD" else 1)
+    if reads == "MLOAD" and isinstance(written, int) and written < _FIRST_FREE:
+        return False
+    if read in shape.params and written in shape.free:
+        return False
     return not (_is_computed(written, shape) and not _is_computed(read, shape))
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from whet.evm.call_graph import reach
 from whet.evm.opcodes import PURE
 from whet.evm.tac import Contract, Function, Operand, Statement
-from whet.evm.verify.reads import Shape, read_again
+from whet.evm.verify.reads import Shape, free_pointers, read_again
 from whet.evm.words import ADDRESS
 
 COMMUTATIVE = frozenset({"ADD", "MUL", "AND", "OR", "XOR", "EQ"})
@@ -36,7 +36,7 @@ class Shapes:
         return self.found[function.name]
 
     def _made(self, function: Function) -> Shape:
-        shape = Shape()
+        shape = Shape(params=tuple(function.params), free=free_pointers(function))
         self._note_equal(function, shape)
         read_again(function, shape, self._written)
         self._note_equal(function, shape)  # and what is computed from what is read twice
