@@ -13,8 +13,9 @@ from whet.evm.interpret import execute
 from whet.evm.lifting import lift_code
 from whet.evm.replay.mocks import TARGET
 from whet.evm.replay.mutants import Change, mutant
+from whet.evm.replay.probes import broken
 from whet.evm.replay.run import MethodReport
-from whet.evm.replay.search import Search, broken
+from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method, methods_of_signatures
 from whet.evm.tac import WORD, Block, Contract, End, Function, Phi, Statement
 from whet.evm.verify.branches import branches, root, split_branches

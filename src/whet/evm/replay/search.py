@@ -12,8 +12,6 @@ from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
-from whet.evm.keccak import keccak256
-from whet.evm.meaning.abi_types import head_words
 from whet.evm.replay.cases import LATEST, TIMES, Case, Tried
 from whet.evm.replay.explore import Explorer
 from whet.evm.replay.mocks import (
@@ -21,7 +19,6 @@ from whet.evm.replay.mocks import (
     ALICE,
     ANSWERS,
     BOB,
-    CODED,
     FORWARDER,
     MOCKS,
     MODE,
@@ -33,38 +30,18 @@ from whet.evm.replay.mocks import (
     WORD,
 )
 from whet.evm.replay.mutants import SELECTOR_STEP
+from whet.evm.replay.probes import between, by_others, probes
 from whet.evm.replay.vectors import ADDRESSES, Method, Pool
 from whet.evm.tac import WORD as MOST
 
 T = TypeVar("T")
-BROKEN_WORDS = 12
-"""Of calldata, from the first: those that are broken one by one; and as many slots."""
 BOUNDS = 12
 """Comparisons of a call, the last ones, whose words are tried with their neighbours."""
 PROBINGS = 3
 """Calls of a function that probes are made from, at most."""
-OTHERS = 2
-"""People who call what somebody else's call succeeded with."""
-FILLED = 4
-"""Calls without zeros that are made of one that succeeded."""
 EXPLORED = 0.7
 """Share of calls that look for a branch which nobody has taken, as long as there are some."""
-DENSE = int.from_bytes(bytes(range(0x21, 0x41)), "big")
 WEI = (1, 10**9, 10**18, 3 * 10**18)
-
-
-def broken(data: bytes) -> list[bytes]:
-    """The calldata a byte short, and with bits that few types have (the highest, the lowest) in one word each."""
-    found = [data[:-1]]
-    for at in range(4, min(len(data) - 31, 4 + 32 * BROKEN_WORDS), 32):
-        word = int.from_bytes(data[at : at + 32], "big") | 1 << 255 | 1
-        found.append(data[:at] + word.to_bytes(32, "big") + data[at + 32 :])
-    return found
-
-
-def _between(case: Case) -> Case:
-    """The same call through a contract that its caller calls."""
-    return replace(case, caller=FORWARDER, origin=case.begun_by)
 
 
 class Search:
@@ -87,8 +64,7 @@ class Search:
         self._probed: Tried | None = None
         """The call that the last probes were made from."""
         self._at_once: list[Case] = []
-        """The same call by another person, by a contract that the caller calls, and with mocks for the words in storage
-        that are 0: one may be who is called."""
+        """`by_others` of that call."""
         self._probings = 0
         self._allowed = False
         """Whether the contract that calls in its place was given what it reads, too."""
@@ -124,15 +100,8 @@ class Search:
         last = self.winners[-1] if self.winners else None
         if last and self._is_better(last):
             self._probed, self._allowed, self._probings = last, False, self._probings + 1
-            self._probes += self._made_probes(last)
-            empty = [key for key, word in last.result.reads.items() if not word]
-            mocks = {key: MOCKS[number % len(MOCKS)] for number, key in enumerate(empty)}
-            self._at_once = [
-                *(replace(last.case, caller=other) for other in self._others(last)),
-                replace(last.case, caller=BOB),
-                _between(last.case),
-                replace(last.case, slots=last.case.slots | mocks),
-            ]
+            self._probes += probes(self.method, last, self.rng)
+            self._at_once = by_others(last)
         if self._at_once:
             return self._copy(self._at_once.pop())
         if self.rng.random() < EXPLORED and (found := self._explored()):
@@ -147,18 +116,11 @@ class Search:
         parent = self.rng.choice(self.parents[-6:] if kind < 0.6 else self.parents)
         return self._solve(parent) if self.rng.random() < 0.6 else self._vary(parent)
 
-    def _others(self, last: Tried) -> list[int]:
-        """Addresses that the caller's was compared with."""
-        found = [b for a, b in last.result.compared if a == last.case.caller]
-        found += [a for a, b in last.result.compared if b == last.case.caller]
-        people = (other for other in found if 0 < other < 1 << 160 and other not in CODED)
-        return list(dict.fromkeys(other for other in people if other != last.case.caller))[:OTHERS]
-
     def through(self, winner: Tried) -> None:
         """The next call is one that succeeded, through a contract that its caller calls; the one behind it, if that fails,
         with what it reads as the caller's call found it."""
         self._probed, self._allowed = winner, False
-        self._at_once.append(_between(winner.case))
+        self._at_once.append(between(winner.case))
 
     def _is_better(self, last: Tried) -> bool:
         """Whether probes of a call that succeeded tell more than those made so far: it writes, and they did not, or it is
@@ -186,45 +148,6 @@ class Search:
                     found.append(case)
                     self._bounds.add(b)
         return found
-
-    def _made_probes(self, winner: Tried) -> list[Case]:
-        """A call that succeeds at another time, with its calldata broken, and with words read from storage that have
-        something in every byte: what is kept of them, and what is thrown away, shows. Strings are as long as the shortest
-        that has a slot of its own."""
-        case = winner.case
-        found = [replace(case, timestamp=LATEST - 1, number=77)]
-        found += [
-            replace(case, data=data, plain=False, odd=True)
-            for data in (broken(case.data) if self.method.types else [])
-        ]
-        for key in list(winner.result.reads)[:BROKEN_WORDS]:
-            old = winner.result.reads[key]
-            for word in (old | DENSE << old.bit_length(), DENSE):
-                found.append(replace(case, slots=case.slots | {key: word & MOST}))
-        sizes = {size for pair in winner.result.compared if set(pair) & {31, 32} for size in pair}
-        for key, old in list(winner.result.reads.items())[:BROKEN_WORDS]:
-            if (old >> 1 if old & 1 else (old & 0xFF) >> 1) in sizes:
-                behind = (key[0], int.from_bytes(keccak256(key[1].to_bytes(32, "big")), "big"))
-                found.append(replace(case, slots=case.slots | {key: 2 * 32 + 1, behind: DENSE}))
-        found += [self._filled(winner) for _ in range(FILLED)]
-        self.rng.shuffle(found)
-        return found
-
-    def _filled(self, winner: Tried) -> Case:
-        """The call with numbers that were 0 small ones, and words read from storage that were 0 some that may be more: of an
-        amount of 0 nothing shows."""
-        case, at = self._copy(winner.case), 4
-        for kind in self.method.types or ():
-            word = case.data[at : at + 32]
-            if kind.startswith(("uint", "int")) and "[" not in kind and word == bytes(32):
-                case.data = (
-                    case.data[:at] + self.rng.randrange(1, 4).to_bytes(32, "big") + case.data[at + 32 :]
-                )
-            at += 32 * head_words(kind)
-        for key, old in winner.result.reads.items():
-            if not old and self.rng.random() < 0.7:
-                case.slots[key] = self.rng.choice((1, 1 << 64, 10**18, (1 << 96) - 1))
-        return case
 
     def fresh(self) -> Case:
         rng = self.rng
