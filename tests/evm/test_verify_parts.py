@@ -264,6 +264,31 @@ def test_what_memory_holds_at_an_argument_is_known_to_a_private_function(
     assert possible(contract, "f") == set(unlike(*left))
 
 
+@pytest.mark.parametrize(("size", "left"), [(9, ("b2",)), (40, ("b1",)), ("a0", ("b1", "b2"))])
+def test_what_memory_holds_where_a_result_points_is_known(size: int | str, left: tuple[str, ...]) -> None:
+    """`p` gives a text of so many bytes; where memory is free then, the caller writes."""
+    steps = [
+        Statement("MLOAD", (64,), ("v0",), 0),
+        Statement("ADD", ("v0", 64), ("v1",), 0),
+        Statement("MSTORE", (64, "v1"), (), 0),
+        Statement("MSTORE", ("v0", size), (), 0),
+    ]
+    private = Block("b0", 0, [], steps, End("RETURNPRIVATE", ("v0",)))
+    statements = [
+        Statement("CALLDATALOAD", (4,), ("v9",), 0),
+        Statement("CALLPRIVATE", ("v9",), ("v0",), 0, "p"),
+        Statement("MLOAD", (64,), ("v1",), 0),
+        Statement("MSTORE", ("v1", 32), (), 0),
+        Statement("MLOAD", ("v0",), ("v2",), 0),
+        Statement("GT", ("v2", 31), ("v3",), 0),
+    ]
+    contract = hand_made(statements, End("BRANCH", ("v3",), ("b1", "b2")), private=private)
+    assert possible(contract, "f") == set(unlike(*left))
+    before = [statements[2], *statements[:2], *statements[3:]]  # where it may be the same place
+    contract = hand_made(before, End("BRANCH", ("v3",), ("b1", "b2")), private=private)
+    assert possible(contract, "f") == set(unlike("b1", "b2"))
+
+
 @pytest.mark.parametrize("op", sorted(set(RULES) & (set(ONE) | set(TWO))))
 def test_intervals_hold_what_instructions_give(op: str) -> None:
     rng = Random(op)

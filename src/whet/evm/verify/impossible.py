@@ -15,7 +15,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from whet.evm.replay.run import reachable
-from whet.evm.tac import WORD, Block, Contract, Function, Operand, Statement
+from whet.evm.tac import WORD, Block, Contract, End, Function, Operand, Statement
 from whet.evm.verify.branches import FORKS, Place, branches
 from whet.evm.verify.intervals import (
     ANY,
@@ -104,7 +104,8 @@ class _Walker:
         depth: int,
         held: tuple[Interval, ...] = (),
     ) -> list[Interval] | None:
-        """What it gives back, and behind that what its parameters are known to be where it does; None where it never does.
+        """What it gives back, behind that what its parameters are known to be where it does, and behind that the words that
+        memory holds where what it gives points to; None where it never does.
         around: what is known of the call (`FIXED`); held: of each argument the word that memory holds there."""
         key = (function.name, args, names, held, *around.items())
         if key in self.known:
@@ -179,8 +180,7 @@ class _Walk:
         if statement.op == "CALLPRIVATE":
             callee = self.walker.contract.functions[statement.function]
             names = self._passed(statement.args)
-            known = self.shape.held.get(id(statement), ())
-            held = tuple(ANY if word is None else self.value(word, env) for word in known)
+            held = self._held(statement, env)
             given = self.walker.call(callee, args, names, _around(env), self.depth + 1, held)
             if given is None:
                 return False
@@ -188,6 +188,9 @@ class _Walk:
                 if isinstance(word, str):
                     env.forget([word] if word in statement.results else ())
                     env[self._name(word)] = meet(self.value(word, env), found) or found
+            env |= {held_at(result): ANY for result in statement.results}
+            behind = given[len(statement.results) + len(args) :]
+            env |= {held_at(result): found for result, found in zip(statement.results, behind, strict=False)}
         elif statement.results:
             name = self._name(statement.results[0])
             found = result_of(statement.op, list(args))
@@ -199,6 +202,11 @@ class _Walk:
             env[name] = meet(env.get(name, ANY), found) or found
             self._order(statement, env)
         return True
+
+    def _held(self, at: Statement | End, env: Env) -> tuple[Interval, ...]:
+        """Of each argument the word that memory holds where it points to."""
+        known = self.shape.held.get(id(at), ())
+        return tuple(ANY if word is None else self.value(word, env) for word in known)
 
     def _ordered(self, statement: Statement, env: Env) -> Interval | None:
         """What a comparison gives by what is known of the order of its operands."""
@@ -254,6 +262,7 @@ class _Walk:
         end = block.end
         if end.op == "RETURNPRIVATE":
             given = [self.value(arg, env) for arg in (*end.args, *self.function.params)]
+            given += self._held(end, env)
             old = self.returned
             self.returned = given if old is None else [hull(a, b) for a, b in zip(old, given, strict=True)]
         if end.op == "BRANCH":

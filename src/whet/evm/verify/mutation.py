@@ -71,8 +71,8 @@ class Mutant:
     changed: int = 0
     changed_in_success: int = 0
     executed: int = 0
-    operands: set[tuple[int, int]] = field(default_factory=set)
-    """(word, which of `OPERANDS`) that the changed statement was given."""
+    operands: set[frozenset[tuple[int, int]]] = field(default_factory=set)
+    """Of each call the (word, which of `OPERANDS`) that the changed statement was given."""
 
     @property
     def equivalent(self) -> bool:
@@ -82,10 +82,8 @@ class Mutant:
 
     @property
     def steady(self) -> bool:
-        """The operands were the same whenever it was executed."""
-        return (
-            self.watched and self.computed and len({mark for _, mark in self.operands}) == len(self.operands)
-        )
+        """The operands were the same in every call, those of a loop in all its rounds."""
+        return self.watched and self.computed and len(self.operands) == 1
 
 
 class Mutants:
@@ -162,9 +160,9 @@ class Mutants:
             success = outcome.status == "success"
             changed = not one.watched or any(MARK in words for words in result.compared)
             one.executed += 1
-            one.operands |= {pair for pair in result.compared if pair[1] in OPERANDS}
+            one.operands.add(frozenset(pair for pair in result.compared if pair[1] in OPERANDS))
             if len(result.compared) >= COMPARISONS_KEPT:
-                one.operands |= {(0, OPERANDS[0]), (1, OPERANDS[0])}  # not all are known
+                one.operands |= {frozenset(), frozenset({(0, 0)})}  # not all are known
             one.succeeded += success
             one.changed += changed
             one.changed_in_success += success and changed

@@ -19,10 +19,13 @@ class Shape:
     params: tuple[str, ...] = ()
     free: frozenset[str] = frozenset()
     """Variables that point to where free memory began, or behind it: behind all that parameters point to."""
+    older: dict[str, frozenset[str]] = field(default_factory=dict)
+    """{where free memory began: what private calls had given before, which points to memory that was taken then}."""
     numbers: dict[str, int] = field(default_factory=dict)
     """{variable: the number that was written where it is read}."""
     held: dict[int, tuple[Operand | None, ...]] = field(default_factory=dict)
-    """{id of a private call's statement: of each argument the word that memory holds there, as a pointer; None: not known}"""
+    """{id of a private call's statement, or of the end that goes back from one: of each argument the word that memory holds
+    where it points to; None: not known}"""
 
     def name(self, operand: Operand) -> Operand:
         """What all of equal value are called."""
@@ -55,6 +58,21 @@ def free_pointers(function: Function) -> frozenset[str]:
         free |= found
 
 
+def older_places(function: Function) -> dict[str, frozenset[str]]:
+    """`Shape.older`, as far as it shows within a block, or in the first one."""
+    found: dict[str, frozenset[str]] = {}
+    first: frozenset[str] = frozenset()
+    for block in function.blocks.values():
+        given = first
+        for s in block.statements:
+            if s.op == "CALLPRIVATE":
+                given |= set(s.results)
+            if s.op == "MLOAD" and s.args == (0x40,):
+                found[s.results[0]] = given
+        first = given if block.id == "b0" else first
+    return found
+
+
 _CALLS = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "CREATE", "CREATE2"})
 _COPIES = dict.fromkeys(("CALLDATACOPY", "CODECOPY", "RETURNDATACOPY", "MCOPY", "MSTORE8"), 0) | {
     "EXTCODECOPY": 1
@@ -70,6 +88,9 @@ _STORES = {"SSTORE": "SLOAD", "TSTORE": "TLOAD", "MSTORE": "MLOAD"}
 _SMALL = 1 << 64
 _FIRST_FREE = 0x80
 """Where Solidity's memory begins that pointers point to."""
+
+_SCRATCH = "SCRATCH"
+"""Stands for writing to memory below `_FIRST_FREE`."""
 
 Known = dict[tuple[str, Operand], Operand]
 """{(what reads, where): the variable, or the number, that it is}."""
@@ -96,10 +117,11 @@ def read_again(function: Function, shape: Shape, does: Callable[[str], frozenset
         known = dict(begins or {})
         for statement in function.blocks[id_].statements if begins is not None else ():
             if statement.op == "CALLPRIVATE":
-                held = (known.get(("MLOAD", shape.name(arg))) for arg in statement.args)
-                shape.held[id(statement)] = tuple(held)
+                shape.held[id(statement)] = _held(statement.args, known, shape)
             if (again := _step(statement, known, shape, does)) is not None:
                 found[statement.results[0]] = again
+        end = function.blocks[id_].end
+        shape.held[id(end)] = _held(end.args, known, shape)
     for name in found:
         last: Operand = name
         while isinstance(last, str) and last in found and found[last] != name:
@@ -111,9 +133,23 @@ def read_again(function: Function, shape: Shape, does: Callable[[str], frozenset
             shape.numbers[name] = last
 
 
-def held_at(param: str) -> str:
-    """The name of the word that memory holds where a parameter points to, when the function is called."""
-    return f"[{param}]"
+def _held(args: tuple[Operand, ...], known: Known, shape: Shape) -> tuple[Operand | None, ...]:
+    return tuple(known.get(("MLOAD", shape.name(arg))) for arg in args)
+
+
+def held_at(variable: str) -> str:
+    """The name of the word that memory holds where a parameter points to, when the function is called, or where what a
+    private call gave points to, when that comes back."""
+    return f"[{variable}]"
+
+
+def writes(s: Statement) -> str:
+    """The instruction, or `_SCRATCH`."""
+    at = _COPIES.get(s.op, 0 if s.op == "MSTORE" else None)
+    if at is None or not isinstance(s.args[at], int):
+        return s.op
+    size = {"MSTORE": 32, "MSTORE8": 1}.get(s.op, s.args[-1])
+    return _SCRATCH if isinstance(size, int) and int(s.args[at]) + size <= _FIRST_FREE else s.op
 
 
 def _step(s: Statement, known: Known, shape: Shape, does: Callable[[str], frozenset[str]]) -> Operand | None:
@@ -129,11 +165,16 @@ def _step(s: Statement, known: Known, shape: Shape, does: Callable[[str], frozen
         return None
     if s.op in _COPIES and _copied(s, known, shape):
         return None
-    done = does(s.function) if s.op == "CALLPRIVATE" else frozenset({s.op})
+    done = does(s.function) if s.op == "CALLPRIVATE" else frozenset({writes(s)})
+    if _SCRATCH in done:
+        for key in [key for key in known if key[0] == "MLOAD" and isinstance(key[1], int)]:
+            del known[key]
     for reads, spoils in _SPOILS.items():
         if done & spoils:
             for key in [key for key in known if key[0] == reads]:
                 del known[key]
+    if s.op == "CALLPRIVATE":
+        known.update({("MLOAD", shape.name(result)): held_at(result) for result in s.results})
     return None
 
 
@@ -147,11 +188,7 @@ def _stored(s: Statement, known: Known, shape: Shape) -> None:
 def _copied(s: Statement, known: Known, shape: Shape) -> bool:
     """Whether bytes go where little of what is known lies; that is forgotten then."""
     place = shape.name(s.args[_COPIES[s.op]])
-    if isinstance(place, int):
-        size = s.args[-1] if s.op != "MSTORE8" else 1
-        if not isinstance(size, int) or place + size > _FIRST_FREE:
-            return False
-    elif not _is_computed(place, shape):
+    if isinstance(place, int) or not _is_computed(place, shape):
         return False
     for key in [key for key in known if key[0] == "MLOAD"]:
         if isinstance(key[1], int) or _may_be(key[1], place, "MLOAD", shape):
@@ -166,6 +203,8 @@ def _may_be(read: Operand, written: Operand, reads: str, shape: Shape) -> bool:
     if reads == "MLOAD" and isinstance(written, int) and written < _FIRST_FREE:
         return False
     if read in shape.params and written in shape.free:
+        return False
+    if read in shape.older.get(str(written), ()):
         return False
     return not (_is_computed(written, shape) and not _is_computed(read, shape))
 

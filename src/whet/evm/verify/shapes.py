@@ -12,7 +12,7 @@ from __future__ import annotations
 from whet.evm.call_graph import reach
 from whet.evm.opcodes import PURE
 from whet.evm.tac import Contract, Function, Operand, Statement
-from whet.evm.verify.reads import Shape, free_pointers, read_again
+from whet.evm.verify.reads import Shape, free_pointers, older_places, read_again, writes
 from whet.evm.words import ADDRESS
 
 COMMUTATIVE = frozenset({"ADD", "MUL", "AND", "OR", "XOR", "EQ"})
@@ -36,7 +36,9 @@ class Shapes:
         return self.found[function.name]
 
     def _made(self, function: Function) -> Shape:
-        shape = Shape(params=tuple(function.params), free=free_pointers(function))
+        shape = Shape(
+            params=tuple(function.params), free=free_pointers(function), older=older_places(function)
+        )
         self._note_equal(function, shape)
         read_again(function, shape, self._written)
         self._note_equal(function, shape)  # and what is computed from what is read twice
@@ -60,10 +62,10 @@ class Shapes:
                         shape.same[statement.results[0]] = _first(statement, shape, known)
 
     def _written(self, function: str) -> frozenset[str]:
-        """The instructions of a private function, with all it calls."""
+        """What the statements of a private function and of all it calls write, see `reads.writes`."""
         if function not in self.does:
             names = {function, *self.reached.get(function, ())}
-            found = {s.op for name in names for s in self.contract.functions[name].statements()}
+            found = {writes(s) for name in names for s in self.contract.functions[name].statements()}
             self.does[function] = frozenset(found)
         return self.does[function]
 
