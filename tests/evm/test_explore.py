@@ -235,11 +235,21 @@ def test_both_ways_are_found_from_one_call(body: str) -> None:
 
 
 def test_what_nobody_can_find_is_given_up() -> None:
-    """The preimage of a hash."""
+    """The preimage of a hash. The third call is one more that passes the dispatcher's check."""
     wanted, taken, cases = explored(
         f"{ARGUMENT} PUSH 0 MSTORE PUSH 32 PUSH 0 KECCAK256 PUSH 5 EQ @yes JUMPI STOP :yes STOP"
     )
-    assert (wanted - taken, len(cases)) == (1, 2)
+    assert (wanted - taken, len(cases)) == (1, 3)
+
+
+def test_a_check_that_other_calls_have_passed_is_passed_again() -> None:
+    """One check for two words, as of a library's function: that the first word passes it says nothing of the second."""
+    wanted, taken, _ = explored(
+        "@one PUSH 4 CALLDATALOAD @check JUMP :one @two PUSH 1 SLOAD @check JUMP "
+        ":two PUSH 36 CALLDATALOAD @yes JUMPI STOP :yes STOP "
+        ":check DUP1 ISZERO @bad JUMPI POP JUMP :bad PUSH 0 PUSH 0 REVERT"
+    )
+    assert taken == wanted
 
 
 ASK = (

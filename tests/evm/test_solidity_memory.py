@@ -18,7 +18,8 @@ from whet.evm.meaning.slices import FREE, Run
 from whet.evm.replay.assemble import assemble
 from whet.evm.replay.reference import run_reference
 from whet.evm.solidity.claims import content, made_of
-from whet.evm.solidity.emit import emit
+from whet.evm.solidity.emit import COMPILER, SETTINGS, emit
+from whet.evm.solidity.helpers import texts
 from whet.evm.solidity.nouns import Source
 from whet.evm.solidity.references import words_structs
 from whet.evm.solidity.sums import added, sum_of, times
@@ -137,6 +138,43 @@ def test_the_compiled_text_does_what_the_code_does(body: str) -> None:
         words = [rng.choice([0, 1, WORD, rng.getrandbits(256), rng.getrandbits(160)]) for _ in range(2)]
         data = SELECTOR.to_bytes(4, "big") + b"".join(word.to_bytes(32, "big") for word in words)
         assert observed(code, data) == observed(other, data)
+
+
+@pytest.mark.slow
+def test_words_are_taken_as_an_object_without_taking_memory() -> None:
+    """`asWords2()(place)`: its second member is read, and the free pointer is where it was."""
+    helpers = "\n".join(texts({"asWords2"}))
+    text = f"""
+        pragma solidity {COMPILER};
+        contract Decompiled {{
+            struct Words2 {{ uint256 f0; uint256 f1; }}
+            function second(Words2 memory words) private pure returns (uint256) {{ return words.f1; }}
+            {helpers}
+            fallback() external {{
+                uint256 free;
+                assembly {{ mstore(0x200, 7) mstore(0x220, 9) free := mload(0x40) }}
+                uint256 found = second(asWords2()(0x200));
+                assembly {{ mstore(0, found) mstore(0x20, sub(mload(0x40), free)) return(0, 0x40) }}
+            }}
+        }}"""
+    code = bytes.fromhex(compiled(Source(text, "Decompiled", COMPILER, SETTINGS, [], []))["code"])
+    assert observed(code, b"") == ("success", (9).to_bytes(32, "big") + bytes(32), [])
+    assert lift_code(code).notes == []
+
+
+@pytest.mark.slow
+def test_code_is_copied_from_any_place() -> None:
+    """CODECOPY of as many bytes as the second argument says, from where the first says: also across the end and behind it."""
+    body = "DUP2 DUP4 PUSH 0x200 CODECOPY PUSH 0x80 PUSH 0x200 RETURN"
+    code, source = emitted(body)
+    assert "invalid()" not in source.text
+    other = bytes.fromhex(compiled(source)["code"])
+    for offset in (0, 7, len(code) - 3, len(code), 1 << 200, WORD):
+        for length in (0, 1, 32, 70, 300):
+            data = b"".join(
+                [SELECTOR.to_bytes(4, "big"), offset.to_bytes(32, "big"), length.to_bytes(32, "big")]
+            )
+            assert observed(code, data) == observed(other, data), (offset, length)
 
 
 def observed(code: bytes, data: bytes) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ from whet.evm.replay.mocks import FORWARDER, INSIDE, MOCKS, MOST_ANSWERED, RECOR
 from whet.evm.replay.symbols import Given, Leaf, Work, evaluate
 from whet.evm.replay.trace import Trace, trace
 from whet.evm.replay.tracer import Decision, Place
-from whet.evm.tac import Contract
+from whet.evm.tac import Contract, Function
 from whet.evm.world import World
 
 STEPS = 10_000
@@ -33,8 +33,11 @@ ANSWERS = 3
 """Calls that are tried in one round."""
 WORK = 6_000
 """Operations evaluated in one round."""
+PAST = 24
+"""Checks at which a call fails, and that other calls have passed, that are turned round."""
 DEEP, WIDE = 6, 8
 """Conditions on the way that are repaired one after the other, ways tried for each."""
+FAILS = ("REVERT", "INVALID")
 MOST_DATA = 4 + 32 * 48
 Start = Callable[[Case], tuple[World, Transaction, Block]]
 
@@ -53,6 +56,9 @@ class Explorer:
         self._new: list[Case] = []
         self._open: list[tuple[Case, Trace, int]] = []
         """Conditions still to be turned round; the last is the next."""
+        self._past = 0
+        self._lost: dict[str, set[str]] = {}
+        """By function: blocks from which every way ends in a revert."""
         self._traced: dict[int, tuple[Case, Trace]] = {}
         """By the identity of a case that was found: itself and its trace."""
 
@@ -68,13 +74,40 @@ class Explorer:
                 continue
             case, traced, index = self._open.pop()
             goal = traced.decisions[index].other
-            if goal in seen or self.tries[goal] >= TRIES:
+            if goal in seen:
+                if found := self._passed(case, traced, index, seen):
+                    return found
+                continue
+            if self.tries[goal] >= TRIES:
                 continue
             self.tries[goal] += 1
             found = self._reach(case, traced, index)
             if found:
                 return found
         return None
+
+    def _passed(self, case: Case, traced: Trace, index: int, seen: set[Place]) -> Case | None:
+        """A call that passes the check at which that one fails, though others have passed it before: behind it, for this
+        caller, may be what nobody has seen."""
+        if index != self._fails_at(traced) or self._past >= PAST or not self.wanted - seen:
+            return None
+        self._past += 1
+        if found := self._reach(case, traced, index, again=True):
+            self._new.append(found)
+        return found
+
+    def _fails_at(self, traced: Trace) -> int | None:
+        """The decision behind which every way ends in a revert, if there is one."""
+        for index, decision in enumerate(traced.decisions):
+            if self._is_lost(decision.to) and not self._is_lost(decision.other):
+                return index
+        return None
+
+    def _is_lost(self, place: Place) -> bool:
+        name, block = place
+        if name not in self._lost:
+            self._lost[name] = lost(self.contract.functions[name])
+        return block in self._lost[name]
 
     def _look(self, case: Case, seen: set[Place]) -> None:
         known = self._traced.pop(id(case)) if id(case) in self._traced else None
@@ -84,6 +117,9 @@ class Explorer:
             if decision.other in self.wanted - seen and self.tries[decision.other] < TRIES:
                 others[decision.other] = index
         self._open += [(case, traced, index) for index in sorted(others.values())]
+        fails_at = self._fails_at(traced)
+        if fails_at is not None and fails_at not in others.values():
+            self._open.insert(0, (case, traced, fails_at))
 
     def _trace(self, case: Case) -> Trace:
         world, tx, block = self.start(case)
@@ -91,8 +127,9 @@ class Explorer:
         self.charge(traced.statements)
         return traced
 
-    def _reach(self, case: Case, traced: Trace, index: int) -> Case | None:
-        """A call that goes the way of the trace up to that decision, and there the other way."""
+    def _reach(self, case: Case, traced: Trace, index: int, again: bool = False) -> Case | None:
+        """A call that goes the way of the trace up to that decision, and there the other way. again: other calls have gone
+        there, and that one may have on another way."""
         goal = traced.decisions[index].other
         way = [decision.to for decision in traced.decisions[:index]] + [goal]
         for _ in range(ROUNDS):
@@ -100,7 +137,7 @@ class Explorer:
             for given, _ in zip(self._solved(case, traced.decisions, index), range(ANSWERS), strict=False):
                 new = applied(case, given, traced)
                 followed = self._trace(new)
-                if goal in followed.visited:
+                if _went(way, followed.decisions) if again else goal in followed.visited:
                     self._traced[id(new)] = new, followed
                     return new
                 left = _left(way, followed.decisions)
@@ -139,6 +176,24 @@ class Explorer:
         if not found:
             ways = (more for more in options(target.word, not target.taken, {}, Work(WORK)))
             yield from (more for more in ways if _allowed(case, more))
+
+
+def lost(function: Function) -> set[str]:
+    """Blocks from which every way ends in a revert."""
+    before = function.predecessors()
+    todo = [
+        id_ for id_, block in function.blocks.items() if not block.end.targets and block.end.op not in FAILS
+    ]
+    alive = set(todo)
+    while todo:
+        new = set(before[todo.pop()]) - alive
+        alive |= new
+        todo += new
+    return set(function.blocks) - alive
+
+
+def _went(way: list[Place], decisions: list[Decision]) -> bool:
+    return len(decisions) >= len(way) and all(d.to == place for place, d in zip(way, decisions, strict=False))
 
 
 def _left(way: list[Place], decisions: list[Decision]) -> int | None:

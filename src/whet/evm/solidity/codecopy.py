@@ -1,6 +1,7 @@
 """CODECOPY: bytes of the original's code, which this text has as constants.
 
-Costs two characters a byte; more than MOST_COPIED_BYTES at once cannot be said.
+Costs two characters a byte, of the whole code where the place is known only when running; more than MOST_COPIED_BYTES at
+once cannot be said.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class CodeCopy(Events):
     def copy_code(self, args: tuple[Expression, ...]) -> None:
         target, offset, length = args
         if not isinstance(offset, int) or not isinstance(length, int):
-            raise Unsayable("code copied from a place known only when running")
+            self._copy_computed(*(self.computed(piece.text, piece) for piece in map(self.yul, args)))
+            return
         if length > MOST_COPIED_BYTES:
             raise Unsayable(f"{length:#x} bytes of code copied")
         data = _read(self.frame.codes, offset, length)
@@ -53,6 +55,30 @@ class CodeCopy(Events):
         self.out.append(Line(f'{literal.text} = hex"{data.hex()}";', (literal.text,)))
         copy = f"mcopy({where.text}, add({literal.text}, 0x20), {len(data):#x})"
         self.assembly(copy, where, literal)
+        self.assembly(f"mstore(0x40, {kept.text})", kept)
+
+    def _copy_computed(self, target: Piece, offset: Piece, length: Piece) -> None:
+        """Out of a literal of the whole code, in free memory behind the target meanwhile; behind its end there are zeros."""
+        code = _read(
+            self.frame.codes,
+            0,
+            max((start + len(part) for start, part in self.frame.codes.items()), default=0),
+        )
+        literal = variable(self.temporary("bytes memory"), "bytes memory")
+        kept = self.computed("mload(0x40)")
+        self.assembly(f"mstore(0x40, add(mload(0x40), add({target.text}, {length.text})))", target, length)
+        self.out.append(Line(f'{literal.text} = hex"{code.hex()}";', (literal.text,)))
+        self.assembly(f"calldatacopy({target.text}, calldatasize(), {length.text})", target, length)
+        left = self.computed(
+            f"mul(lt({offset.text}, {len(code):#x}), sub({len(code):#x}, {offset.text}))", offset
+        )
+        size = self.computed(
+            f"xor({length.text}, mul(xor({length.text}, {left.text}), lt({left.text}, {length.text})))",
+            length,
+            left,
+        )
+        source = f"add(add({literal.text}, 0x20), mul(gt({left.text}, 0), {offset.text}))"
+        self.assembly(f"mcopy({target.text}, {source}, {size.text})", target, literal, left, offset, size)
         self.assembly(f"mstore(0x40, {kept.text})", kept)
 
 

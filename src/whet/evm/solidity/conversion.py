@@ -99,9 +99,11 @@ class Conversion(Writer):
         """The object in memory at a place."""
         if not want.endswith(" memory"):
             raise Unsayable(f"{piece.text} as {want}")
-        if want.startswith("Words") and self.context.raw_memory:
-            raise Unsayable(f"{want}, whose declaration takes memory")
         word = self.kept(self.convert(piece, WORD_TYPE))
+        if want.startswith("Words") and self.context.raw_memory:  # declaring one would move the free pointer
+            name = f"as{want.removesuffix(' memory')}"
+            self.context.needed.add(name)
+            return joined(f"{name}()({word.text})", ATOM, want, word)
         return self.computed(word.text, word, kind=want)
 
 

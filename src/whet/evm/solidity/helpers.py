@@ -87,6 +87,10 @@ function clz(uint256 x) private pure returns (uint256 zeros) {
 function callValue() private view returns (uint256) {
     return msg.value;
 }""",
+    "sameWord": """\
+function sameWord(uint256 word) private pure returns (uint256) {
+    return word;
+}""",
     "panic": """\
 function panic(uint256 code) private pure {
     assembly ("memory-safe") {
@@ -98,6 +102,14 @@ function panic(uint256 code) private pure {
 }
 """{name: text}."""
 
+AS_WORDS = """\
+function {name}() private pure returns (function(uint256) internal pure returns ({kind} memory) place) {{
+    function(uint256) internal pure returns (uint256) unchanged = sameWord;
+    assembly ("memory-safe") {{
+        place := unchanged
+    }}
+}}"""
+"""The object in memory at a place, `asWords2()(place)`: to declare one would take memory."""
 _CALLS = dict.fromkeys(("callOrRevert", "readOrRevert", "delegateOrRevert"), "resultOrRevert")
 
 
@@ -105,4 +117,7 @@ def texts(needed: Iterable[str]) -> list[str]:
     """The helpers, and those that they call."""
     names = set(needed)
     names |= {_CALLS[name] for name in names if name in _CALLS}
-    return [text for name, text in HELPERS.items() if name in names]
+    places = sorted(name for name in names if name.startswith("asWords"))
+    names |= {"sameWord"} if places else set()
+    found = [text for name, text in HELPERS.items() if name in names]
+    return [*found, *(AS_WORDS.format(name=name, kind=name.removeprefix("as")) for name in places)]
