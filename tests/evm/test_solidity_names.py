@@ -75,3 +75,18 @@ def test_gaps_of_storage_and_of_transient_storage() -> None:
     ]
     names = re.findall(r"(\w+);", "\n".join(declare(storage, (), set()).lines))
     assert len(names) == len(set(names)) > 2
+
+
+def test_neighbours_in_a_far_namespace_have_two_names() -> None:
+    """The members of a struct at a hash: their slots begin with the same digits."""
+    far = int.from_bytes(keccak256(b"a namespace"), "big")
+    code = f"CALLER PUSH {far} SSTORE NUMBER PUSH {far + 1} SSTORE STOP"
+    contract = apart(lift_code(assemble(HEAD + code)))
+    meaning = analyse(contract, Signatures.builtin())
+    assert [v.slot for v in meaning.storage] == [far, far + 1]
+    assert [v.name for v in meaning.storage] == [f"stor_{far >> 224:08x}", f"stor_{far >> 224:08x}plus1"]
+    text = emit(contract, meaning).text
+    for variable in meaning.storage:
+        assert text.count(f"function at_{variable.name}(") == 1
+        assert text.count(f"struct Place_{variable.name} ") == 1
+        assert f"place.slot := {variable.slot:#x}" in text

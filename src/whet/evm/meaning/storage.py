@@ -145,15 +145,29 @@ def variables(layout: Layout, transient: bool = False) -> tuple[list[StateVariab
     found: list[StateVariable] = []
     _mark_sets(layout)
     roots = sorted({path[0] for path in [*layout.cells, *layout.keys] if isinstance(path[0], int)})
+    numbers = _numbers(roots)
     for slot in roots:
         for low, size, kind in _words(layout, (slot,), structs):
-            name = well_known(slot, low) or _numbered(slot, low, transient)
+            name = well_known(slot, low) or _numbered(numbers[slot], low, transient)
             found.append(StateVariable(name, kind, slot, low, size, transient))
     return found, structs
 
 
-def _numbered(slot: int, low: int, transient: bool) -> str:
-    number = str(slot) if slot < 1 << 32 else f"{slot >> 224:08x}"
+def _numbers(slots: list[int]) -> dict[int, str]:
+    """How names say the slots, each in its own way: one of eight digits or more by the first eight of 64 hexadecimal
+    digits; of several that begin alike the lowest so, the others by their distance from it ("52c63247plus1")."""
+    said: dict[int, str] = {}
+    lowest: dict[int, int] = {}
+    for slot in sorted(slots):
+        if slot < 10**7:
+            said[slot] = str(slot)
+        else:
+            distance = slot - lowest.setdefault(slot >> 224, slot)
+            said[slot] = f"{slot >> 224:08x}" + (f"plus{distance}" if distance else "")
+    return said
+
+
+def _numbered(number: str, low: int, transient: bool) -> str:
     return f"{'transient' if transient else 'stor'}_{number}{f'_{low}' if low else ''}"
 
 
