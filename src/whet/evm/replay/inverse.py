@@ -2,7 +2,7 @@
 
 `options(word, holds, given, work)` yields assignments of inputs, the likeliest first; each was evaluated and does what is
 asked. Where an inverse is not known (a product of two unknowns), inputs are tried with telling words, alone and in pairs.
-Left out: hashes, whose preimages nobody finds.
+Of a hash only that it is to be another hash, of words; preimages nobody finds.
 """
 
 from __future__ import annotations
@@ -111,12 +111,26 @@ def _equal(args: tuple[int, ...], holds: bool, given: Given, work: Work) -> Iter
     x, y = (evaluate(arg, given, work) for arg in args)
     if holds:
         yield from _signed_by(a, b, given, work)
+        yield from _hashed_alike(a, b, given, work)
         yield from force(a, y, given, work)
         yield from force(b, x, given, work)
         return
     for arg, other in ((a, y), (b, x)):
         for value in (other + 1, other - 1, *PEOPLE, other ^ 1 << 255, other ^ 1 << 200):
             yield from force(arg, value & WORD, given, work)
+
+
+def _hashed_alike(a: int, b: int, given: Given, work: Work) -> Iterator[Given]:
+    """Two hashes, of the same bytes: one's words are those of the other."""
+    if type(a) is not Word or type(b) is not Word or (a.op, b.op) != ("KECCAK256", "KECCAK256"):
+        return
+    for old, new in ((a, b), (b, a)):
+        found: Given = {}
+        for part, other in zip(old.args, new.args, strict=False):
+            wanted = evaluate(other, given | found, work)
+            if evaluate(part, given | found, work) != wanted:
+                found |= next(force(part, wanted, given | found, work), {})
+        yield found
 
 
 def _signed_by(a: int, b: int, given: Given, work: Work) -> Iterator[Given]:
@@ -170,11 +184,33 @@ def force(word: int, value: int, given: Given, work: Work) -> Iterator[Given]:
         for account in ACCOUNTS[word.op](value):
             yield from force(word.args[0], account, given, work)
     else:
+        if word.op == "OR":
+            yield from _halves(word.args, value, given, work)
         for index, arg in enumerate(word.args):
             if type(arg) is Word and word.op in INVERSES:
                 now = [evaluate(one, given, work) for one in word.args]
                 for wanted in INVERSES[word.op](index, value, now):
                     yield from force(arg, wanted & WORD, given, work)
+
+
+def _halves(args: tuple[int, ...], value: int, given: Given, work: Work) -> Iterator[Given]:
+    """Both parts of a word that was put together of two."""
+    one, other = args
+    if type(one) is not Word or type(other) is not Word or _room(one) & _room(other):
+        return
+    for first in force(one, value & _room(one), given, work):
+        for second in force(other, value & _room(other), given | first, work):
+            yield first | second
+
+
+def _room(word: Word) -> int:
+    """Bits that it may have."""
+    first, second = word.args if len(word.args) == 2 else (0, 0)
+    if word.op == "AND":
+        return int(first if type(second) is Word else second)
+    if word.op in ("SHL", "SHR") and type(first) is not Word and first < 256:
+        return WORD << first & WORD if word.op == "SHL" else WORD >> first
+    return WORD
 
 
 def _sign(word: Word, value: int, given: Given, work: Work) -> Iterator[Given]:

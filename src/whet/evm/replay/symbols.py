@@ -1,7 +1,7 @@
 """Words that know how they were made from a call's inputs: ints that carry an expression through the interpreter.
 
-An input is a `Leaf`; everything computed from one is a `Word`, an int with the instruction and its operands. Left out:
-hashes (their value is a plain int), expressions of more than `MOST_LEAVES` inputs or deeper than `DEEPEST`, which become
+An input is a `Leaf`; everything computed from one is a `Word`, an int with the instruction and its operands; of a hash its
+operands are how many bytes were hashed, and these as words. Left out: expressions of more than `MOST_LEAVES` inputs or deeper than `DEEPEST`, which become
 plain ints too. Evaluated with other inputs by `evaluate`.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from whet.evm.keccak import keccak256
 from whet.evm.replay.mocks import CODED, MOCKS, PEOPLE, REFUSER
 from whet.evm.replay.reference import precompile
 from whet.evm.words import ADDRESS, ONE, THREE, TWO
@@ -23,6 +24,7 @@ Given = dict[Leaf, int]
 
 MOST_LEAVES = 10
 DEEPEST = 60
+_MOST_PADDED = 1 << 12
 
 
 class Word(int):
@@ -64,11 +66,18 @@ def ecrecover(*words: int) -> int:
     return int.from_bytes(found or b"", "big")
 
 
+def keccak(size: int, *words: int) -> int:
+    """The hash of so many bytes of the words."""
+    data = b"".join(int(word).to_bytes(32, "big") for word in words)
+    return int.from_bytes(keccak256(data[:size].ljust(min(size, _MOST_PADDED), b"\0")), "big")
+
+
 OPERATIONS: dict[str, Callable[..., int]] = {
     **ONE,
     **TWO,
     **THREE,
     "ECRECOVER": ecrecover,
+    "KECCAK256": keccak,
     "EXTCODESIZE": lambda address: 1000 if address & ADDRESS in CODED else 0,
     "EXTCODEHASH": lambda address: (
         address if address & ADDRESS in CODED else EMPTY_HASH * (address & ADDRESS in PEOPLE)

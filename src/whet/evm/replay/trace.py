@@ -27,6 +27,10 @@ from whet.evm.words import ADDRESS, ONE, THREE, TWO
 from whet.evm.world import World
 
 
+MOST_HASHED = 256
+"""Bytes that are followed through a hash."""
+
+
 @dataclass(slots=True)
 class Trace:
     """decisions: in order, those of the target alone. drift: by how much a balance had changed when it was read."""
@@ -139,6 +143,15 @@ def _mstore(values: Values, frame: TracedFrame, offset: int, value: int) -> None
         frame.words.pop(at, None)
 
 
+def _keccak(values: Values, frame: TracedFrame, result: int, offset: int, size: int) -> None:
+    length = int(values[size])
+    if 0 < length <= MOST_HASHED:
+        data = frame.read(int(values[offset]), length)
+        assert isinstance(data, Bytes)
+        words = [data.word(at) for at in range(0, length, 32)]
+        values[result] = made(values[result], "KECCAK256", (values[size], *words))
+
+
 def _calldatacopy(values: Values, frame: TracedFrame, to: int, source: int, size: int) -> None:
     frame.copied(int(values[to]), int(values[size]), frame.calldata, int(values[source]))
 
@@ -198,6 +211,7 @@ AFTER: dict[str, Callable[..., None]] = {
     "CALLDATASIZE": _calldatasize,
     "RETURNDATACOPY": _returndatacopy,
     "RETURNDATASIZE": _returndatasize,
+    "KECCAK256": _keccak,
     "EXTCODEHASH": _extcodehash,
     "EXTCODESIZE": _extcodesize,
     "BALANCE": _balance,

@@ -22,7 +22,7 @@ from whet.evm.replay.mocks import (
     self_calling_code,
 )
 from whet.evm.replay.symbols import Leaf, Word, leaf, made
-from whet.evm.tac import Contract
+from whet.evm.tac import WORD, Contract
 from whet.evm.world import Account
 
 Place = tuple[str, str]
@@ -145,8 +145,10 @@ class Tracer(Machine):
         self.answers[mock, selector] = success, bytes(data)
 
         def word(at: int) -> int:
-            value = word_at(data, at)
-            return leaf(value, ("word", mock, selector, at // 32)) if at % 32 == 0 else value
+            first = leaf(word_at(data, at - at % 32), ("word", mock, selector, at // 32))
+            if at % 32 == 0 or at >= len(data):
+                return first if at % 32 == 0 else 0
+            return shifted(first, leaf(word_at(data, at - at % 32 + 32), ("word", mock, selector, at // 32 + 1)), at % 32)
 
         done.output = _bytes(data, word)
         size = leaf(len(data), ("answered", mock, selector))
@@ -232,4 +234,22 @@ def _known(at: int, value: int, words: dict[int, int], spans: list[Span]) -> int
             found = source.word(begin + at - to)
             if found == value:
                 return found
+            if type(found) is Word and to + size < at + 32:
+                found = beginning(found, to + size - at, value)
+                if found == value:
+                    return found
     return value
+
+
+def shifted(first: int, second: int, by: int) -> int:
+    """The word that begins so many bytes, 1 to 31, within the first of two."""
+    high = made(first << 8 * by & WORD, "SHL", (8 * by, first))
+    low = made(second >> 256 - 8 * by, "SHR", (256 - 8 * by, second))
+    return made(high | low, "OR", (high, low))
+
+
+def beginning(word: int, size: int, before: int) -> int:
+    """A word of which the first bytes were written over by those of another."""
+    low = (1 << 256 - 8 * size) - 1
+    high = made(word & ~low, "AND", (WORD ^ low, word))
+    return made(high | before & low, "OR", (high, before & low))

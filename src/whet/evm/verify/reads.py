@@ -202,7 +202,8 @@ def _may_be(read: Operand, written: Operand, reads: str, shape: Shape) -> bool:
         return abs(read - written) < (32 if reads == "MLOAD" else 1)
     if reads == "MLOAD" and isinstance(written, int) and written < _FIRST_FREE:
         return False
-    if read in shape.params and written in shape.free:
+    low = isinstance(read, int) and read < _FIRST_FREE
+    if written in shape.free and (low or read in shape.params):
         return False
     if read in shape.older.get(str(written), ()):
         return False

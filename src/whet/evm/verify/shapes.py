@@ -17,6 +17,7 @@ from whet.evm.words import ADDRESS
 
 COMMUTATIVE = frozenset({"ADD", "MUL", "AND", "OR", "XOR", "EQ"})
 WHO = ("CALLER", "ADDRESS", "ORIGIN")
+PASSES = 3
 
 
 class Shapes:
@@ -40,8 +41,12 @@ class Shapes:
             params=tuple(function.params), free=free_pointers(function), older=older_places(function)
         )
         self._note_equal(function, shape)
-        read_again(function, shape, self._written)
-        self._note_equal(function, shape)  # and what is computed from what is read twice
+        for _ in range(PASSES):  # what is read twice shows what else is computed twice, and where it is written
+            known = len(shape.same)
+            read_again(function, shape, self._written)
+            self._note_equal(function, shape)
+            if len(shape.same) == known:
+                break
         ends = [block.end for block in function.blocks.values() if block.end.op == "RETURNPRIVATE"]
         for index in range(function.returns or 0):
             names = {shape.name(end.args[index]) for end in ends}
