@@ -145,10 +145,13 @@ class Tracer(Machine):
         self.answers[mock, selector] = success, bytes(data)
 
         def word(at: int) -> int:
-            first = leaf(word_at(data, at - at % 32), ("word", mock, selector, at // 32))
-            if at % 32 == 0 or at >= len(data):
-                return first if at % 32 == 0 else 0
-            return shifted(first, leaf(word_at(data, at - at % 32 + 32), ("word", mock, selector, at // 32 + 1)), at % 32)
+            name, value = ("word", mock, selector, at // 32), word_at(data, at)
+            if at % 32 == 0:
+                return leaf(value, name)
+            if success or at % 32 != 4:
+                return value
+            second = leaf(word_at(data, at + 28), (*name[:3], at // 32 + 1))
+            return shifted(leaf(word_at(data, at - 4), name), second, 4)  # arguments of an error, behind its selector
 
         done.output = _bytes(data, word)
         size = leaf(len(data), ("answered", mock, selector))

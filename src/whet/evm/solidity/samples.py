@@ -114,7 +114,7 @@ class Samples:
         read = {at // SPACE for at in made.read_at} & pointers
         source = random.Random(number * 7919 + stretch.stop)
         given = {
-            name: source.getrandbits(256) | 1 << 255
+            name: (source.getrandbits(256) | 1 << 255) * (number != RUNS - 1)
             for name in made.free
             if made.values[name] // SPACE not in read
         }
