@@ -26,7 +26,6 @@ from whet.evm.tac import Contract, Function, Statement
 from whet.evm.words import ADDRESS, ONE, THREE, TWO
 from whet.evm.world import World
 
-
 MOST_HASHED = 256
 """Bytes that are followed through a hash."""
 

@@ -22,6 +22,7 @@ from whet.evm.replay.trace import trace
 from whet.evm.replay.vectors import Method, cleaned, constants, well_formed
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import split_branches
+from whet.evm.verify.intervals import LAST_PRECOMPILE
 from whet.evm.verify.needless import Variable, given_sizes
 from whet.evm.verify.nouns import Budget
 from whet.evm.verify.strings import PANIC, is_string, refused, string_of
@@ -54,7 +55,7 @@ STEPS = 20_000
 GAS_OF_STATEMENT = 1_000
 CALLED = dict.fromkeys(("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"), 1) | {"EXTCODESIZE": 0}
 """{instruction: which of its arguments is an address at which it needs code}."""
-ANSWERING, LAST_PRECOMPILE, KNOWN = 8, 0x1FF, frozenset({*CODED, *PEOPLE})
+ANSWERING, KNOWN = 8, frozenset({*CODED, *PEOPLE})
 PADDING = b"\xfe" * 7
 """Behind the code nothing jumps to it; a contract that then does something else reads its own code."""
 
