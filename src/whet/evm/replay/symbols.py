@@ -1,7 +1,8 @@
 """Words that know how they were made from a call's inputs: ints that carry an expression through the interpreter.
 
 An input is a `Leaf`; everything computed from one is a `Word`, an int with the instruction and its operands; of a hash these
-are how many bytes were hashed, and the bytes as words. Left out: expressions of more than `MOST_LEAVES` inputs or deeper than `DEEPEST`, which become
+are how many bytes were hashed, and the bytes as words. Left out: expressions of more than `MOST_LEAVES` inputs or deeper than
+`DEEPEST`, which become
 plain ints too. Evaluated with other inputs by `evaluate`.
 """
 

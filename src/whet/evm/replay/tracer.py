@@ -6,7 +6,7 @@ What is stored in memory is found again by its offset, and believed only if the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from whet.evm.frame import Frame
@@ -62,6 +62,15 @@ class Bytes(bytes):
 
     word: Callable[[int], int]
     level: int
+
+
+def _of_calldata(data: bytes, at: int) -> int:
+    """An input, or of two of them the bytes in between: the same byte is always of the same input."""
+    by = (at - 4) % 32
+    if at < 4 or not by:
+        return leaf(word_at(data, at), ("data", at))
+    first, second = (leaf(word_at(data, start), ("data", start)) for start in (at - by, at - by + 32))
+    return shifted(first, second, by)
 
 
 def _bytes(data: bytes, word: Callable[[int], int], level: int = 0) -> Bytes:
@@ -195,7 +204,7 @@ class TracedFrame(Frame):
         ):
             tracer.begun = self.outside = True
             data = self.calldata
-            self.calldata = _bytes(data, lambda at: leaf(word_at(data, at), ("data", at)))
+            self.calldata = _bytes(data, lambda at: _of_calldata(data, at))
             self.caller, self.value = leaf(self.caller, ("caller",)), leaf(self.value, ("value",))
 
     @property
@@ -231,19 +240,44 @@ class TracedFrame(Frame):
 
 
 def _known(at: int, value: int, words: dict[int, int], spans: list[Span]) -> int:
-    found = words.get(at)
-    if found is not None and found == value:
+    found = _begun(at, words, spans)
+    if found == value:
         return found
+    if type(found) is Word or any(cut in words for cut in range(at + 1, at + 32)) or spans:
+        for word in _joints(at, value, found, words, spans):
+            if word == value:
+                return word
+    return value
+
+
+def _begun(at: int, words: dict[int, int], spans: list[Span]) -> int | None:
+    """The word that was stored or copied to begin there; its end may have been written over."""
+    if at in words:
+        return words[at]
     for to, size, source, begin in reversed(spans):
         if to <= at < to + size:
-            found = source.word(begin + at - to)
-            if found == value:
-                return found
-            if type(found) is Word and to + size < at + 32:
-                found = beginning(found, to + size - at, value)
-                if found == value:
-                    return found
-    return value
+            return source.word(begin + at - to)
+    return None
+
+
+def _joints(
+    at: int, value: int, first: int | None, words: dict[int, int], spans: list[Span]
+) -> Iterator[int]:
+    """What stands there if it is of two parts: the beginning of one that begins there, or the end of one that began before, or
+    plain bytes; and behind it the beginning of another."""
+    cuts = {cut for cut in range(at + 1, at + 32) if cut in words}
+    cuts |= {edge for to, size, _, _ in spans for edge in (to, to + size) if at < edge < at + 32}
+    for cut in sorted(cuts):
+        size, low = cut - at, (1 << 8 * (32 - (cut - at))) - 1
+        high: int | None = first if type(first) is Word else None
+        if high is None and type(before := words.get(cut - 32)) is Word:
+            high = made(before << 8 * (32 - size) & WORD, "SHL", (8 * (32 - size), before))
+        elif high is not None:
+            high = made(high & ~low, "AND", (WORD ^ low, high))
+        second = _begun(cut, words, spans)
+        end = made(second >> 8 * size, "SHR", (8 * size, second)) if type(second) is Word else value & low
+        start = value & ~low if high is None else high
+        yield made(start | end, "OR", (start, end))
 
 
 def shifted(first: int, second: int, by: int) -> int:
@@ -251,10 +285,3 @@ def shifted(first: int, second: int, by: int) -> int:
     high = made(first << 8 * by & WORD, "SHL", (8 * by, first))
     low = made(second >> 256 - 8 * by, "SHR", (256 - 8 * by, second))
     return made(high | low, "OR", (high, low))
-
-
-def beginning(word: int, size: int, before: int) -> int:
-    """A word of which the first bytes were written over by those of another."""
-    low = (1 << 256 - 8 * size) - 1
-    high = made(word & ~low, "AND", (WORD ^ low, word))
-    return made(high | before & low, "OR", (high, before & low))
