@@ -18,7 +18,7 @@ from typing import Any
 import eth_abi
 
 from whet.evm.interpret import Block, Transaction
-from whet.evm.replay.mocks import ADDRESS, ANSWERS, MOCKS, MODE, OWNER, TARGET, people_and_mocks
+from whet.evm.replay.mocks import ADDRESS, ANSWERS, MOCKS, MODE, OWNER, TARGET, WORD, people_and_mocks
 from whet.evm.replay.reference import run_reference
 from whet.evm.replay.vectors import Pool, split_types, type_of
 from whet.evm.world import Account, World
@@ -26,6 +26,8 @@ from whet.evm.world import Account, World
 TRIES = 20
 """Sets of arguments for a constructor: plain ones, then by chance."""
 GIVES_ADDRESS = MappingProxyType({MODE: 1 + list(ANSWERS).index("address"), ADDRESS: MOCKS[1]})
+GIVES_DECIMALS = MappingProxyType({MODE: 1 + list(ANSWERS).index("word"), WORD: 18})
+"""Of constructors that ask a token."""
 PLAIN = {"bool": True, "string": "Token", "bytes": b"", "uint8": 18}
 
 
@@ -34,7 +36,7 @@ def deployed(row: dict[str, Any]) -> bytes:
     runtime = bytes.fromhex(row["runtime"])
     if not row.get("immutables"):
         return runtime
-    code = constructed(row)
+    code = constructed(row) or constructed(row, answers=GIVES_DECIMALS)
     if not code:
         return _filled(runtime, row, lambda at: True, (*MOCKS, *MOCKS, 18, 10**18))
     code = _with_addresses(code, constructed(row, answers=GIVES_ADDRESS), row)

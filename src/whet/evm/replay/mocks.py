@@ -2,10 +2,11 @@
 
 A mock tells every call to a recorder, whose log (who called, which mock, wei, calldata) puts all outgoing calls in the
 transaction's logs, in order; in a static call the recorder cannot log, and that fails unseen. Then the mock answers
-what is written down for the selector it is called with (`script`); else as its slot 0 says (`ANSWERS`; 1 is the first),
-or, where that is zero, by a hash of caller, value, call index (0 in static
-calls), calldata and its slot `SALT`: mostly words of 1, which many types can be read from, or an address. Called with
-little gas (a stipend) it accepts and stays silent.
+what is written down for the selector it is called with after so many recorded calls, or for the selector at any time
+(`script`): a balance may be another behind a transfer. Else it answers as its slot 0 says (`ANSWERS`; 1 is the first),
+or, where that is zero, by a hash of caller, value, call index (0 in static calls), calldata and its slot `SALT`: mostly
+words of 1, which many types can be read from, or an address. Called with little gas (a stipend) it accepts and stays
+silent.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ MODE, WORD, ADDRESS, REENTRY, SALT = 0, 1, 2, 3, 6
 four bytes of the first, then two whole words) with which it calls back."""
 
 SCRIPTS = 1 << 64
-"""From this slot on: answers that are written down, by selector."""
+"""From this slot on: answers that are written down, by `when`."""
 MOST_ANSWERED = 1024
 """Bytes of such an answer."""
 
@@ -86,18 +87,26 @@ ANSWERS: dict[str, str] = {
     "array": _words("PUSH 32", "PUSH 2", "CALLER", f"PUSH {ADDRESS} SLOAD"),
 }
 """Name -> code that answers; the hash is on the stack."""
+_RECORDS = f"PUSH 32 PUSH 0 PUSH 0 PUSH 0 PUSH {RECORDER} GAS STATICCALL POP PUSH 0 MLOAD"
+"""How many calls were recorded."""
 _SCRIPT = (
-    f"PUSH 0 CALLDATALOAD PUSH 224 SHR PUSH 16 SHL PUSH {SCRIPTS} OR DUP1 SLOAD DUP1 ISZERO @unwritten JUMPI "
+    f"PUSH 0 CALLDATALOAD PUSH 224 SHR PUSH 16 SHL PUSH {SCRIPTS} OR DUP1 DUP3 PUSH 48 SHL OR DUP1 SLOAD @late JUMPI POP "
+    "@found JUMP :late SWAP1 POP :found SWAP1 POP DUP1 SLOAD DUP1 ISZERO @unwritten JUMPI "
     "DUP1 PUSH 0xffff AND PUSH 1 SWAP1 SUB PUSH 0 :next DUP2 DUP2 LT ISZERO @written JUMPI "
     "DUP1 PUSH 5 SHR PUSH 1 ADD DUP5 ADD SLOAD DUP2 MSTORE PUSH 32 ADD @next JUMP "
     ":written POP SWAP1 PUSH 16 SHR @fail JUMPI PUSH 0 RETURN :fail PUSH 0 REVERT :unwritten POP POP "
 )
 
 
-def script(mock: int, selector: int, success: bool, answer: bytes) -> dict[tuple[int, int], int]:
-    """Slots that make the mock give that answer, of at most `MOST_ANSWERED` bytes, to calls with that selector (0 where
-    the calldata is empty)."""
-    first = SCRIPTS | selector << 16
+def when(selector: int, recorded: int) -> int:
+    """Of a call of a mock: its selector (0 where the calldata is empty), and the calls that were recorded before it."""
+    return min(recorded, 0xFFFF) << 32 | selector
+
+
+def script(mock: int, call: int, success: bool, answer: bytes) -> dict[tuple[int, int], int]:
+    """Slots that make the mock give that answer, of at most `MOST_ANSWERED` bytes, to calls of which `when` is that; what is
+    written for no call recorded before is for all."""
+    first = SCRIPTS | call << 16
     slots = {(mock, first): len(answer) + 1 | (not success) << 16}
     for at in range(0, len(answer), 32):
         slots[mock, first + 1 + at // 32] = int.from_bytes(answer[at : at + 32].ljust(32, b"\0"), "big")
@@ -119,7 +128,7 @@ def mock_code(address: int) -> bytes:
 
 def _mock(address: int) -> str:
     record = (
-        f"GAS PUSH {QUIET_GAS} GT @quiet JUMPI CALLDATASIZE PUSH 0 PUSH {RECORDED} CALLDATACOPY "
+        f"GAS PUSH {QUIET_GAS} GT @quiet JUMPI {_RECORDS} CALLDATASIZE PUSH 0 PUSH {RECORDED} CALLDATACOPY "
         f"CALLER PUSH 0 MSTORE PUSH {address} PUSH 32 MSTORE CALLVALUE PUSH 64 MSTORE "
         f"PUSH 32 PUSH 96 PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 PUSH 0 PUSH {RECORDER} PUSH 2 GAS DIV CALL POP "
         f"PUSH {address} ADDRESS EQ ISZERO @one JUMPI {_SCRIPT} PUSH {RECORDED} CALLDATASIZE ADD PUSH 0 KECCAK256 "
@@ -134,9 +143,10 @@ def _mock(address: int) -> str:
 
 
 def recorder_code() -> bytes:
-    """Logs its calldata and answers how many calls it has logged in this transaction, this one included."""
+    """Logs its calldata, if there is any, and answers how many calls it has logged in this transaction, this one included."""
     return assemble(
-        "CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY CALLDATASIZE PUSH 0 LOG0 "
+        "CALLDATASIZE @log JUMPI PUSH 0 TLOAD PUSH 0 MSTORE PUSH 32 PUSH 0 RETURN "
+        ":log CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY CALLDATASIZE PUSH 0 LOG0 "
         "PUSH 0 TLOAD PUSH 1 ADD DUP1 PUSH 0 TSTORE PUSH 0 MSTORE PUSH 32 PUSH 0 RETURN"
     )
 

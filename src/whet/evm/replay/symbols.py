@@ -18,8 +18,8 @@ from whet.evm.world import EMPTY_HASH
 
 Leaf = tuple[str, *tuple[int, ...]]
 """An input: ("data", offset in the calldata), ("size",) of it, ("caller",), ("value",), ("timestamp",), ("number",), ("chain",),
-("slot", address, slot), ("balance", address), and of the answer of a mock to calls with a selector ("word", mock, selector,
-index), ("answered", mock, selector) bytes, ("success", mock, selector)."""
+("slot", address, slot), ("balance", address), and of the answer of a mock to calls (`mocks.when`) ("word", mock, call, index),
+("answered", mock, call) bytes, ("success", mock, call)."""
 Given = dict[Leaf, int]
 """Other values for some inputs."""
 

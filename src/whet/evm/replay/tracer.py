@@ -14,12 +14,14 @@ from whet.evm.interpret import Machine
 from whet.evm.program import Program
 from whet.evm.replay.mocks import (
     MOCKS,
+    RECORDER,
     TARGET,
     calling_code,
     forwarding_code,
     mock_code,
     recorder_code,
     self_calling_code,
+    when,
 )
 from whet.evm.replay.symbols import Leaf, Word, leaf, made
 from whet.evm.tac import WORD, Contract
@@ -28,7 +30,7 @@ from whet.evm.world import Account
 Place = tuple[str, str]
 """(function, block)."""
 Answers = dict[tuple[int, int], tuple[bool, bytes]]
-"""{(mock, selector): whether it succeeded, what it answered last}."""
+"""{(mock, `when` it was called): whether it succeeded, what it answered last}."""
 MOST_DECISIONS = 1_000
 MOST_COPIED = 6
 """Calls that bytes are followed through."""
@@ -150,11 +152,16 @@ class Tracer(Machine):
                 return None
             returned = made(len(done.output), "RETURNED", (to,))
             return _Flag(returned, made(int(done.status == "success"), "CALLED", (to,)))
-        selector, data, success = word_at(done.calldata, 0) >> 224, done.output, done.status == "success"
-        self.answers[mock, selector] = success, bytes(data)
+        assert isinstance(done, TracedFrame)
+        call, data, success = (
+            when(word_at(done.calldata, 0) >> 224, done.recorded),
+            done.output,
+            done.status == "success",
+        )
+        self.answers[mock, call] = success, bytes(data)
 
         def word(at: int) -> int:
-            name, value = ("word", mock, selector, at // 32), word_at(data, at)
+            name, value = ("word", mock, call, at // 32), word_at(data, at)
             if at % 32 == 0:
                 return leaf(value, name)
             if success or at % 32 != 4:
@@ -165,8 +172,8 @@ class Tracer(Machine):
             )  # arguments of an error, behind its selector
 
         done.output = _bytes(data, word)
-        size = leaf(len(data), ("answered", mock, selector))
-        return _Flag(size, leaf(int(success), ("success", mock, selector)))
+        size = leaf(len(data), ("answered", mock, call))
+        return _Flag(size, leaf(int(success), ("success", mock, call)))
 
 
 @dataclass(slots=True)
@@ -195,6 +202,7 @@ class TracedFrame(Frame):
         self.spans: list[Span] = []
         self.returned: int | None = None
         self.outside = False
+        self.recorded = self.world.transient.get((RECORDER, 0), 0)
         tracer, tx = self.tracer, self.machine.tx
         if (
             not tracer.begun

@@ -50,9 +50,11 @@ def place(at: int, slot: int) -> str:
     if slot == BALANCE:
         return f"wei of {address(at)}"
     if at in MOCKS and slot >= SCRIPTS:
-        selector, index = divmod(slot - SCRIPTS, 1 << 16)
+        call, index = divmod(slot - SCRIPTS, 1 << 16)
+        recorded, selector = divmod(call, 1 << 32)
         part = f"word {index - 1}" if index else "bytes + 1, and 0x10000 if it reverts"
-        return f"{address(at)}'s answer to 0x{selector:08x}, {part}"
+        behind = f" behind {recorded} calls" if recorded else ""
+        return f"{address(at)}'s answer to 0x{selector:08x}{behind}, {part}"
     return f"{address(at)}[{slot:#x}]"
 
 
