@@ -126,7 +126,9 @@ def _then(usual: Step, after: Callable[..., None], slots: tuple[int, ...]) -> St
 
 def _calldataload(values: Values, frame: TracedFrame, result: int, offset: int) -> None:
     at = int(values[offset])
-    if isinstance(frame.calldata, Bytes) and at < len(frame.calldata) + 32:
+    if at == 0 and frame.outside:
+        values[result] = leaf(values[result], ("data", 0))  # the selector, which stays what it is
+    elif isinstance(frame.calldata, Bytes) and at < len(frame.calldata) + 32:
         values[result] = frame.calldata.word(at)
 
 

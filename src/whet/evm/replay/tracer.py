@@ -67,12 +67,14 @@ class Bytes(bytes):
 
 
 def _of_calldata(data: bytes, at: int) -> int:
-    """An input, or of two of them the bytes in between: the same byte is always of the same input."""
+    """An input, or of two of them the bytes in between: the same byte is always of the same input. The selector is none."""
     by = (at - 4) % 32
-    if at < 4 or not by:
+    if not by:
         return leaf(word_at(data, at), ("data", at))
-    first, second = (leaf(word_at(data, start), ("data", start)) for start in (at - by, at - by + 32))
-    return shifted(first, second, by)
+    second = leaf(word_at(data, at - by + 32), ("data", at - by + 32))
+    if at < 4:
+        return shifted(int.from_bytes(data[:4], "big"), second, by)
+    return shifted(leaf(word_at(data, at - by), ("data", at - by)), second, by)
 
 
 def _bytes(data: bytes, word: Callable[[int], int], level: int = 0) -> Bytes:
