@@ -15,7 +15,8 @@ from whet.evm.lifting import lift_code
 from whet.evm.replay.assemble import assemble
 from whet.evm.replay.cases import BALANCE, Case
 from whet.evm.replay.explore import Explorer, applied
-from whet.evm.replay.inverse import INVERSES, force, options
+from whet.evm.replay.inverse import force, options
+from whet.evm.replay.inverses import INVERSES
 from whet.evm.replay.mocks import ALICE, KEYS, MOCKS, OWNER, PEOPLE, TARGET, people_and_mocks, script
 from whet.evm.replay.reference import precompile
 from whet.evm.replay.run import MethodReport, transaction

@@ -53,8 +53,8 @@ FAILED = f"PUSH 0 PUSH 0 PUSH 4 PUSH 0 PUSH 0 PUSH {MOCKS[0]} GAS CALL @short JU
         # What a call that failed gave back: the selector, and a word behind it.
         (
             f"{FAILED} PUSH 4 PUSH 0 PUSH 0 RETURNDATACOPY PUSH 0 MLOAD PUSH 224 SHR PUSH 0x08c379a0 EQ @yes JUMPI STOP :yes "
-            "PUSH 36 RETURNDATASIZE LT @short JUMPI PUSH 32 PUSH 4 PUSH 0 RETURNDATACOPY PUSH 0 MLOAD PUSH 32 EQ @text JUMPI STOP "
-            ":text STOP"
+            "PUSH 36 RETURNDATASIZE LT @short JUMPI PUSH 32 PUSH 4 PUSH 0 RETURNDATACOPY PUSH 0 MLOAD PUSH 32 EQ @text JUMPI "
+            "STOP :text STOP"
         ),
     ],
 )

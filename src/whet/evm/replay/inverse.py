@@ -218,7 +218,7 @@ def _sign(word: Word, value: int, given: Given, work: Work) -> Iterator[Given]:
         return
     digest, *rest = word.args
     v = None if type(rest[0]) is Word else int(rest[0])
-    signature = sign(int(digest), KEYS[value], v)
+    signature = sign(evaluate(digest, given, work), KEYS[value], v)
     found: Given = {}
     for part, wanted in zip(rest, signature or (), strict=False):
         if evaluate(part, given | found, work) == wanted:

@@ -23,7 +23,7 @@ Leaf = tuple[str, *tuple[int, ...]]
 Given = dict[Leaf, int]
 """Other values for some inputs."""
 
-MOST_LEAVES = 10
+MOST_LEAVES = 20
 DEEPEST = 60
 _MOST_PADDED = 1 << 12
 

@@ -228,6 +228,8 @@ class TracedFrame(Frame):
 
     def copied(self, to: int, size: int, source: bytes, begin: int) -> None:
         """Bytes that came into memory."""
+        for at in [at for at in self.words if to <= at < to + size]:
+            del self.words[at]
         if isinstance(source, Bytes) and size and source.level < MOST_COPIED:
             self.spans.append((to, size, source, begin))
 
