@@ -150,12 +150,20 @@ class Pool:
         return self.rng.choice((0, 1, 1, 2, 2, 3, 5))
 
     def blob(self) -> bytes:
-        kind, size = self.rng.randrange(4), self.rng.choice((0, 1, 4, 20, 31, 32, 33, 64, 65, 100))
+        kind, size = self.rng.randrange(5), self.rng.choice((0, 1, 4, 20, 31, 32, 33, 64, 65, 100))
         if kind == 0:
             return b"".join(self.word().to_bytes(32, "big") for _ in range(size // 16))
         if kind == 1:
             return bytes(self.rng.choice(b"az09 AZ/:+=") for _ in range(size))
-        return self.rng.randbytes(size)
+        return self.nested() if kind == 2 else self.rng.randbytes(size)
+
+    def nested(self) -> bytes:
+        """What a contract may decode in turn: its first words are offsets to a length and content, or small numbers."""
+        words = [0x60, 0x60, 0x60, self.rng.choice((1, 1, 20, 32))]
+        words += [self.rng.choice((*ADDRESSES, 1, self.word())) for _ in range(self.rng.randrange(1, 4))]
+        if self.rng.random() < 0.3:  # within a struct
+            words.insert(0, 0x20)
+        return b"".join(word.to_bytes(32, "big") for word in words)
 
     def value(self, kind: str) -> Any:
         """A value of that ABI type, as eth-abi wants it."""
@@ -194,7 +202,10 @@ class Pool:
         head = method.selector.to_bytes(4, "big")
         if method.types is None:
             return head + b"".join(self.guess().to_bytes(32, "big") for _ in range(10))
-        return head + eth_abi.encode(method.types, [self.value(kind) for kind in method.types])
+        kinds = [
+            kind.replace("string", "bytes") for kind in method.types
+        ]  # encoded alike, whatever the bytes
+        return head + eth_abi.encode(kinds, [self.value(kind) for kind in kinds])
 
     def malformed(self, data: bytes) -> bytes:
         """The calldata cut, lengthened, or with one word replaced or dirty."""
