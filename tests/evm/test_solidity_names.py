@@ -90,3 +90,12 @@ def test_neighbours_in_a_far_namespace_have_two_names() -> None:
         assert text.count(f"function at_{variable.name}(") == 1
         assert text.count(f"struct Place_{variable.name} ") == 1
         assert f"place.slot := {variable.slot:#x}" in text
+
+
+def test_a_contract_that_asks_for_itself_is_no_library() -> None:
+    """A library's code begins with its own address; a `receive` that compares it stands elsewhere in the dispatcher."""
+    itself = "CALLDATASIZE @more JUMPI ADDRESS CALLER EQ @mine JUMPI PUSH 0 PUSH 0 REVERT :mine STOP :more"
+    for head, mutability in ((itself, "payable"), ("ADDRESS PUSH 7 EQ PUSH 0x60 MSTORE", "nonpayable")):
+        contract = apart(lift_code(assemble(f"{head} {HEAD} SSTORE STOP")))
+        (function,) = contract.public.values()
+        assert analyse(contract, Signatures()).functions[function.name].mutability == mutability, head

@@ -61,9 +61,9 @@ def interface(
 
 
 def _is_library(contract: Contract) -> bool:
-    """Whether the entry asks for the contract's own address, as only libraries do, whose functions are never payable
-    but do not check it either."""
-    return any(s.op == "ADDRESS" for s in contract.entry.statements())
+    """Whether the code begins with asking for its own address, as only that of libraries does, whose functions are never
+    payable but do not check it either."""
+    return any(s.op == "ADDRESS" for s in contract.entry.blocks["b0"].statements)
 
 
 _STRICTEST_FIRST = ("pure", "view", "nonpayable")

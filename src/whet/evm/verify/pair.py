@@ -40,6 +40,8 @@ PADDED = "differs in the padding behind an error's text"
 DEARER = "one side needs more gas"
 """With `MORE_GAS` times as much both do the same: gas is not compared."""
 MORE_GAS = 4
+GIVES_LITTLE, MORE_TO_GIVE = b"\x61\x08\xfc", b"\xff\xff"
+"""PUSH2 2300, and what stands in its place where both sides are tried with more gas."""
 NO_ROOM = "needs more memory than there can be, which one side says"
 """With Panic(0x41), where the other runs out of gas."""
 UNDECIDED = (MALFORMED, NO_STRING, PADDED, DEARER, NO_ROOM)
@@ -256,7 +258,8 @@ class Pair(Replay):
 
     def _agree_with_more_gas(self, before: World, tx: Transaction, block: Block) -> bool:
         more, wide = replace(tx, gas=MORE_GAS * tx.gas), replace(block, gas_limit=MORE_GAS * block.gas_limit)
-        one, other = (self._reference(code, before, more, wide) for code in (self.code, self.candidate))
+        codes = map(with_more_to_give, (self.code, self.candidate))
+        one, other = (self._reference(code, before, more, wide) for code in codes)
         return not compare_outcomes(one, other, before, NAMES)
 
     def _no_string(self, case: Case, ours: Outcome) -> bool:
@@ -277,6 +280,16 @@ class Pair(Replay):
             if PANIC not in (ours.data, theirs.data):
                 return False
         return False
+
+
+def with_more_to_give(code: bytes) -> bytes:
+    """The code with more gas where Solidity's `transfer` and `send` give 2,300 to who gets no wei."""
+    found, at = bytearray(code), 0
+    while at < len(code):
+        if code[at : at + 3] == GIVES_LITTLE:
+            found[at + 1 : at + 3] = MORE_TO_GIVE
+        at += code[at] - 0x5E if 0x60 <= code[at] <= 0x7F else 1
+    return bytes(found)
 
 
 def answering(contract: Contract) -> dict[int, bytes]:
