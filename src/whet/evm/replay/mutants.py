@@ -103,7 +103,7 @@ def _statement(block: Block, rng: Random) -> Change:
 
 
 def _off_by_one(statement: Statement, rng: Random) -> str:
-    """A mask becomes half as wide: one bit more or less is rarely seen; of a selector that is stored, or the topic of an
+    """A mask, or a signed type, becomes half as wide: one bit more or less is rarely seen; of a selector that is stored, or the topic of an
     error, it is the last bit of the four bytes. The limits of types in comparisons (2^64 - 1) are left: what lies just
     behind them fails anyway; so are large words that are divided."""
     numbers = [i for i, arg in enumerate(statement.args) if isinstance(arg, int)]
@@ -123,6 +123,8 @@ def _off_by_one(statement: Statement, rng: Random) -> str:
         args[at] = old >> old.bit_length() // 2
     elif statement.op == "AND" and _is_mask(~old & WORD):
         args[at] = WORD & old << old.bit_count() // 2
+    elif statement.op == "SIGNEXTEND" and at == 0:
+        args[at] = old // 2 if old else 1
     statement.args = tuple(args)
     return f"{statement.op}: {old:#x} became {args[at]:#x}"
 

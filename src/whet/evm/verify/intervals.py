@@ -113,6 +113,8 @@ def result_of(op: str, args: list[Interval]) -> Interval:
     """What the instruction may give."""
     if op == "EXTCODESIZE" and args[0][1] <= LAST_PRECOMPILE:
         return 0, 0
+    if op == "EXTCODESIZE" and args[0] == (TARGET, TARGET):
+        return 1, SIZE[1]
     if is_of_nobody(op, args):
         return 1, 1
     if op in KNOWN and all(low == high for low, high in args):

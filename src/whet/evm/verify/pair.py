@@ -44,7 +44,9 @@ GIVES_LITTLE, MORE_TO_GIVE = b"\x61\x08\xfc", b"\xff\xff"
 """PUSH2 2300, and what stands in its place where both sides are tried with more gas."""
 NO_ROOM = "needs more memory than there can be, which one side says"
 """With Panic(0x41), where the other runs out of gas."""
-UNDECIDED = (MALFORMED, NO_STRING, PADDED, DEARER, NO_ROOM)
+REFUSED = "refuses a size past 2^64 in another way"
+"""With Panic(0x41), where the other fails with something else."""
+UNDECIDED = (MALFORMED, NO_STRING, PADDED, DEARER, NO_ROOM, REFUSED)
 """What decides no verdict."""
 TOO_LARGE = (0x4E487B71 << 256 | 0x41).to_bytes(36, "big")
 """Panic(0x41), for lengths past 2^64, which storage seeded by chance has: compilers do not agree on where they look."""
@@ -236,7 +238,8 @@ class Pair(Replay):
         if "StackOverflow" in (ours.why, theirs.why):
             return "one side recurses deeper than its stack"
         if (TOO_LARGE in (ours.data, theirs.data)) and ours.data != theirs.data:
-            return "a size that only one side refuses"
+            both_fail = "success" not in (ours.status, theirs.status)
+            return REFUSED if both_fail else "a size that only one side refuses"
         if (PANIC in (ours.data, theirs.data)) and ours.data != theirs.data and self._no_string(case, ours):
             return NO_STRING
         if changes(self.code, less, ours):
