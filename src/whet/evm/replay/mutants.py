@@ -103,9 +103,9 @@ def _statement(block: Block, rng: Random) -> Change:
 
 
 def _off_by_one(statement: Statement, rng: Random) -> str:
-    """A mask, or a signed type, becomes half as wide: one bit more or less is rarely seen; of a selector that is stored, or the topic of an
-    error, it is the last bit of the four bytes. The limits of types in comparisons (2^64 - 1) are left: what lies just
-    behind them fails anyway; so are large words that are divided."""
+    """A mask, or a signed type, becomes half as wide: one bit more or less is rarely seen; of a selector that is stored, or
+    the topic of an error, it is the last bit of the four bytes. The limits of types in comparisons (2^64 - 1) are left: what
+    lies just behind them fails anyway; so are large words that are divided."""
     numbers = [i for i, arg in enumerate(statement.args) if isinstance(arg, int)]
     if not numbers:
         return ""

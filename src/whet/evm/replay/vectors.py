@@ -8,6 +8,7 @@ what it compared.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -222,6 +223,11 @@ class Pool:
         return data[:at] + word.to_bytes(32, "big") + data[at + 32 :]
 
 
+def any_bytes(types: Sequence[str]) -> list[str]:
+    """With `bytes` for `string`, which is encoded alike: no contract looks at whether it is UTF-8."""
+    return [kind.replace("string", "bytes") for kind in types]
+
+
 def split_types(text: str) -> list[str]:
     """The types of "uint256,(address,bytes)[],bool", at the outermost commas."""
     parts, depth, start = [], 0, 0
@@ -279,7 +285,7 @@ def well_formed(method: Method, data: bytes) -> bool:
     if method.types is None:
         return True
     try:
-        eth_abi.decode(method.types, data[4:])
-    except (DecodingError, UnicodeDecodeError, OverflowError, ValueError):
+        eth_abi.decode(any_bytes(method.types), data[4:])
+    except (DecodingError, OverflowError, ValueError):
         return False
     return True

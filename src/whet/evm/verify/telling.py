@@ -12,7 +12,7 @@ from whet.evm.replay.compare import compare_outcomes
 from whet.evm.replay.mocks import ALICE, BOB, FORWARDER, MOCKS, OWNER, RECORDER, SCRIPTS, TARGET
 from whet.evm.replay.reference import Outcome
 from whet.evm.replay.run import Disagreement
-from whet.evm.replay.vectors import Method
+from whet.evm.replay.vectors import Method, any_bytes
 from whet.evm.verify.nouns import MOST_TEXT, Call, Counterexample
 from whet.evm.verify.pair import NAMES, Pair
 from whet.evm.world import Log, World
@@ -90,8 +90,11 @@ def decoded(data: bytes, method: Method) -> str:
     if method.selector is None or method.types is None or data[:4] != method.selector.to_bytes(4, "big"):
         return f"{method.name} with 0x{data.hex()}"
     try:
-        values = eth_abi.decode(method.types, data[4:])
-    except (DecodingError, UnicodeDecodeError, OverflowError, ValueError):
+        try:
+            values = eth_abi.decode(method.types, data[4:])
+        except UnicodeDecodeError:
+            values = eth_abi.decode(any_bytes(method.types), data[4:])
+    except (DecodingError, OverflowError, ValueError):
         return f"{method.name} with calldata that is not well-formed"
     return f"{name}({', '.join(map(_value, values))})"
 
