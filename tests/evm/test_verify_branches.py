@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from tests.evm.fixtures import Fixture, fixtures
-from tests.evm.test_verify import PUT, dispatched
+from tests.evm.test_verify import PUT, dispatched, only
 from whet.evm.interpret import execute
 from whet.evm.lifting import lift_code
 from whet.evm.replay.mocks import TARGET
@@ -16,6 +16,7 @@ from whet.evm.replay.run import MethodReport
 from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method, methods_of_signatures
 from whet.evm.tac import WORD, Block, Contract, End, Function, Phi, Statement
+from whet.evm.verify import DIFFERENT, SAME
 from whet.evm.verify.branches import branches, root, split_branches
 from whet.evm.verify.impossible import entries, possible
 from whet.evm.verify.intervals import RULES, compared, result_of
@@ -320,3 +321,78 @@ def test_what_a_private_function_checks_of_its_argument_holds_behind_it() -> Non
     }
     contract.functions["p"] = Function("p", "private", 0, ("a0",), 0, blocks)
     assert possible(contract, "f").branches == {("f", "b1"), ("p", "b1"), ("p", "b2")}
+
+
+@pytest.mark.parametrize(
+    ("to", "wei", "asked", "left"),
+    [
+        (0, 0, "v0", ("b1",)),
+        (0, 0, "RETURNDATASIZE", ("b2",)),
+        (0, 5, "v0", ("b1", "b2")),  # there may not be so much
+        (7, 0, "v0", ("b1", "b2")),
+        (7, 0, "RETURNDATASIZE", ("b1", "b2")),
+        (7, 0, "EXTCODESIZE", ("b2",)),
+        (0x200, 0, "EXTCODESIZE", ("b1", "b2")),
+        ("ADDRESS", 0, "EXTCODESIZE", ("b1",)),
+    ],
+)
+def test_a_call_of_address_0_succeeds_and_gives_nothing_and_precompiles_have_no_code(
+    to: int | str, wei: int, asked: str, left: tuple[str, ...]
+) -> None:
+    at = "v7" if isinstance(to, str) else to
+    statements = [Statement("ADDRESS", (), ("v7",), 0)]
+    statements += [Statement("CALL", (9999, at, wei, 0, 0, 0, 0), ("v0",), 0)]
+    if asked != "v0":
+        args = (at,) if asked == "EXTCODESIZE" else ()
+        statements += [Statement(asked, args, ("v1",), 0)]
+    contract = hand_made(statements, End("BRANCH", ("v0" if asked == "v0" else "v1",), ("b1", "b2")))
+    assert possible(contract, "f").branches == set(unlike(*left))
+
+
+def test_another_call_may_give_bytes_again() -> None:
+    calls = [Statement("CALL", (9999, to, 0, 0, 0, 0, 0), (f"v{to}",), 0) for to in (0, 7)]
+    for statements in (calls, [*calls, Statement("CALLPRIVATE", (1,), ("v5",), 0, "p")]):
+        private = Block("b0", 0, [], calls[:1], End("RETURNPRIVATE", (1,)))
+        asked = [*statements, Statement("RETURNDATASIZE", (), ("v9",), 0)]
+        contract = hand_made(asked, End("BRANCH", ("v9",), ("b1", "b2")), private=private)
+        assert possible(contract, "f").branches == set(unlike("b1", "b2"))
+
+
+@pytest.mark.parametrize(("divisor", "ends"), [(0, False), (5, True)])
+def test_whether_a_function_can_succeed(divisor: int, ends: bool) -> None:
+    """An immutable that is 0, by which something is divided: 0.8 panics."""
+    check = Statement("ISZERO", (divisor,), ("v0",), 0)
+    contract = hand_made([check], End("BRANCH", ("v0",), ("b1", "b2")))
+    contract.functions["f"].blocks["b1"] = Block("b1", 0, [], [], End("REVERT", (0, 36)))
+    assert possible(contract, "f").ends is ends
+
+
+def test_a_function_that_cannot_succeed_is_the_same_by_its_reverts() -> None:
+    """No argument gets past `x / 0`; a candidate that does is different."""
+    body = (
+        "PUSH 4 CALLDATALOAD DUP1 PUSH 77 GT @small JUMPI PUSH 0 MSTORE PUSH 32 PUSH 0 REVERT "
+        ":small PUSH 0 MSTORE PUSH {divisor} PUSH 0x60 MSTORE PUSH 0x60 MLOAD ISZERO @panic JUMPI STOP "
+        ":panic PUSH 36 PUSH 0 REVERT"
+    )
+    never, sometimes = (dispatched(body.format(divisor=divisor)) for divisor in (0, 5))
+    verdict = only(never, never)
+    assert (verdict.verdict, verdict.evidence.succeeded) == (SAME, 0)
+    assert only(never, sometimes).verdict == DIFFERENT
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_what_is_written_where_free_memory_begins_leaves_what_was_taken_before(*, moved: bool) -> None:
+    """As `require(x, "text")` of old compilers: the text is in memory before it is known whether it is needed. Where the
+    pointer was not moved, it is the same place, and holds what was written last."""
+    statements = [
+        Statement("MLOAD", (64,), ("v0",), 0),
+        Statement("ADD", ("v0", 64), ("v1",), 0),
+        *([Statement("MSTORE", (64, "v1"), (), 0)] if moved else []),
+        Statement("MSTORE", ("v0", 9), (), 0),
+        Statement("MLOAD", (64,), ("v2",), 0),
+        Statement("MSTORE", ("v2", 77), (), 0),
+        Statement("MLOAD", ("v0",), ("v3",), 0),
+        Statement("GT", ("v3", 31), ("v4",), 0),
+    ]
+    contract = hand_made(statements, End("BRANCH", ("v4",), ("b1", "b2")))
+    assert possible(contract, "f").branches == set(unlike("b2" if moved else "b1"))
