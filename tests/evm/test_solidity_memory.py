@@ -91,6 +91,13 @@ NOT_MADE = {
         f"{A} {at(0)} {moved(0x40)} {B} PUSH 0 SSTORE DUP1 PUSH 0x20 ADD MLOAD {GIVEN}",
         "Words2(",
     ),
+    "truths that a helper writes, which samples have as 1": (
+        (
+            "@one DUP4 DUP3 PUSH 0x20 ADD @store JUMP :one @two DUP3 DUP3 PUSH 0x40 ADD @store JUMP "
+            f":two PUSH 0x40 {at(0)} {moved(0x60)} {HASHED} {GIVEN} :store SWAP1 PUSH 5 LT SWAP1 MSTORE JUMP"
+        ),
+        "keccak256(abi.encode(",
+    ),
 }
 """{why not: (code, what must not stand in the text)}"""
 
