@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.evm import naive
-from tests.evm.test_explore import explored
-from tests.evm.test_verify import PUT
+from tests.evm.test_explore import explored, traced
+from tests.evm.test_verify import PUT, dispatched
 from whet.evm.interpret import Transaction, run
 from whet.evm.keccak import keccak256
 from whet.evm.replay.assemble import assemble
@@ -107,3 +107,16 @@ def test_places_behind_calls_have_names() -> None:
     assert (
         place(*first) == "mock0's answer to 0x150b7a02 behind 2 calls, bytes + 1, and 0x10000 if it reverts"
     )
+
+
+def test_parts_of_parts_are_asked_for_once() -> None:
+    """Each call of itself writes over a word byte by byte, and copies single bytes of what it was called with."""
+    head = " ".join(f"PUSH {byte} PUSH {at} MSTORE8" for at, byte in enumerate(PUT.to_bytes(4, "big")))
+    copies = " ".join(f"PUSH 1 PUSH 0 PUSH {at} CALLDATACOPY" for at in range(4, 28))
+    body = (
+        f"TIMESTAMP PUSH 0 MSTORE {head} {copies} PUSH 36 CALLDATALOAD ISZERO @end JUMPI PUSH 1 PUSH 36 CALLDATALOAD SUB "
+        "PUSH 36 MSTORE PUSH 0 PUSH 0 PUSH 68 PUSH 0 PUSH 0 ADDRESS GAS CALL POP "
+        ":end PUSH 0 MLOAD PUSH 5 EQ @short JUMPI STOP"
+    )
+    data = PUT.to_bytes(4, "big") + (1).to_bytes(32, "big") + (9).to_bytes(32, "big")
+    assert len(traced(dispatched(body), Case(data)).decisions) > 9

@@ -2,8 +2,7 @@
 
 An input is a `Leaf`; everything computed from one is a `Word`, an int with the instruction and its operands; of a hash these
 are how many bytes were hashed, and the bytes as words. Left out: expressions of more than `MOST_LEAVES` inputs or deeper than
-`DEEPEST`, which become
-plain ints too. Evaluated with other inputs by `evaluate`.
+`DEEPEST`, which become plain ints. Evaluated with other inputs by `evaluate`.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ Given = dict[Leaf, int]
 MOST_LEAVES = 20
 DEEPEST = 60
 _MOST_PADDED = 1 << 12
+"""Bytes that are hashed at most where other inputs ask for more than there are words."""
 
 
 class Word(int):

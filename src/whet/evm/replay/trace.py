@@ -18,8 +18,9 @@ from whet.evm.replay.mocks import (
     INSIDE,
     TARGET,
 )
+from whet.evm.replay.provenance import Bytes
 from whet.evm.replay.symbols import Leaf, Word, leaf, made
-from whet.evm.replay.tracer import MOST_DECISIONS, Answers, Bytes, Decision, Place, TracedFrame, Tracer
+from whet.evm.replay.tracer import MOST_DECISIONS, Answers, Decision, Place, TracedFrame, Tracer
 from whet.evm.state_ops import STATEFUL
 from whet.evm.tac import Block as Place_
 from whet.evm.tac import Contract, Function, Statement
@@ -32,13 +33,15 @@ MOST_HASHED = 256
 
 @dataclass(slots=True)
 class Trace:
-    """decisions: in order, those of the target alone. drift: by how much a balance had changed when it was read."""
+    """decisions: in order, those of the target alone. drift: by how much a balance had changed when it was read. stipend:
+    the target called itself with no more gas than `transfer` and `send` give."""
 
     decisions: list[Decision]
     visited: set[Place]
     answers: Answers
     drift: dict[Leaf, int]
     statements: int
+    stipend: bool = False
 
 
 class TracedProgram(Program):
@@ -153,6 +156,14 @@ def _keccak(values: Values, frame: TracedFrame, result: int, offset: int, size: 
         values[result] = made(values[result], "KECCAK256", (values[size], *words))
 
 
+def _mstore8(values: Values, frame: TracedFrame, offset: int, value: int) -> None:
+    frame.forget(int(values[offset]), 1)
+
+
+def _codecopy(values: Values, frame: TracedFrame, to: int, source: int, size: int) -> None:
+    frame.forget(int(values[to]), int(values[size]))
+
+
 def _calldatacopy(values: Values, frame: TracedFrame, to: int, source: int, size: int) -> None:
     frame.copied(int(values[to]), int(values[size]), frame.calldata, int(values[source]))
 
@@ -166,8 +177,9 @@ def _mcopy(values: Values, frame: TracedFrame, to: int, source: int, size: int) 
     shift = int(values[to]) - begin
     moved = {at + shift: word for at, word in frame.words.items() if begin <= at < end}
     spans = [span for span in frame.spans if span[0] < end and begin < span[0] + span[1]]
+    frame.forget(int(values[to]), int(values[size]))
     frame.words |= moved
-    frame.spans += [(max(to + shift, 0), size, text, at) for to, size, text, at in spans]
+    frame.spans += [(max(at + shift, 0), length, text, start) for at, length, text, start in spans]
 
 
 def _sload(values: Values, frame: TracedFrame, result: int, slot: int) -> None:
@@ -219,6 +231,8 @@ AFTER: dict[str, Callable[..., None]] = {
     "SELFBALANCE": _selfbalance,
     "MLOAD": _mload,
     "MSTORE": _mstore,
+    "MSTORE8": _mstore8,
+    "CODECOPY": _codecopy,
     "MCOPY": _mcopy,
     "SLOAD": _sload,
     "SSTORE": _sstore,
@@ -251,4 +265,6 @@ def trace(
     with suppress(WhetError):  # it ends there, and what it met before is worth knowing
         drive(tracer)
     visited = {(function, name) for at, function, name in tracer.visited if at == home}
-    return Trace(tracer.decisions, visited, tracer.answers, tracer.drift, steps - tracer.steps)
+    return Trace(
+        tracer.decisions, visited, tracer.answers, tracer.drift, steps - tracer.steps, tracer.stipend
+    )

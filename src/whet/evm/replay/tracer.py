@@ -6,7 +6,7 @@ What is stored in memory is found again by its offset, and believed only if the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from whet.evm.frame import Frame
@@ -23,8 +23,9 @@ from whet.evm.replay.mocks import (
     self_calling_code,
     when,
 )
+from whet.evm.replay.provenance import Bytes, Span, bytes_of, known, of_calldata, shifted, word_at
 from whet.evm.replay.symbols import Leaf, Word, leaf, made
-from whet.evm.tac import WORD, Contract
+from whet.evm.tac import Contract
 from whet.evm.world import Account
 
 Place = tuple[str, str]
@@ -36,6 +37,7 @@ MOST_COPIED = 6
 """Calls that bytes are followed through."""
 SPANS = 24
 """Copies into memory, the last ones, that are looked through for a word."""
+STIPEND = 2300
 _HELPERS = frozenset({self_calling_code()}) | frozenset(
     {
         recorder_code(),
@@ -58,40 +60,6 @@ class Decision:
     other: Place
 
 
-class Bytes(bytes):
-    """Calldata or return data; `word(offset)` is the word there, a Word where it is known to be one. level: how many times
-    it was copied from call to call."""
-
-    word: Callable[[int], int]
-    level: int
-
-
-def _of_calldata(data: bytes, at: int) -> int:
-    """An input, or of two of them the bytes in between: the same byte is always of the same input. The selector is none."""
-    by = (at - 4) % 32
-    if not by:
-        return leaf(word_at(data, at), ("data", at))
-    second = leaf(word_at(data, at - by + 32), ("data", at - by + 32))
-    if at < 4:
-        return shifted(int.from_bytes(data[:4], "big"), second, by)
-    return shifted(leaf(word_at(data, at - by), ("data", at - by)), second, by)
-
-
-def _bytes(data: bytes, word: Callable[[int], int], level: int = 0) -> Bytes:
-    made_of = Bytes(data)
-    made_of.word, made_of.level = word, level
-    return made_of
-
-
-Span = tuple[int, int, Bytes, int]
-"""Bytes in memory: offset, size, what they were copied from, offset there."""
-
-
-def word_at(data: bytes, at: int) -> int:
-    """32 bytes of it, with zeros behind its end."""
-    return int.from_bytes(data[at : at + 32].ljust(32, b"\0"), "big")
-
-
 @dataclass
 class Tracer(Machine):
     """A transaction that is traced."""
@@ -102,6 +70,8 @@ class Tracer(Machine):
     answers: Answers = field(default_factory=dict)
     written: set[tuple[int, int]] = field(default_factory=set)
     drift: dict[Leaf, int] = field(default_factory=dict)
+    stipend: bool = False
+    """The target called itself with no more gas than `transfer` and `send` give."""
     wei: dict[int, int] = field(default_factory=dict)
     home: int = TARGET
     """Where the target's code stands."""
@@ -125,6 +95,7 @@ class Tracer(Machine):
         assert frame.request
         assert frame.resume
         (op, args), result, depth = frame.request, frame.resume[0], len(self.frames)
+        self.stipend |= op == "CALL" and args[0] <= STIPEND and args[1] == frame.address == TARGET
         super().message(frame)
         if len(self.frames) == depth and op == "CALL" and type(args[2]) is Word:  # for want of wei
             wei = frame.balance_of(frame.address, self.world.account(frame.address).balance)
@@ -173,7 +144,7 @@ class Tracer(Machine):
                 leaf(word_at(data, at - 4), name), second, 4
             )  # arguments of an error, behind its selector
 
-        done.output = _bytes(data, word)
+        done.output = bytes_of(data, word)
         size = leaf(len(data), ("answered", mock, call))
         return _Flag(size, leaf(int(success), ("success", mock, call)))
 
@@ -190,7 +161,7 @@ class _Flag:
 def _signer(done: Frame, given: Bytes) -> _Flag:
     """Of a call of ecrecover."""
     signer = made(word_at(done.output, 0), "ECRECOVER", tuple(given.word(at) for at in (0, 32, 64, 96)))
-    done.output = _bytes(done.output, lambda at: signer if at == 0 else word_at(done.output, at))
+    done.output = bytes_of(done.output, lambda at: signer if at == 0 else word_at(done.output, at))
     signed = made(int(signer != 0), "ISZERO", (made(int(signer == 0), "ISZERO", (signer,)),))
     return _Flag(made(len(done.output), "SHL", (5, signed)), signer=signer)
 
@@ -214,7 +185,7 @@ class TracedFrame(Frame):
         ):
             tracer.begun = self.outside = True
             data = self.calldata
-            self.calldata = _bytes(data, lambda at: _of_calldata(data, at))
+            self.calldata = bytes_of(data, lambda at: of_calldata(data, at))
             self.caller, self.value = leaf(self.caller, ("caller",)), leaf(self.value, ("value",))
 
     @property
@@ -223,13 +194,17 @@ class TracedFrame(Frame):
         return self.machine
 
     def known(self, at: int, value: int) -> int:
-        """The word that was stored at that offset, if it is still there."""
-        return _known(at, value, self.words, self.spans[-SPANS:])
+        """The word that stands at that offset, as what was stored and copied there makes it."""
+        return known(at, value, self.words, self.spans[-SPANS:])
+
+    def forget(self, to: int, size: int) -> None:
+        """Words that began where other bytes were written."""
+        for at in [at for at in self.words if to <= at < to + size]:
+            del self.words[at]
 
     def copied(self, to: int, size: int, source: bytes, begin: int) -> None:
         """Bytes that came into memory."""
-        for at in [at for at in self.words if to <= at < to + size]:
-            del self.words[at]
+        self.forget(to, size)
         if isinstance(source, Bytes) and size and source.level < MOST_COPIED:
             self.spans.append((to, size, source, begin))
 
@@ -248,52 +223,4 @@ class TracedFrame(Frame):
             span for span in self.spans[-SPANS:] if span[0] < offset + size and offset < span[0] + span[1]
         ]
         level = 1 + max((source.level for _, _, source, _ in spans), default=0)
-        return _bytes(data, lambda at: _known(offset + at, word_at(data, at), words, spans), level)
-
-
-def _known(at: int, value: int, words: dict[int, int], spans: list[Span]) -> int:
-    found = _begun(at, words, spans)
-    if found == value:
-        return found
-    if type(found) is Word or any(cut in words for cut in range(at + 1, at + 32)) or spans:
-        for word in _joints(at, value, found, words, spans):
-            if word == value:
-                return word
-    return value
-
-
-def _begun(at: int, words: dict[int, int], spans: list[Span]) -> int | None:
-    """The word that was stored or copied to begin there; its end may have been written over."""
-    if at in words:
-        return words[at]
-    for to, size, source, begin in reversed(spans):
-        if to <= at < to + size:
-            return source.word(begin + at - to)
-    return None
-
-
-def _joints(
-    at: int, value: int, first: int | None, words: dict[int, int], spans: list[Span]
-) -> Iterator[int]:
-    """What stands there if it is of two parts: the beginning of one that begins there, or the end of one that began before, or
-    plain bytes; and behind it the beginning of another."""
-    cuts = {cut for cut in range(at + 1, at + 32) if cut in words}
-    cuts |= {edge for to, size, _, _ in spans for edge in (to, to + size) if at < edge < at + 32}
-    for cut in sorted(cuts):
-        size, low = cut - at, (1 << 8 * (32 - (cut - at))) - 1
-        high: int | None = first if type(first) is Word else None
-        if high is None and type(before := words.get(cut - 32)) is Word:
-            high = made(before << 8 * (32 - size) & WORD, "SHL", (8 * (32 - size), before))
-        elif high is not None:
-            high = made(high & ~low, "AND", (WORD ^ low, high))
-        second = _begun(cut, words, spans)
-        end = made(second >> 8 * size, "SHR", (8 * size, second)) if type(second) is Word else value & low
-        start = value & ~low if high is None else high
-        yield made(start | end, "OR", (start, end))
-
-
-def shifted(first: int, second: int, by: int) -> int:
-    """The word that begins so many bytes, 1 to 31, within the first of two."""
-    high = made(first << 8 * by & WORD, "SHL", (8 * by, first))
-    low = made(second >> 256 - 8 * by, "SHR", (256 - 8 * by, second))
-    return made(high | low, "OR", (high, low))
+        return bytes_of(data, lambda at: known(offset + at, word_at(data, at), words, spans), level)

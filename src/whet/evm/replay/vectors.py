@@ -203,9 +203,7 @@ class Pool:
         head = method.selector.to_bytes(4, "big")
         if method.types is None:
             return head + b"".join(self.guess().to_bytes(32, "big") for _ in range(10))
-        kinds = [
-            kind.replace("string", "bytes") for kind in method.types
-        ]  # encoded alike, whatever the bytes
+        kinds = any_bytes(method.types)
         return head + eth_abi.encode(kinds, [self.value(kind) for kind in kinds])
 
     def malformed(self, data: bytes) -> bytes:

@@ -13,7 +13,6 @@ counts as possible.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import NamedTuple
 
 from whet.evm.replay.run import reachable
 from whet.evm.tac import WORD, Block, Contract, End, Function, Operand, Statement
@@ -21,11 +20,9 @@ from whet.evm.verify.branches import FORKS, Place, branches
 from whet.evm.verify.intervals import (
     ANY,
     ENVIRONMENT,
-    SIZE,
     Interval,
     compared,
     hull,
-    is_of_nobody,
     meet,
     result_of,
     without,
@@ -45,10 +42,7 @@ OF_ITSELF: dict[str, Interval] = {"EQ": (1, 1)} | dict.fromkeys(
     ("LT", "GT", "SLT", "SGT", "SUB", "XOR"), (0, 0)
 )
 """What an instruction gives of two equal words."""
-GOOD_ENDS = ("RETURN", "STOP", "SELFDESTRUCT")
-CALLS = ("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL", "CREATE", "CREATE2")
-RETURNED = "RETURNDATASIZE"
-FIXED = ("CALLDATASIZE", "CALLVALUE", RETURNED)
+FIXED = ("CALLDATASIZE", "CALLVALUE")
 """What a call is checked for before, and again in its functions."""
 
 Names = tuple[str | int, ...]
@@ -69,21 +63,14 @@ def entries(contract: Contract, shapes: Shapes | None = None) -> dict[str, Env]:
     return {}
 
 
-class Ways(NamedTuple):
-    """Of a public function. branches: of `branches(contract, function)` those that the walk does not show to be impossible;
-    ends: whether some way comes to an end that is no revert."""
-
-    branches: set[Place]
-    ends: bool
-
-
 def possible(
     contract: Contract, function: str | None, known: Env | None = None, shapes: Shapes | None = None
-) -> Ways:
-    """known: of `entries`; shapes: of the contract, if at hand."""
+) -> set[Place]:
+    """Of `branches(contract, function)` those that the walk does not show to be impossible. known: of `entries`; shapes: of
+    the contract, if at hand."""
     everything = branches(contract, function)
     if function is None:
-        return Ways(everything, False)
+        return everything
     walker = _Walker(contract, shapes)
     start = contract.functions[function]
     try:
@@ -91,9 +78,8 @@ def possible(
             start, tuple(ANY for _ in start.params), tuple(range(len(start.params))), known or Env(), 0
         )
     except OutOfWork:
-        walker.visited = walker.left = reachable(contract, function)
-    ends = {contract.functions[name].blocks[block].end.op for name, block in walker.left}
-    return Ways(everything & walker.visited, not ends.isdisjoint(GOOD_ENDS))
+        return everything
+    return everything & walker.visited
 
 
 class _Walker:
@@ -102,8 +88,6 @@ class _Walker:
     def __init__(self, contract: Contract, shapes: Shapes | None) -> None:
         self.contract = contract
         self.visited: set[Place] = set()
-        self.left: set[Place] = set()
-        """Of them those whose end is come to."""
         self.steps = STEPS
         self.shapes = shapes or Shapes(contract)
         self.known: dict[object, list[Interval] | None] = {}
@@ -127,8 +111,7 @@ class _Walker:
         if key in self.known:
             return self.known[key]
         if function.name in self.under_way or depth > DEPTH:
-            self.visited |= (inside := reachable(self.contract, function.name))
-            self.left |= inside
+            self.visited |= reachable(self.contract, function.name)
             return [ANY] * (function.returns or 0) + list(args)
         self.under_way.add(function.name)
         self.known[key] = _Walk(self, function, names, depth).run(args, around, held)
@@ -208,14 +191,9 @@ class _Walk:
             env |= {held_at(result): ANY for result in statement.results}
             behind = given[len(statement.results) + len(args) :]
             env |= {held_at(result): found for result, found in zip(statement.results, behind, strict=False)}
-            env[RETURNED] = SIZE
         elif statement.results:
             name = self._name(statement.results[0])
             found = result_of(statement.op, list(args))
-            if statement.op == RETURNED:
-                found = env.get(RETURNED, SIZE)
-            elif statement.op in CALLS:
-                env[RETURNED] = (0, 0) if is_of_nobody(statement.op, list(args)) else SIZE
             if statement.op in OF_ITSELF and len({self._of(arg) for arg in statement.args}) == 1:
                 found = OF_ITSELF[statement.op]
             if self._never_wraps(statement, env):
@@ -282,7 +260,6 @@ class _Walk:
 
     def _leave(self, block: Block, env: Env) -> list[str]:
         end = block.end
-        self.walker.left.add((self.function.name, block.id))
         if end.op == "RETURNPRIVATE":
             given = [self.value(arg, env) for arg in (*end.args, *self.function.params)]
             given += self._held(end, env)

@@ -13,8 +13,6 @@ from whet.evm.tac import WORD
 from whet.evm.words import ONE, THREE, TWO
 
 Interval = tuple[int, int]
-LAST_PRECOMPILE = 0x1FF
-"""No address up to it has code (EIP-7587 keeps them for precompiles)."""
 ANY: Interval = (0, WORD)
 BIT: Interval = (0, 1)
 ADDRESS: Interval = (1, (1 << 160) - 1)
@@ -111,12 +109,6 @@ RULES: dict[str, Callable[..., Interval]] = {
 
 def result_of(op: str, args: list[Interval]) -> Interval:
     """What the instruction may give."""
-    if op == "EXTCODESIZE" and args[0][1] <= LAST_PRECOMPILE:
-        return 0, 0
-    if op == "EXTCODESIZE" and args[0] == (TARGET, TARGET):
-        return 1, SIZE[1]
-    if is_of_nobody(op, args):
-        return 1, 1
     if op in KNOWN and all(low == high for low, high in args):
         value = KNOWN[op](*(low for low, _ in args))
         return value, value
@@ -125,12 +117,6 @@ def result_of(op: str, args: list[Interval]) -> Interval:
     if op == "MLOAD" and args == [(0x40, 0x40)]:
         return SIZE
     return ENVIRONMENT.get(op, ANY)
-
-
-def is_of_nobody(op: str, args: list[Interval]) -> bool:
-    """Whether it is a call of address 0, without wei: there is no code, it succeeds, and gives no bytes back."""
-    wei = op in ("DELEGATECALL", "STATICCALL") or (op == "CALL" and args[2] == (0, 0))
-    return wei and args[1] == (0, 0)
 
 
 def meet(a: Interval, b: Interval) -> Interval | None:

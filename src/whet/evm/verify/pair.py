@@ -22,7 +22,6 @@ from whet.evm.replay.trace import trace
 from whet.evm.replay.vectors import Method, cleaned, constants, well_formed
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import split_branches
-from whet.evm.verify.intervals import LAST_PRECOMPILE
 from whet.evm.verify.needless import Variable, given_sizes
 from whet.evm.verify.nouns import Budget
 from whet.evm.verify.strings import PANIC, is_string, refused, string_of
@@ -40,18 +39,19 @@ PADDED = "differs in the padding behind an error's text"
 DEARER = "one side needs more gas"
 """With `MORE_GAS` times as much both do the same: gas is not compared."""
 MORE_GAS = 4
-GIVES_LITTLE, MORE_TO_GIVE = b"\x61\x08\xfc", b"\xff\xff"
-"""PUSH2 2300, and what stands in its place where both sides are tried with more gas."""
 NO_ROOM = "needs more memory than there can be, which one side says"
 """With Panic(0x41), where the other runs out of gas."""
 REFUSED = "refuses a size past 2^64 in another way"
-"""With Panic(0x41), where the other fails with something else."""
+"""With Panic(0x41), where the other fails with something else: a word of storage or of an answer that was put there is so
+large, and with small ones in their place both sides do the same."""
 UNDECIDED = (MALFORMED, NO_STRING, PADDED, DEARER, NO_ROOM, REFUSED)
 """What decides no verdict."""
 TOO_LARGE = (0x4E487B71 << 256 | 0x41).to_bytes(36, "big")
 """Panic(0x41), for lengths past 2^64, which storage seeded by chance has: compilers do not agree on where they look."""
 ERROR = (0x08C379A0 << 256 | 0x20).to_bytes(36, "big")
 """How Error(string) begins."""
+SMALL = 1000
+"""Words past 2^64 are made smaller than it, to see whether the sides differ for them alone."""
 STRINGS = 4
 """Words that are no string, repaired in one call."""
 STEPS = 20_000
@@ -59,7 +59,7 @@ STEPS = 20_000
 GAS_OF_STATEMENT = 1_000
 CALLED = dict.fromkeys(("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"), 1) | {"EXTCODESIZE": 0}
 """{instruction: which of its arguments is an address at which it needs code}."""
-ANSWERING, KNOWN = 8, frozenset({*CODED, *PEOPLE})
+ANSWERING, PRECOMPILES, KNOWN = 8, frozenset({*range(18), 0x100}), frozenset({*CODED, *PEOPLE})
 PADDING = b"\xfe" * 7
 """Behind the code nothing jumps to it; a contract that then does something else reads its own code."""
 
@@ -239,10 +239,11 @@ class Pair(Replay):
             return "one side recurses deeper than its stack"
         if (TOO_LARGE in (ours.data, theirs.data)) and ours.data != theirs.data:
             both_fail = "success" not in (ours.status, theirs.status)
-            return REFUSED if both_fail else "a size that only one side refuses"
+            agree = both_fail and self._agree_with_small_words(case)
+            return REFUSED if agree else "a size that only one side refuses"
         if (PANIC in (ours.data, theirs.data)) and ours.data != theirs.data and self._no_string(case, ours):
             return NO_STRING
-        if changes(self.code, less, ours):
+        if changes(self.code, less, ours) or self._lives_on_a_stipend(case):
             return "depends on gas"
         if changes(self.candidate, less, theirs):
             return "the candidate depends on gas"
@@ -261,9 +262,22 @@ class Pair(Replay):
 
     def _agree_with_more_gas(self, before: World, tx: Transaction, block: Block) -> bool:
         more, wide = replace(tx, gas=MORE_GAS * tx.gas), replace(block, gas_limit=MORE_GAS * block.gas_limit)
-        codes = map(with_more_to_give, (self.code, self.candidate))
-        one, other = (self._reference(code, before, more, wide) for code in codes)
+        one, other = (self._reference(code, before, more, wide) for code in (self.code, self.candidate))
         return not compare_outcomes(one, other, before, NAMES)
+
+    def _lives_on_a_stipend(self, case: Case) -> bool:
+        """Whether one side, called by itself, had to do with what `transfer` and `send` give."""
+        return any(
+            trace(contract, *self.start(case), self.steps, {}).stipend
+            for contract in (self.contract, self.other)
+        )
+
+    def _agree_with_small_words(self, case: Case) -> bool:
+        """Whether there are words past 2^64 in the state that the call begins with, and without them the sides agree."""
+        small = {key: word % SMALL if word >> 64 else word for key, word in case.slots.items()}
+        case = replace(case, slots=small) if small != case.slots else case
+        before = self.world(case)
+        return small != {} and not compare_outcomes(*self.outcomes(case, before), before, NAMES)
 
     def _no_string(self, case: Case, ours: Outcome) -> bool:
         """Whether the sides agree once the words are strings that one side refused for being none."""
@@ -285,16 +299,6 @@ class Pair(Replay):
         return False
 
 
-def with_more_to_give(code: bytes) -> bytes:
-    """The code with more gas where Solidity's `transfer` and `send` give 2,300 to who gets no wei."""
-    found, at = bytearray(code), 0
-    while at < len(code):
-        if code[at : at + 3] == GIVES_LITTLE:
-            found[at + 1 : at + 3] = MORE_TO_GIVE
-        at += code[at] - 0x5E if 0x60 <= code[at] <= 0x7F else 1
-    return bytes(found)
-
-
 def answering(contract: Contract) -> dict[int, bytes]:
     """{address: code} for addresses that the code itself says and calls: each hands its calls on to a mock."""
     called = {
@@ -303,7 +307,7 @@ def answering(contract: Contract) -> dict[int, bytes]:
         for s in function.statements()
         if s.op in CALLED and isinstance(address := s.args[CALLED[s.op]], int)
     }
-    chosen = sorted(a for a in called if LAST_PRECOMPILE < a < 1 << 160 and a not in KNOWN)[:ANSWERING]
+    chosen = sorted(a for a in called - PRECOMPILES - KNOWN if a < 1 << 160)[:ANSWERING]
     return {address: forwarding_code(MOCKS[number % len(MOCKS)]) for number, address in enumerate(chosen)}
 
 

@@ -18,7 +18,7 @@ class Shape:
     given: dict[int, int] = field(default_factory=dict)
     params: tuple[str, ...] = ()
     free: frozenset[str] = frozenset()
-    """Variables that point to where free memory began, or behind it: behind all that parameters point to."""
+    """Variables that always point to where free memory began, or behind it: behind all that parameters point to."""
     older: dict[str, frozenset[str]] = field(default_factory=dict)
     """{where free memory began: what private calls had given before, which points to memory that was taken then}."""
     numbers: dict[str, int] = field(default_factory=dict)
@@ -47,15 +47,16 @@ class Shape:
 
 def free_pointers(function: Function) -> frozenset[str]:
     """`Shape.free`."""
-    free: set[str] = set()
-    made = [s for s in function.statements() if s.op in ("MLOAD", "ADD") and s.results]
+    begins = {s.results[0] for s in function.statements() if s.op == "MLOAD" and s.args == (0x40,)}
+    sums = [s for s in function.statements() if s.op == "ADD"]
     phis = [phi for block in function.blocks.values() for phi in block.phis]
-    while True:
-        found = {s.results[0] for s in made if s.args == (0x40,) or (s.op == "ADD" and free & set(s.args))}
-        found |= {phi.result for phi in phis if any(word in free for word in phi.incoming.values())}
-        if found <= free:
+    free = begins | {s.results[0] for s in sums} | {phi.result for phi in phis}
+    while True:  # what is taken away leaves less for the others
+        found = begins | {s.results[0] for s in sums if free & set(s.args)}
+        found |= {phi.result for phi in phis if free.issuperset(phi.incoming.values())}
+        if found >= free:
             return frozenset(free)
-        free |= found
+        free &= found
 
 
 def older_places(function: Function) -> dict[str, frozenset[str]]:
@@ -86,8 +87,8 @@ _SPOILS = {
 """{what reads: all that may write there}."""
 _STORES = {"SSTORE": "SLOAD", "TSTORE": "TLOAD", "MSTORE": "MLOAD"}
 _SMALL = 1 << 64
-_FIRST_FREE = 0x80
-"""Where Solidity's memory begins that pointers point to."""
+_FIRST_FREE, _FIRST_EVER_FREE = 0x80, 0x60
+"""Where Solidity's memory begins that pointers point to; before 0.4.22 it began earlier."""
 
 _SCRATCH = "SCRATCH"
 """Stands for writing to memory below `_FIRST_FREE`."""
@@ -202,7 +203,7 @@ def _may_be(read: Operand, written: Operand, reads: str, shape: Shape) -> bool:
         return abs(read - written) < (32 if reads == "MLOAD" else 1)
     if reads == "MLOAD" and isinstance(written, int) and written < _FIRST_FREE:
         return False
-    low = isinstance(read, int) and read < _FIRST_FREE
+    low = reads == "MLOAD" and isinstance(read, int) and read + 32 <= _FIRST_EVER_FREE
     if written in shape.free and (low or read in shape.params):
         return False
     if read in shape.older.get(str(written), ()):

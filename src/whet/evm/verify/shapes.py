@@ -41,9 +41,8 @@ class Shapes:
             params=tuple(function.params), free=free_pointers(function), older=older_places(function)
         )
         self._note_equal(function, shape)
-        for _ in range(
-            PASSES
-        ):  # what is read twice shows what else is computed twice, and where it is written
+        # What is read twice shows what else is computed twice, and where it is written.
+        for _ in range(PASSES):
             known = len(shape.same)
             read_again(function, shape, self._written)
             self._note_equal(function, shape)
