@@ -122,6 +122,27 @@ LIBRARIES = [
     ),
     Library("erc721a", "0.8.30", ("erc721a@4.3.0",), ("erc721a/contracts/",)),
     Library("prb-math", "0.8.30", ("@prb/math@4.2.0",), ("@prb/math/src/",)),
+    Library("aave-2", "0.6.12", ("@aave/protocol-v2@1.0.1",), ("@aave/protocol-v2/contracts/",)),
+    Library("aave-governance", "0.7.6", ("@aave/governance-v2@1.0.0",), ("@aave/governance-v2/contracts/",)),
+    Library("bancor", "0.4.26", ("bancor-contracts@0.4.3",), ("bancor-contracts/",)),
+    Library("aragon", "0.4.26", ("@aragon/os@4.4.0",), ("@aragon/os/contracts/",)),
+    Library(
+        "layerzero",
+        "0.8.30",
+        (
+            "@layerzerolabs/solidity-examples@1.1.0",
+            f"{OZ}@4.9.6",
+            "@openzeppelin/contracts-upgradeable@4.9.6",
+        ),
+        ("@layerzerolabs/solidity-examples/contracts/",),
+    ),
+    Library(
+        "axelar",
+        "0.8.19",
+        ("@axelar-network/axelar-gmp-sdk-solidity@5.6.4",),
+        ("@axelar-network/axelar-gmp-sdk-solidity/contracts/",),
+    ),
+    Library("abdk", "0.8.30", ("abdk-libraries-solidity@3.2.0",), ("abdk-libraries-solidity/",)),
 ]
 
 SETTINGS = {
