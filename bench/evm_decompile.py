@@ -92,7 +92,7 @@ def measure(row: dict[str, Any], libraries: dict[str, str], calls: int) -> dict[
         result = decompile(
             read_code(code),
             Options(),
-            verify=partial(compare, budget=budget, libraries=known),
+            verify=partial(compare, budget=budget, libraries=known, deployed=True),
         )
     except Exception as error:  # noqa: BLE001 - counted as a contract that was lost, with its reason
         return about | {"failed": f"{type(error).__name__}: {error}"[:300]}

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from tests.evm.fixtures import Fixture, fixtures
-from tests.evm.test_verify import PUT, dispatched
+from tests.evm.test_verify import ABI, PUT, SMALL, dispatched, found_of
 from whet.evm.interpret import execute
 from whet.evm.lifting import lift_code
 from whet.evm.replay.mocks import TARGET
@@ -16,6 +16,7 @@ from whet.evm.replay.run import MethodReport
 from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method, methods_of_signatures
 from whet.evm.tac import WORD, Block, Contract, End, Function, Phi, Statement
+from whet.evm.verify import DIFFERENT, INCONCLUSIVE, SAME, verify
 from whet.evm.verify.branches import branches, root, split_branches
 from whet.evm.verify.impossible import entries, possible
 from whet.evm.verify.intervals import RULES, compared, result_of
@@ -72,7 +73,7 @@ def test_nothing_impossible_is_ever_executed(fixture: Fixture) -> None:
     pair.give(10**8, 10**12)
     for method in methods_of_signatures(fixture.truth["methods"], fixture.truth["abi"]):
         begin = root(pair.contract, method.selector, method.name)
-        impossible = branches(pair.contract, begin) - possible(pair.contract, begin)
+        impossible = branches(pair.contract, begin) - possible(pair.contract, begin).branches
         _, search = called(pair, method, 25)
         seen = {(name, block) for at, name, block in search.seen if at == TARGET}
         assert not impossible & seen, method.name
@@ -83,7 +84,7 @@ def test_a_check_that_was_made_before_is_impossible_to_fail() -> None:
     contract = split_branches(lift_code(dispatched(again)))
     begin = root(contract, PUT, "put")
     assert len(branches(contract, begin)) == 6
-    assert len(possible(contract, begin)) == 5
+    assert len(possible(contract, begin).branches) == 5
 
 
 def hand_made(public: list[Statement], end: End, *, private: Block | None = None) -> Contract:
@@ -114,8 +115,8 @@ def test_what_the_dispatcher_checked_is_known() -> None:
     contract = hand_made(
         [*size, Statement("SLT", ("v1", 0), ("v2",), 0)], End("BRANCH", ("v2",), ("b1", "b2"))
     )
-    assert possible(contract, "f") == set(unlike("b1", "b2"))
-    assert possible(contract, "f", entries(contract)["f"]) == set(unlike("b2"))
+    assert possible(contract, "f").branches == set(unlike("b1", "b2"))
+    assert possible(contract, "f", entries(contract)["f"]).branches == set(unlike("b2"))
 
 
 @pytest.mark.parametrize(("given", "left"), [("a0", ("b1",)), (7, ("b1", "b2"))])
@@ -130,7 +131,7 @@ def test_what_a_private_function_gives_back_unchanged_is_known(
         Statement("EQ", ("v1", "v0"), ("v2",), 0),
     ]
     contract = hand_made(statements, End("BRANCH", ("v2",), ("b1", "b2")), private=private)
-    assert possible(contract, "f") == set(unlike(*left))
+    assert possible(contract, "f").branches == set(unlike(*left))
 
 
 @pytest.mark.parametrize(("who", "left"), [("CALLER", ("b1",)), ("ORIGIN", ("b1", "b2"))])
@@ -144,7 +145,7 @@ def test_the_caller_as_an_argument_is_the_caller(who: str, left: tuple[str, ...]
     private = Block("b0", 0, [], steps, End("RETURNPRIVATE", ("v2",)))
     statements = [Statement(who, (), ("v0",), 0), Statement("CALLPRIVATE", ("v0",), ("v1",), 0, "p")]
     contract = hand_made(statements, End("BRANCH", ("v1",), ("b1", "b2")), private=private)
-    assert possible(contract, "f") == set(unlike(*left))
+    assert possible(contract, "f").branches == set(unlike(*left))
 
 
 @pytest.mark.parametrize(("part", "left"), [(1 << 64, ("b2",)), (WORD - 9, ("b1", "b2"))])
@@ -154,7 +155,9 @@ def test_a_sum_that_cannot_wrap_is_no_less_than_its_parts(part: int, left: tuple
         Statement("ADD", ("v0", part), ("v1",), 0),
         Statement("LT", ("v1", "v0"), ("v2",), 0),
     ]
-    assert possible(hand_made(statements, End("BRANCH", ("v2",), ("b1", "b2"))), "f") == set(unlike(*left))
+    assert possible(hand_made(statements, End("BRANCH", ("v2",), ("b1", "b2"))), "f").branches == set(
+        unlike(*left)
+    )
 
 
 def looped(between: Statement, then: list[Statement]) -> Contract:
@@ -207,7 +210,7 @@ def test_an_index_below_the_length_stays_so(
         Statement("CALLDATALOAD", (4,), ("v8",), 0),
     ]
     everything = {"b0", "b1", "b2", "b3", "b4", "b5"} - ({"b4"} if impossible else set())
-    assert possible(contract, "f") == set(unlike(*everything)) & branches(contract, "f")
+    assert possible(contract, "f").branches == set(unlike(*everything)) & branches(contract, "f")
 
 
 def test_what_was_written_is_read() -> None:
@@ -217,7 +220,7 @@ def test_what_was_written_is_read() -> None:
             Statement("MSTORE", (192, 1), (), 0),
             Statement("MLOAD", (128,), ("v0",), 0),
         ]
-        assert possible(hand_made(statements, End("BRANCH", ("v0",), ("b1", "b2"))), "f") == set(
+        assert possible(hand_made(statements, End("BRANCH", ("v0",), ("b1", "b2"))), "f").branches == set(
             unlike(*left)
         )
 
@@ -254,7 +257,7 @@ def test_what_memory_holds_at_an_argument_is_known_to_a_private_function(
         Statement("CALLPRIVATE", ("v0",), ("v1",), 0, "p"),
     ]
     contract = hand_made(statements, End("BRANCH", ("v1",), ("b1", "b2")), private=private)
-    assert possible(contract, "f") == set(unlike(*left))
+    assert possible(contract, "f").branches == set(unlike(*left))
 
 
 @pytest.mark.parametrize(("size", "left"), [(9, ("b2",)), (40, ("b1",)), ("a0", ("b1", "b2"))])
@@ -276,10 +279,10 @@ def test_what_memory_holds_where_a_result_points_is_known(size: int | str, left:
         Statement("GT", ("v2", 31), ("v3",), 0),
     ]
     contract = hand_made(statements, End("BRANCH", ("v3",), ("b1", "b2")), private=private)
-    assert possible(contract, "f") == set(unlike(*left))
+    assert possible(contract, "f").branches == set(unlike(*left))
     before = [statements[2], *statements[:2], *statements[3:]]  # where it may be the same place
     contract = hand_made(before, End("BRANCH", ("v3",), ("b1", "b2")), private=private)
-    assert possible(contract, "f") == set(unlike("b1", "b2"))
+    assert possible(contract, "f").branches == set(unlike("b1", "b2"))
 
 
 @pytest.mark.parametrize("op", sorted(set(RULES) & (set(ONE) | set(TWO))))
@@ -317,7 +320,7 @@ def test_what_a_private_function_checks_of_its_argument_holds_behind_it() -> Non
         "b2": Block("b2", 0, [], [], End("REVERT", (0, 0))),
     }
     contract.functions["p"] = Function("p", "private", 0, ("a0",), 0, blocks)
-    assert possible(contract, "f") == {("f", "b1"), ("p", "b1"), ("p", "b2")}
+    assert possible(contract, "f").branches == {("f", "b1"), ("p", "b1"), ("p", "b2")}
 
 
 @pytest.mark.parametrize("moved", [True, False])
@@ -335,7 +338,7 @@ def test_what_is_written_where_free_memory_begins_leaves_what_was_taken_before(*
         Statement("GT", ("v3", 31), ("v4",), 0),
     ]
     contract = hand_made(statements, End("BRANCH", ("v4",), ("b1", "b2")))
-    assert possible(contract, "f") == set(unlike("b2" if moved else "b1"))
+    assert possible(contract, "f").branches == set(unlike("b2" if moved else "b1"))
 
 
 @pytest.mark.parametrize(
@@ -364,4 +367,61 @@ def test_what_is_written_where_free_memory_begins_leaves_what_was_taken_before(*
 def test_what_may_be_written_over_is_not_known(body: str) -> None:
     contract = split_branches(lift_code(dispatched(body)))
     begin = root(contract, PUT, "put")
-    assert possible(contract, begin) == branches(contract, begin)
+    assert possible(contract, begin).branches == branches(contract, begin)
+
+
+@pytest.mark.parametrize(
+    ("to", "wei", "asked", "left"),
+    [
+        (0, 0, "v0", ("b1",)),
+        (0, 0, "RETURNDATASIZE", ("b2",)),
+        (0, 5, "v0", ("b1", "b2")),  # there may not be so much
+        (7, 0, "v0", ("b1", "b2")),
+        (7, 0, "RETURNDATASIZE", ("b1", "b2")),
+        (0, 0, "EXTCODESIZE", ("b2",)),
+        (7, 0, "EXTCODESIZE", ("b1", "b2")),
+    ],
+)
+def test_of_deployed_code_it_is_known_what_a_call_of_address_0_gives(
+    to: int, wei: int, asked: str, left: tuple[str, ...]
+) -> None:
+    statements = [Statement("CALL", (9999, to, wei, 0, 0, 0, 0), ("v0",), 0)]
+    if asked != "v0":
+        statements += [Statement(asked, (to,) if asked == "EXTCODESIZE" else (), ("v1",), 0)]
+    contract = hand_made(statements, End("BRANCH", ("v0" if asked == "v0" else "v1",), ("b1", "b2")))
+    assert possible(contract, "f", deployed=True).branches == set(unlike(*left))
+    assert possible(contract, "f").branches == set(unlike("b1", "b2"))
+
+
+def test_another_call_may_give_bytes_again() -> None:
+    calls = [Statement("CALL", (9999, to, 0, 0, 0, 0, 0), (f"v{to}",), 0) for to in (0, 7)]
+    for statements in (calls, [calls[0], Statement("CALLPRIVATE", (1,), ("v5",), 0, "p")]):
+        private = Block("b0", 0, [], calls[1:], End("RETURNPRIVATE", (1,)))
+        asked = [*statements, Statement("RETURNDATASIZE", (), ("v9",), 0)]
+        contract = hand_made(asked, End("BRANCH", ("v9",), ("b1", "b2")), private=private)
+        assert possible(contract, "f", deployed=True).branches == set(unlike("b1", "b2"))
+
+
+@pytest.mark.parametrize(("divisor", "ends"), [(0, False), (5, True)])
+def test_whether_a_function_can_succeed(*, divisor: int, ends: bool) -> None:
+    """Division by an immutable, for which 0.8 panics where it is 0; where constructors have not run it may be anything."""
+    check = Statement("ISZERO", (divisor,), ("v0",), 0)
+    contract = hand_made([check], End("BRANCH", ("v0",), ("b1", "b2")))
+    contract.functions["f"].blocks["b1"] = Block("b1", 0, [], [], End("REVERT", (0, 36)))
+    assert possible(contract, "f", deployed=True).ends is ends
+    assert possible(contract, "f").ends
+
+
+def test_a_function_that_cannot_succeed_is_the_same_by_its_reverts() -> None:
+    body = (
+        "PUSH 4 CALLDATALOAD DUP1 PUSH 77 GT @small JUMPI PUSH 0 MSTORE PUSH 32 PUSH 0 REVERT "
+        ":small PUSH 0 MSTORE PUSH {divisor} PUSH 0x60 MSTORE PUSH 0x60 MLOAD ISZERO @panic JUMPI STOP "
+        ":panic PUSH 36 PUSH 0 REVERT"
+    )
+    never, sometimes = (dispatched(body.format(divisor=divisor)) for divisor in (0, 5))
+    verdict = found_of(verify(never, never, ABI, budget=SMALL, deployed=True), PUT)
+    assert (verdict.verdict, verdict.evidence.succeeded) == (SAME, 0)
+    assert any("none can" in note for note in verdict.notes)
+    assert found_of(verify(never, sometimes, ABI, budget=SMALL, deployed=True), PUT).verdict == DIFFERENT
+    verdict = found_of(verify(never, never, ABI, budget=SMALL), PUT)
+    assert (verdict.verdict, "no call succeeded" in verdict.reason) == (INCONCLUSIVE, True)

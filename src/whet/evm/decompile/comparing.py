@@ -19,14 +19,23 @@ def compare(
     names: Collection[str] | None = None,
     budget: Budget | None = None,
     libraries: dict[int, bytes] | None = None,
+    deployed: bool = False,
 ) -> dict[str, Judged]:
     """{name in the TAC: what came out} of the functions `names`; None: of every one that can be called.
 
-    libraries: {address: code} that it needs.
+    libraries: {address: code} that it needs. deployed: see `whet.evm.verify.verify`.
     """
     wanted = [f for f in source.functions if names is None or f.of in names]
     selectors = None if names is None else [f.selector for f in wanted]
-    found = verify(original, candidate, source.abi, functions=selectors, budget=budget, libraries=libraries)
+    found = verify(
+        original,
+        candidate,
+        source.abi,
+        functions=selectors,
+        budget=budget,
+        libraries=libraries,
+        deployed=deployed,
+    )
     details = dict(zip(map(id, found.verdicts), to_json(found)["functions"], strict=True))
     judged = {}
     for function in wanted:

@@ -72,7 +72,7 @@ def rewrite(
         result,
         Questions(contract, names_of(code, options), result.source, writer.asks),
         writer,
-        verify or verifier(options),
+        verify or verifier(options, deployed=not code.immutables),
         compile_,
     )
     if not result.compiled or not options.verifying:

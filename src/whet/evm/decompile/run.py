@@ -45,7 +45,11 @@ def decompile(
     contract = apart(lift(code))
     meaning = analyse(contract, names_of(code, options))
     seconds.lift = perf_counter() - began
-    checker = (verify or verifier(options)) if options.verifying and options.compiling else None
+    checker = (
+        (verify or verifier(options, deployed=not code.immutables))
+        if options.verifying and options.compiling
+        else None
+    )
     settled = settle(
         contract, meaning, code.runtime, emit or _emitter(), checker, seconds, compiling=options.compiling
     )
@@ -86,10 +90,10 @@ def _emitter() -> Emit:
     return emit
 
 
-def verifier(options: Options) -> Verify:
-    """Compares by `whet.evm.verify`, with as many calls as are asked for."""
+def verifier(options: Options, *, deployed: bool = False) -> Verify:
+    """Compares by `whet.evm.verify`, with as many calls as are asked for. deployed: the code has its immutables."""
     from whet.evm.decompile.comparing import compare
     from whet.evm.verify import Budget
 
     budget = Budget(calls=options.calls) if options.calls else None
-    return partial(compare, budget=budget)
+    return partial(compare, budget=budget, deployed=deployed)

@@ -56,15 +56,27 @@ def verify(
     budget: Budget | None = None,
     seed: int = 0,
     told: Callable[[str], None] = lambda line: None,
+    deployed: bool = False,
 ) -> Verification:
     """Compare two runtime codes, call by call, in an EVM.
 
     abi: of the original; functions that only the code has are called with words at random. functions: selectors to look
     at, None among them for fallback and receive; None: all of either side. libraries: {address: code} that either side
-    calls there. told: gets a line for each function as it is done.
+    calls there. told: gets a line for each function as it is done. deployed: the original is code as it stands on a chain,
+    immutables and all; a function that by its constants cannot succeed need not succeed then, which is noted.
 
     The same input and seed give the same verdicts. Raises WhetError where pyrevm or eth-abi is not installed.
     """
     from whet.evm.verify.judge import judge
 
-    return judge(original, candidate, list(abi), functions, libraries or {}, budget or Budget(), seed, told)
+    return judge(
+        original,
+        candidate,
+        list(abi),
+        functions,
+        libraries or {},
+        budget or Budget(),
+        seed,
+        told,
+        deployed=deployed,
+    )

@@ -8,11 +8,15 @@ and what is read twice from storage or memory (`whet.evm.verify.shapes`); condit
 (`whet.evm.verify.intervals`), also of which of two words is less (`whet.evm.verify.orders`). Left out: other relations
 between two words, what storage and memory hold to begin with. Cost: `STEPS` statements at most; behind that every branch
 counts as possible.
+
+Of code as it stands on a chain, constants are what its immutables are, too. Then it is known what calls of address 0 give, and
+whether a function can succeed at all.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import NamedTuple
 
 from whet.evm.replay.run import reachable
 from whet.evm.tac import WORD, Block, Contract, End, Function, Operand, Statement
@@ -20,9 +24,11 @@ from whet.evm.verify.branches import FORKS, Place, branches
 from whet.evm.verify.intervals import (
     ANY,
     ENVIRONMENT,
+    SIZE,
     Interval,
     compared,
     hull,
+    is_of_nobody,
     meet,
     result_of,
     without,
@@ -42,7 +48,12 @@ OF_ITSELF: dict[str, Interval] = {"EQ": (1, 1)} | dict.fromkeys(
     ("LT", "GT", "SLT", "SGT", "SUB", "XOR"), (0, 0)
 )
 """What an instruction gives of two equal words."""
-FIXED = ("CALLDATASIZE", "CALLVALUE")
+GOOD_ENDS = ("RETURN", "STOP", "SELFDESTRUCT")
+"""Of a block: those that are no revert."""
+CALLS = ("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL", "CREATE", "CREATE2")
+"""What sets `RETURNED` anew."""
+RETURNED = "RETURNDATASIZE"
+FIXED = ("CALLDATASIZE", "CALLVALUE", RETURNED)
 """What a call is checked for before, and again in its functions."""
 
 Names = tuple[str | int, ...]
@@ -63,31 +74,47 @@ def entries(contract: Contract, shapes: Shapes | None = None) -> dict[str, Env]:
     return {}
 
 
+class Ways(NamedTuple):
+    """Of a public function. branches: of `branches(contract, function)` those that the walk does not show to be impossible;
+    ends: whether some way comes to an end that is no revert."""
+
+    branches: set[Place]
+    ends: bool
+
+
 def possible(
-    contract: Contract, function: str | None, known: Env | None = None, shapes: Shapes | None = None
-) -> set[Place]:
-    """Of `branches(contract, function)` those that the walk does not show to be impossible. known: of `entries`; shapes: of
-    the contract, if at hand."""
+    contract: Contract,
+    function: str | None,
+    known: Env | None = None,
+    shapes: Shapes | None = None,
+    *,
+    deployed: bool = False,
+) -> Ways:
+    """known: of `entries`; shapes: of the contract, if at hand; deployed: the code is as it stands on a chain."""
     everything = branches(contract, function)
     if function is None:
-        return everything
-    walker = _Walker(contract, shapes)
+        return Ways(everything, ends=False)
+    walker = _Walker(contract, shapes, deployed=deployed)
     start = contract.functions[function]
     try:
         walker.call(
             start, tuple(ANY for _ in start.params), tuple(range(len(start.params))), known or Env(), 0
         )
     except OutOfWork:
-        return everything
-    return everything & walker.visited
+        walker.visited = walker.left = reachable(contract, function)
+    left = walker.left if deployed else reachable(contract, function)
+    ends = {contract.functions[name].blocks[block].end.op for name, block in left}
+    return Ways(everything & walker.visited, ends=not ends.isdisjoint(GOOD_ENDS))
 
 
 class _Walker:
     """A walk of one function with all it calls."""
 
-    def __init__(self, contract: Contract, shapes: Shapes | None) -> None:
-        self.contract = contract
+    def __init__(self, contract: Contract, shapes: Shapes | None, *, deployed: bool = False) -> None:
+        self.contract, self.deployed = contract, deployed
         self.visited: set[Place] = set()
+        self.left: set[Place] = set()
+        """Of them those to whose end control comes."""
         self.steps = STEPS
         self.shapes = shapes or Shapes(contract)
         self.known: dict[object, list[Interval] | None] = {}
@@ -111,7 +138,8 @@ class _Walker:
         if key in self.known:
             return self.known[key]
         if function.name in self.under_way or depth > DEPTH:
-            self.visited |= reachable(self.contract, function.name)
+            self.visited |= (inside := reachable(self.contract, function.name))
+            self.left |= inside
             return [ANY] * (function.returns or 0) + list(args)
         self.under_way.add(function.name)
         self.known[key] = _Walk(self, function, names, depth).run(args, around, held)
@@ -191,9 +219,10 @@ class _Walk:
             env |= {held_at(result): ANY for result in statement.results}
             behind = given[len(statement.results) + len(args) :]
             env |= {held_at(result): found for result, found in zip(statement.results, behind, strict=False)}
+            env[RETURNED] = SIZE
         elif statement.results:
             name = self._name(statement.results[0])
-            found = result_of(statement.op, list(args))
+            found = self._told(statement.op, list(args), env) or result_of(statement.op, list(args))
             if statement.op in OF_ITSELF and len({self._of(arg) for arg in statement.args}) == 1:
                 found = OF_ITSELF[statement.op]
             if self._never_wraps(statement, env):
@@ -202,6 +231,17 @@ class _Walk:
             env[name] = meet(env.get(name, ANY), found) or found
             self._order(statement, env)
         return True
+
+    def _told(self, op: str, args: list[Interval], env: Env) -> Interval | None:
+        """What a call of address 0 gives, and is known behind it."""
+        if not self.walker.deployed:
+            return None
+        nobody = op in CALLS and is_of_nobody(op, args)
+        if op in CALLS:
+            env[RETURNED] = (0, 0) if nobody else SIZE
+        if op == RETURNED:
+            return env.get(RETURNED, SIZE)
+        return (1, 1) if nobody else (0, 0) if op == "EXTCODESIZE" and args == [(0, 0)] else None
 
     def _held(self, at: Statement | End, env: Env) -> tuple[Interval, ...]:
         """Of each argument the word that memory holds where it points to."""
@@ -260,6 +300,7 @@ class _Walk:
 
     def _leave(self, block: Block, env: Env) -> list[str]:
         end = block.end
+        self.walker.left.add((self.function.name, block.id))
         if end.op == "RETURNPRIVATE":
             given = [self.value(arg, env) for arg in (*end.args, *self.function.params)]
             given += self._held(end, env)

@@ -119,6 +119,12 @@ def result_of(op: str, args: list[Interval]) -> Interval:
     return ENVIRONMENT.get(op, ANY)
 
 
+def is_of_nobody(op: str, args: list[Interval]) -> bool:
+    """Whether it is a call of address 0, without wei: it succeeds and gives no bytes back, as nobody can put code there."""
+    without_wei = op in ("DELEGATECALL", "STATICCALL") or (op == "CALL" and args[2] == (0, 0))
+    return without_wei and args[1] == (0, 0)
+
+
 def meet(a: Interval, b: Interval) -> Interval | None:
     """What is in both; None for nothing."""
     found = max(a[0], b[0]), min(a[1], b[1])

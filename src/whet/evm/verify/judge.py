@@ -20,7 +20,7 @@ from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method, soiled
 from whet.evm.tac import Contract
 from whet.evm.verify.branches import Place, branches, root
-from whet.evm.verify.impossible import entries, possible
+from whet.evm.verify.impossible import GOOD_ENDS, entries, possible
 from whet.evm.verify.methods import methods
 from whet.evm.verify.mutation import Kept, Mutants
 from whet.evm.verify.nouns import (
@@ -58,13 +58,15 @@ MOST_FUNCTIONS = 1_000
 @dataclass(slots=True)
 class Trial:
     """One function under way. root: the function of the original that it begins in; needed: branches that a call can
-    take; impossible: the others; kept: its calls on which both sides agreed."""
+    take; impossible: the others; ends: whether some way comes to an end that is no revert; kept: its calls on which both
+    sides agreed."""
 
     report: MethodReport
     search: Search
     root: str | None
     needed: set[Place]
     impossible: set[Place]
+    ends: bool
     statements: int
     gas: int
     kept: list[Kept] = field(default_factory=list)
@@ -96,6 +98,8 @@ def judge(
     budget: Budget,
     seed: int,
     told: Callable[[str], None],
+    *,
+    deployed: bool,
 ) -> Verification:
     """See `whet.evm.verify.verify`."""
     pair = Pair(original, candidate, seed, libraries, budget)
@@ -103,7 +107,7 @@ def judge(
     chosen = [m for m in everything if functions is None or m.selector in functions][:MOST_FUNCTIONS]
     shapes = Shapes(pair.contract)
     known = entries(pair.contract, shapes)
-    trials = [_trial(pair, method, budget, known, shapes) for method in chosen]
+    trials = [_trial(pair, method, budget, known, shapes, deployed=deployed) for method in chosen]
     for _ in range(ROUNDS):
         for trial in trials:
             _call(pair, trial, budget.least // ROUNDS)
@@ -117,16 +121,23 @@ def judge(
     return Verification(verdicts, seed, _notes(pair, len(chosen)))
 
 
-def _trial(pair: Pair, method: Method, budget: Budget, known: dict[str, Env], shapes: Shapes) -> Trial:
+def _trial(
+    pair: Pair, method: Method, budget: Budget, known: dict[str, Env], shapes: Shapes, *, deployed: bool
+) -> Trial:
     begin = root(pair.contract, method.selector, method.name)
     search = Search(method, pair.rng, pair.mined, 1)
-    everything, needed = (
-        branches(pair.contract, begin),
-        possible(pair.contract, begin, known.get(begin or ""), shapes),
-    )
-    search.explorers[TARGET] = Explorer(pair.contract, needed, pair.start, pair.charge)
+    ways = possible(pair.contract, begin, known.get(begin or ""), shapes, deployed=deployed)
+    search.explorers[TARGET] = Explorer(pair.contract, ways.branches, pair.start, pair.charge)
+    impossible = branches(pair.contract, begin) - ways.branches
     return Trial(
-        MethodReport(method), search, begin, needed, everything - needed, budget.statements, budget.gas
+        MethodReport(method),
+        search,
+        begin,
+        ways.branches,
+        impossible,
+        ways.ends,
+        budget.statements,
+        budget.gas,
     )
 
 
@@ -153,7 +164,7 @@ def _more(pair: Pair, trial: Trial, budget: Budget) -> None:
         and not pair.exhausted
     ):
         coverage, stale = trial.coverage, trial.search.stale
-        enough = _counted(pair.contract, trial) >= ENOUGH_CALLS
+        enough = _counted(trial) >= ENOUGH_CALLS
         patience = STALE_FAILING if not enough else STALE if coverage >= COVERAGE else STALE_BELOW
         if (enough and coverage == 1) or stale >= patience:
             return
@@ -181,18 +192,16 @@ def _soil(pair: Pair, trial: Trial) -> None:
                 trial.report.inconclusive[reason] += 1
 
 
-def _can_succeed(contract: Contract, begin: str | None) -> bool:
-    """Whether some way leads to an end that is no revert."""
-    if begin is None:
-        return False
-    ends = {contract.functions[name].blocks[block].end.op for name, block in reachable(contract, begin)}
-    return bool(ends & {"RETURN", "STOP", "SELFDESTRUCT"})
+def _looks_alive(contract: Contract, begin: str | None) -> bool:
+    """Whether an end that is no revert is there."""
+    inside = reachable(contract, begin) if begin else set()
+    return any(contract.functions[name].blocks[block].end.op in GOOD_ENDS for name, block in inside)
 
 
-def _counted(contract: Contract, trial: Trial) -> int:
+def _counted(trial: Trial) -> int:
     """Calls that a verdict may count: at least half of them succeed, where the function can."""
     report = trial.report
-    if not _can_succeed(contract, trial.root) and not report.succeeded:
+    if not trial.ends and not report.succeeded:
         return report.passed
     return min(report.passed, 2 * report.succeeded)
 
@@ -203,11 +212,12 @@ def _verdict(pair: Pair, trial: Trial, everything: list[Method], budget: Budget)
     disproved = trial.impossible & trial.seen
     if disproved:  # what was taken for granted does not hold here, so none of them is left out
         trial.needed, trial.impossible = trial.needed | trial.impossible, set()
+        trial.ends = True
     evidence = Evidence(
         calls=report.calls,
         past_decoding=report.passed,
         succeeded=report.succeeded,
-        counted=_counted(pair.contract, trial),
+        counted=_counted(trial),
         branches=len(trial.needed),
         executed=len(trial.taken),
         unreachable=len(trial.impossible),
@@ -227,6 +237,8 @@ def _verdict(pair: Pair, trial: Trial, everything: list[Method], budget: Budget)
         told = Disagreement(MALFORMED, "", case, pair.states[case.state], pair.histories[case.state])
         found.counterexample = counterexample(pair, told, method, everything)
     found.notes += [f"{evidence.set_aside[why]} calls: {why}" for why in UNDECIDED if evidence.set_aside[why]]
+    if not trial.ends and _looks_alive(pair.contract, trial.root):
+        found.notes.append("no call succeeded, and by the constants in the code none can")
     if disproved:
         found.notes.append("a branch was executed that was thought to be impossible: all of them are counted")
     return found
@@ -267,7 +279,7 @@ def _reasons(pair: Pair, trial: Trial, evidence: Evidence) -> list[str]:
     ]
     if trial.root is None and trial.report.method.selector is not None and evidence.succeeded:
         reasons.append("its code was not found in the original, so its branches are not known")
-    if trial.root and not evidence.succeeded and _can_succeed(pair.contract, trial.root):
+    if trial.ends and not evidence.succeeded:
         reasons.append("no call succeeded")
     elif evidence.counted < ENOUGH_CALLS:
         reasons.append(f"{evidence.counted} calls past decoding count, {ENOUGH_CALLS} are needed")

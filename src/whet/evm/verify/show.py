@@ -54,7 +54,14 @@ def show_verified(
     chosen = _selectors(function, entries) if function else None
     budget = Budget(calls=calls, least=min(calls, LEAST_CALLS))
     found = verify(
-        sides[0].runtime, sides[1].runtime, entries, functions=chosen, budget=budget, seed=seed, told=_say
+        sides[0].runtime,
+        sides[1].runtime,
+        entries,
+        functions=chosen,
+        budget=budget,
+        seed=seed,
+        told=_say,
+        deployed=not sides[0].immutables,
     )
     found.notes += [
         f"{name}: {note}"
