@@ -12,8 +12,8 @@ and bytes32, or bytes and string, or address and uint160, stand for one another:
 nowhere. `encoded alike` counts more: structs without a dynamic part stand for their members, and results of a function that
 is the same may differ in how many bits of their words count, since no call gave back anything else. Only functions
 of the compiler's ABI count, private ones nowhere. A contract is perfect when it compiles, and all of them and its fallback and
-receive are the same and alike. What other decompilers print is compiled as it is, but for its version, by solc 0.8.30, and
-compared the same way where it compiles; its ABI is known only then.
+receive are the same and alike; `perfect_encoded` with the encoding for alike. What other decompilers print is compiled as it
+is, but for its version, by solc 0.8.30, and compared the same way where it compiles; its ABI is known only then.
 """
 
 from __future__ import annotations
@@ -97,6 +97,12 @@ def measure(row: dict[str, Any], libraries: dict[str, str], calls: int) -> dict[
     except Exception as error:  # noqa: BLE001 - counted as a contract that was lost, with its reason
         return about | {"failed": f"{type(error).__name__}: {error}"[:300]}
     return about | figures(row, result)
+
+
+def perfect_encoded(row: dict[str, Any]) -> bool:
+    """Perfect, where types count as right when the ABI's encoding is the same."""
+    good = all(one["label"] == SAME and one["encoded_alike"] for one in row["functions"])
+    return row["compiles"] and good and all(one["label"] == SAME for one in row["outside"])
 
 
 def figures(row: dict[str, Any], result: Decompiled) -> dict[str, Any]:
@@ -280,6 +286,7 @@ def sums(rows: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "fallback_and_receive": dict(outside),
         "perfect": _share(sum(row["perfect"] for row in done), len(rows)),
+        "perfect_encoded": _share(sum(map(perfect_encoded, done)), len(rows)),
         "assembly": _share(sum(row["assembly"] for row in done), statements),
         "levels": dict(sorted(levels.items())),
         "rewritten_contracts": sum(bool(row["retries"]) for row in done),

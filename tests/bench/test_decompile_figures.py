@@ -119,7 +119,11 @@ def test_a_contract_is_perfect_only_with_all_of_it(bench: Any) -> None:
     del only["methods"]["0x00000001"]
     for function in result.functions:
         function.judged = Judged(SAME)
-    assert bench.figures(only, result)["perfect"]
+    counted = bench.figures(only, result)
+    assert counted["perfect"]
+    assert bench.perfect_encoded(counted)
+    (one,) = counted["functions"]
+    assert not bench.perfect_encoded(counted | {"functions": [one | {"encoded_alike": False}]})
     outer = result.functions[-1]
     assert outer.text.kind == "private"
     outer.text.kind, outer.judged = "fallback", Judged("inconclusive")
