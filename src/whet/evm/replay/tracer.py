@@ -140,9 +140,8 @@ class Tracer(Machine):
             if success or at % 32 != 4:
                 return value
             second = leaf(word_at(data, at + 28), (*name[:3], at // 32 + 1))
-            return shifted(
-                leaf(word_at(data, at - 4), name), second, 4
-            )  # arguments of an error, behind its selector
+            # Arguments of an error, behind its selector.
+            return shifted(leaf(word_at(data, at - 4), name), second, 4)
 
         done.output = bytes_of(data, word)
         size = leaf(len(data), ("answered", mock, call))

@@ -34,7 +34,7 @@ from whet.evm.verify.intervals import (
     without,
 )
 from whet.evm.verify.orders import Env, joined
-from whet.evm.verify.reads import held_at
+from whet.evm.verify.reads import CALLS, held_at
 from whet.evm.verify.shapes import WHO, Shapes
 from whet.evm.words import ADDRESS
 
@@ -50,7 +50,7 @@ OF_ITSELF: dict[str, Interval] = {"EQ": (1, 1)} | dict.fromkeys(
 """What an instruction gives of two equal words."""
 GOOD_ENDS = ("RETURN", "STOP", "SELFDESTRUCT")
 """Of a block: those that are no revert."""
-CALLS = ("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL", "CREATE", "CREATE2")
+ANSWERED = CALLS | {"STATICCALL"}
 """What sets `RETURNED` anew."""
 RETURNED = "RETURNDATASIZE"
 FIXED = ("CALLDATASIZE", "CALLVALUE", RETURNED)
@@ -103,8 +103,12 @@ def possible(
     except OutOfWork:
         walker.visited = walker.left = reachable(contract, function)
     left = walker.left if deployed else reachable(contract, function)
-    ends = {contract.functions[name].blocks[block].end.op for name, block in left}
-    return Ways(everything & walker.visited, ends=not ends.isdisjoint(GOOD_ENDS))
+    return Ways(everything & walker.visited, has_good_end(contract, left))
+
+
+def has_good_end(contract: Contract, places: set[Place]) -> bool:
+    """Whether one of the blocks ends in what is no revert."""
+    return any(contract.functions[name].blocks[block].end.op in GOOD_ENDS for name, block in places)
 
 
 class _Walker:
@@ -236,8 +240,8 @@ class _Walk:
         """What a call of address 0 gives, and is known behind it."""
         if not self.walker.deployed:
             return None
-        nobody = op in CALLS and is_of_nobody(op, args)
-        if op in CALLS:
+        nobody = op in ANSWERED and is_of_nobody(op, args)
+        if op in ANSWERED:
             env[RETURNED] = (0, 0) if nobody else SIZE
         if op == RETURNED:
             return env.get(RETURNED, SIZE)

@@ -18,9 +18,8 @@ from whet.evm.replay.mocks import FORWARDER, TARGET
 from whet.evm.replay.run import ENOUGH_CALLS, Disagreement, MethodReport, reachable
 from whet.evm.replay.search import Search
 from whet.evm.replay.vectors import Method, soiled
-from whet.evm.tac import Contract
 from whet.evm.verify.branches import Place, branches, root
-from whet.evm.verify.impossible import GOOD_ENDS, entries, possible
+from whet.evm.verify.impossible import entries, has_good_end, possible
 from whet.evm.verify.methods import methods
 from whet.evm.verify.mutation import Kept, Mutants
 from whet.evm.verify.nouns import (
@@ -192,12 +191,6 @@ def _soil(pair: Pair, trial: Trial) -> None:
                 trial.report.inconclusive[reason] += 1
 
 
-def _looks_alive(contract: Contract, begin: str | None) -> bool:
-    """Whether an end that is no revert is there."""
-    inside = reachable(contract, begin) if begin else set()
-    return any(contract.functions[name].blocks[block].end.op in GOOD_ENDS for name, block in inside)
-
-
 def _counted(trial: Trial) -> int:
     """Calls that a verdict may count: at least half of them succeed, where the function can."""
     report = trial.report
@@ -237,7 +230,7 @@ def _verdict(pair: Pair, trial: Trial, everything: list[Method], budget: Budget)
         told = Disagreement(MALFORMED, "", case, pair.states[case.state], pair.histories[case.state])
         found.counterexample = counterexample(pair, told, method, everything)
     found.notes += [f"{evidence.set_aside[why]} calls: {why}" for why in UNDECIDED if evidence.set_aside[why]]
-    if not trial.ends and _looks_alive(pair.contract, trial.root):
+    if not trial.ends and trial.root and has_good_end(pair.contract, reachable(pair.contract, trial.root)):
         found.notes.append("no call succeeded, and by the constants in the code none can")
     if disproved:
         found.notes.append("a branch was executed that was thought to be impossible: all of them are counted")

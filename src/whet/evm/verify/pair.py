@@ -275,9 +275,11 @@ class Pair(Replay):
     def _agree_with_small_words(self, case: Case) -> bool:
         """Whether there are words past 2^64 in the state that the call begins with, and without them the sides agree."""
         small = {key: word % SMALL if word >> 64 else word for key, word in case.slots.items()}
-        case = replace(case, slots=small) if small != case.slots else case
+        if small == case.slots:
+            return False
+        case = replace(case, slots=small)
         before = self.world(case)
-        return small != {} and not compare_outcomes(*self.outcomes(case, before), before, NAMES)
+        return not compare_outcomes(*self.outcomes(case, before), before, NAMES)
 
     def _no_string(self, case: Case, ours: Outcome) -> bool:
         """Whether the sides agree once the words are strings that one side refused for being none."""

@@ -74,15 +74,16 @@ def older_places(function: Function) -> dict[str, frozenset[str]]:
     return found
 
 
-_CALLS = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "CREATE", "CREATE2"})
+CALLS = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "CREATE", "CREATE2"})
+"""Those in which anything may change; not a STATICCALL."""
 _COPIES = dict.fromkeys(("CALLDATACOPY", "CODECOPY", "RETURNDATACOPY", "MCOPY", "MSTORE8"), 0) | {
     "EXTCODECOPY": 1
 }
 """{what writes bytes to memory: which of its arguments says where to}."""
 _SPOILS = {
-    "SLOAD": _CALLS | {"SSTORE"},
-    "TLOAD": _CALLS | {"TSTORE"},
-    "MLOAD": _CALLS | _COPIES.keys() | {"STATICCALL", "MSTORE"},
+    "SLOAD": CALLS | {"SSTORE"},
+    "TLOAD": CALLS | {"TSTORE"},
+    "MLOAD": CALLS | _COPIES.keys() | {"STATICCALL", "MSTORE"},
 }
 """{what reads: all that may write there}."""
 _STORES = {"SSTORE": "SLOAD", "TSTORE": "TLOAD", "MSTORE": "MLOAD"}
