@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.evm.test_verify import ABI, PUT, SMALL, dispatched, found_of, only
+from whet.evm.replay.cases import Case
+from whet.evm.replay.mocks import FORWARDER, OWNER
 from whet.evm.verify import DIFFERENT, INCONCLUSIVE, SAME, verify
-from whet.evm.verify.pair import REFUSED, TOO_LARGE
+from whet.evm.verify.pair import DEEPER, REFUSED, TOO_LARGE, Pair
 
 RETURNS = "PUSH 0 MSTORE PUSH 32 PUSH 0 RETURN"
 
@@ -63,3 +65,19 @@ def test_sizes_that_are_refused_in_another_way(size: str, refused: str, verdict:
     found = only(ours, theirs)
     assert found.verdict == verdict, found
     assert (found.evidence.set_aside[REFUSED] > 0) == (verdict == SAME)
+
+
+@pytest.mark.parametrize("caller", [OWNER, FORWARDER], ids=["a person", "a contract"])
+def test_a_stack_that_overflows_decides_nothing_whoever_calls(caller: int) -> None:
+    """A contract that calls hands on that the call failed, and not why."""
+    words = " ".join(["PUSH 1"] * 1025)
+    overflows = dispatched(f"{SMALL_ONES} {words} STOP")
+    large = Case(PUT.to_bytes(4, "big") + (1000).to_bytes(32, "big"), caller)
+    for candidate, expected in ((limit(100), DEEPER), (overflows, "")):
+        _, differences, reason = Pair(overflows, candidate, 0, {}).attempt(large)
+        assert (differences, reason) == ([], expected)
+    _, differences, reason = Pair(
+        limit(100), dispatched(f"{SMALL_ONES} PUSH 0 PUSH 0 REVERT"), 0, {}
+    ).attempt(large)
+    assert differences
+    assert not reason

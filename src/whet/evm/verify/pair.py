@@ -25,7 +25,7 @@ from whet.evm.verify.branches import split_branches
 from whet.evm.verify.needless import Variable, given_sizes
 from whet.evm.verify.nouns import Budget
 from whet.evm.verify.strings import PANIC, is_string, refused, string_of
-from whet.evm.world import World
+from whet.evm.world import Account, World
 
 CANDIDATE = -1
 """Stands for the candidate's address in `Result.visited`: both sides live at the same one."""
@@ -44,6 +44,7 @@ NO_ROOM = "needs more memory than there can be, which one side says"
 REFUSED = "refuses a size past 2^64 in another way"
 """With Panic(0x41), where the other fails with something else: a word of storage or of an answer that was put there is so
 large, and with small ones in their place both sides do the same."""
+DEEPER = "one side recurses deeper than its stack"
 UNDECIDED = (MALFORMED, NO_STRING, PADDED, DEARER, NO_ROOM, REFUSED)
 """What decides no verdict."""
 TOO_LARGE = (0x4E487B71 << 256 | 0x41).to_bytes(36, "big")
@@ -229,14 +230,15 @@ class Pair(Replay):
             return NARROW if self._uses_dirt(self.method, case, before, ours) else MALFORMED
         if self._agree_with_more_gas(before, tx, block):
             return DEARER
-        if "OutOfGas" in ours.why + theirs.why:
-            if ours.why == theirs.why:
+        halts = self._halt(self.code, case, before, ours), self._halt(self.candidate, case, before, theirs)
+        if "OutOfGas" in "".join(halts):
+            if halts[0] == halts[1]:
                 return "depends on gas"
             return NO_ROOM if TOO_LARGE in (ours.data, theirs.data) else "one side runs out of gas"
         if ours.status == theirs.status == "revert" and _same_text(ours.data, theirs.data):
             return PADDED
-        if "StackOverflow" in (ours.why, theirs.why):
-            return "one side recurses deeper than its stack"
+        if "StackOverflow" in halts:
+            return DEEPER
         if (TOO_LARGE in (ours.data, theirs.data)) and ours.data != theirs.data:
             both_fail = "success" not in (ours.status, theirs.status)
             agree = both_fail and self._agree_with_small_words(case)
@@ -251,6 +253,17 @@ class Pair(Replay):
             return "reads its own code"
         made, others = (_created(side, before) for side in (ours, theirs))
         return "creates contracts of other code" if made != others and len(made) == len(others) else ""
+
+    def _halt(self, code: bytes, case: Case, before: World, outcome: Outcome) -> str:
+        """Why the call came to no end of its own, or "". A contract that called hands on no more than that it failed: then
+        the same call is made by an account without code at its address."""
+        by_contract = case.begun_by != case.caller and case.caller != TARGET
+        if not by_contract or outcome.status != "revert" or outcome.data:
+            return outcome.why
+        tx, block = transaction(case)
+        plain = World(before.accounts | {case.caller: Account(balance=tx.value)})
+        direct = replace(tx, caller=case.caller, to=TARGET, gas=tx.gas - tx.gas // 64)
+        return self._reference(code, plain, direct, block).why
 
     def _uses_dirt(self, method: Method, case: Case, before: World, ours: Outcome) -> bool:
         """Whether the original succeeds, and does something else with the same arguments as their types have them."""
