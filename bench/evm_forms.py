@@ -21,7 +21,7 @@ from whet.evm.draft.begin import begin
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.analyse import analyse
 from whet.evm.meaning.base import END
-from whet.evm.meaning.exits import apart
+from whet.evm.meaning.untangle import untangled
 from whet.evm.terms import Call, Value
 
 OPS = ("LOG", "CALL", "STATICCALL", "DELEGATECALL", "RETURN", "REVERT", "KECCAK256")
@@ -42,7 +42,7 @@ def measure(path: Path, every: int) -> dict[str, Any]:
 
 
 def _of_contract(code: bytes) -> Counter[tuple[str, str]]:
-    contract = apart(lift_code(code))
+    contract = untangled(lift_code(code))
     meaning = analyse(contract)
     counted: Counter[tuple[str, str]] = Counter()
     for function in contract.functions.values():

@@ -51,10 +51,10 @@ def _own(what: str) -> None:
             answer["functions"] = len(contract.public)
             if what == "text":
                 from whet.evm.meaning.analyse import analyse
-                from whet.evm.meaning.exits import apart
+                from whet.evm.meaning.untangle import untangled
                 from whet.evm.text import structured
 
-                contract = apart(contract)
+                contract = untangled(contract)
                 answer["characters"] = len(structured(contract, analyse(contract)))
         print(json.dumps({"ms": 1000 * (time.perf_counter() - started), **answer}), flush=True)
 

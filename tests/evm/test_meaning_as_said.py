@@ -7,7 +7,7 @@ import pytest
 from tests.evm.as_said import as_said, meant
 from tests.evm.fixtures import Fixture, fixtures
 from whet.evm.lifting import lift_code
-from whet.evm.meaning.exits import apart
+from whet.evm.meaning.untangle import untangled
 from whet.evm.replay.run import Replay
 from whet.evm.replay.vectors import methods_of_signatures
 
@@ -19,7 +19,7 @@ CALLS = 12
 
 @pytest.mark.parametrize("fixture", fixtures(), ids=str)
 def test_forms_do_what_their_code_did(fixture: Fixture) -> None:
-    contract = apart(lift_code(fixture.runtime))
+    contract = untangled(lift_code(fixture.runtime))
     said, made = as_said(contract, meant(contract))
     methods = methods_of_signatures(fixture.truth["methods"], fixture.truth["abi"])
     report = Replay(said, fixture.runtime, lift_code, seed=3).run(methods, CALLS)
@@ -34,6 +34,6 @@ def test_forms_do_what_their_code_did(fixture: Fixture) -> None:
 )
 def test_these_forms_are_found_in_all_that_compilers_write(contract: str, kind: str, least: int) -> None:
     for fixture in fixtures(contract):
-        code = apart(lift_code(fixture.runtime))
+        code = untangled(lift_code(fixture.runtime))
         _, made = as_said(code, meant(code))
         assert made[kind] >= least, (fixture.name, made)

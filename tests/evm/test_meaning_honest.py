@@ -12,7 +12,7 @@ from tests.evm.honest import ADDRESS, CALLER, check, probed
 from whet.evm.interpret import OutOfSteps, Result, Transaction, run
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.analyse import analyse
-from whet.evm.meaning.exits import apart
+from whet.evm.meaning.untangle import untangled
 from whet.evm.replay.vectors import Pool, constants, methods_of_signatures
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract
@@ -38,7 +38,7 @@ def _execute(contract: Contract, data: bytes, storage: dict[int, int]) -> Result
 
 @pytest.mark.parametrize("fixture", fixtures(), ids=str)
 def test_forms_claim_what_happens(fixture: Fixture) -> None:
-    contract = apart(lift_code(fixture.runtime))
+    contract = untangled(lift_code(fixture.runtime))
     made = probed(contract, analyse(contract, Signatures()))
     held: Counter[str] = Counter()
     for start in STARTS:
@@ -57,9 +57,9 @@ def test_forms_claim_what_happens(fixture: Fixture) -> None:
 
 
 @pytest.mark.parametrize("fixture", fixtures(), ids=str)
-def test_ends_apart_are_the_same_program(fixture: Fixture) -> None:
+def test_untangled_it_is_the_same_program(fixture: Fixture) -> None:
     contract = lift_code(fixture.runtime)
-    other = apart(contract)
+    other = untangled(contract)
     for data in calls(fixture, contract):
         one, two = (_execute(each, data, STARTS[2]) for each in (contract, other))
         assert (one.status, one.data, one.logs, one.storage) == (two.status, two.data, two.logs, two.storage)

@@ -7,7 +7,7 @@ import pytest
 from tests.evm.fixtures import Fixture, fixtures
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.analyse import analyse
-from whet.evm.meaning.exits import apart
+from whet.evm.meaning.untangle import untangled
 from whet.evm.tac import Contract
 from whet.evm.text import structured
 
@@ -15,13 +15,13 @@ _TOKENS = fixtures("Token")
 
 
 def _text(contract: Contract) -> str:
-    contract = apart(contract)
+    contract = untangled(contract)
     return structured(contract, analyse(contract))
 
 
 @pytest.mark.parametrize("fixture", _TOKENS, ids=str)
 def test_variables_have_the_names_of_their_getters(fixture: Fixture) -> None:
-    contract = apart(lift_code(fixture.runtime))
+    contract = untangled(lift_code(fixture.runtime))
     names = [variable.name for variable in analyse(contract).storage]
     assert names == ["owner", "name", "symbol", "decimals", "totalSupply", "stor_5", "balanceOf", "allowance"]
 

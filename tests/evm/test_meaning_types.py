@@ -13,9 +13,9 @@ from whet.evm.meaning.analyse import analyse
 from whet.evm.meaning.base import Meaning, Variable
 from whet.evm.meaning.bounds import bounds
 from whet.evm.meaning.effects import CHANGES, READS, effects
-from whet.evm.meaning.exits import apart
 from whet.evm.meaning.helpers import spoken
 from whet.evm.meaning.ranges import fits
+from whet.evm.meaning.untangle import untangled
 from whet.evm.replay.assemble import assemble
 from whet.evm.tac import Block, Contract, End, Function, Statement
 from whet.evm.terms import Expression, Operation
@@ -26,7 +26,7 @@ WORDS = {"uint256", "int256", "bytes32", ""}
 
 
 def lifted(fixture: Fixture) -> tuple[Contract, Meaning]:
-    contract = apart(lift_code(fixture.runtime))
+    contract = untangled(lift_code(fixture.runtime))
     return contract, analyse(contract)
 
 

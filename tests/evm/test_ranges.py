@@ -13,9 +13,9 @@ from tests.evm.test_meaning_honest import STARTS, calls
 from whet.evm.interpret import OutOfSteps, Result, Transaction, run
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.bounds import bounds
-from whet.evm.meaning.exits import apart
 from whet.evm.meaning.facts import learn
 from whet.evm.meaning.ranges import ANY, Range, either, fits, of_word, result
+from whet.evm.meaning.untangle import untangled
 from whet.evm.replay.typed import checked
 from whet.evm.tac import WORD, Contract, Operand, Statement
 from whet.evm.words import ONE, SIGN, THREE, TWO, signed
@@ -125,7 +125,7 @@ def _execute(contract: Contract, data: bytes, storage: dict[int, int]) -> Result
 
 @pytest.mark.parametrize("fixture", fixtures(), ids=str)
 def test_variables_hold_what_is_proved(fixture: Fixture) -> None:
-    contract = apart(lift_code(fixture.runtime))
+    contract = untangled(lift_code(fixture.runtime))
     known = bounds(contract)
     ranges = {
         name: {v: r for v, r in one.ranges.items() if r not in (ANY, Range(-1, 1))}
@@ -148,7 +148,7 @@ def test_variables_hold_what_is_proved(fixture: Fixture) -> None:
 
 def test_a_check_notices_what_is_outside() -> None:
     fixture = fixtures("Token")[-1]
-    contract = apart(lift_code(fixture.runtime))
+    contract = untangled(lift_code(fixture.runtime))
     wrong = {
         name: {v: Range(-1, 8) for v, r in one.ranges.items() if r == Range(-1, 160)}
         for name, one in bounds(contract).items()

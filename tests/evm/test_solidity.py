@@ -19,7 +19,7 @@ from whet.evm.interpret import Transaction
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.analyse import analyse
 from whet.evm.meaning.base import StateVariable
-from whet.evm.meaning.exits import apart
+from whet.evm.meaning.untangle import untangled
 from whet.evm.replay.assemble import assemble
 from whet.evm.replay.reference import run_reference
 from whet.evm.solidity.emit import emit
@@ -105,7 +105,7 @@ def test_literal_text_has_more_assembly_and_no_meaning() -> None:
 def test_a_copy_of_more_code_than_there_is_ends_well(length: int) -> None:
     """CODECOPY(0, 0, length), then the first word is given back."""
     code = bytes.fromhex(f"7f{length:064x}600060003960206000f3")
-    contract = apart(lift_code(code))
+    contract = untangled(lift_code(code))
     source = emit(contract, analyse(contract))
     assert len(source.text) < 10_000
     said = [note for function in source.functions for note in function.notes]
@@ -237,7 +237,7 @@ def test_a_random_program_as_literal_solidity_does_what_its_code_does(seed: int,
     head, end, tail = text.partition("PUSH 0xbad PUSH 0 MSTORE PUSH 0x20 PUSH 0 REVERT")
     tail = re.sub(r"PUSH (\d+) (MSTORE|MLOAD|LOG1)\b", lambda m: f"PUSH {int(m[1]) + 0x4000} {m[2]}", tail)
     code = assemble(head + end + tail)
-    contract = apart(lift_code(code))
+    contract = untangled(lift_code(code))
     source = emit(contract, analyse(contract), dict.fromkeys(contract.functions, LITERAL))
     other = bytes.fromhex(compiled(source)["code"])
     rng = random.Random(seed)

@@ -13,8 +13,8 @@ from tests.evm.fixtures.decompile import compiled
 from whet.evm.interpret import Transaction
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.analyse import analyse
-from whet.evm.meaning.exits import apart
 from whet.evm.meaning.slices import FREE, Run
+from whet.evm.meaning.untangle import untangled
 from whet.evm.replay.assemble import assemble
 from whet.evm.replay.reference import run_reference
 from whet.evm.solidity.claims import content, made_of
@@ -105,7 +105,7 @@ NOT_MADE = {
 @cache
 def emitted(body: str) -> tuple[bytes, Source]:
     code = assemble(HEAD + body)
-    contract = apart(lift_code(code))
+    contract = untangled(lift_code(code))
     return code, emit(contract, analyse(contract))
 
 

@@ -11,7 +11,7 @@ from whet.evm.keccak import keccak256, selector
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.analyse import analyse
 from whet.evm.meaning.base import StateVariable
-from whet.evm.meaning.exits import apart
+from whet.evm.meaning.untangle import untangled
 from whet.evm.replay.assemble import assemble
 from whet.evm.signatures import Signatures
 from whet.evm.solidity.emit import emit
@@ -21,7 +21,7 @@ FAR = (1 << 200, 1 << 201)
 
 
 def text_of(code: str, abi: list[dict[str, Any]] | None = None) -> str:
-    contract = apart(lift_code(assemble(HEAD + code)))
+    contract = untangled(lift_code(assemble(HEAD + code)))
     return emit(contract, analyse(contract, Signatures.builtin().with_abi(abi or []))).text
 
 
@@ -81,7 +81,7 @@ def test_neighbours_in_a_far_namespace_have_two_names() -> None:
     """The members of a struct at a hash: their slots begin with the same digits."""
     far = int.from_bytes(keccak256(b"a namespace"), "big")
     code = f"CALLER PUSH {far} SSTORE NUMBER PUSH {far + 1} SSTORE STOP"
-    contract = apart(lift_code(assemble(HEAD + code)))
+    contract = untangled(lift_code(assemble(HEAD + code)))
     meaning = analyse(contract, Signatures.builtin())
     assert [v.slot for v in meaning.storage] == [far, far + 1]
     assert [v.name for v in meaning.storage] == [f"stor_{far >> 224:08x}", f"stor_{far >> 224:08x}plus1"]
@@ -96,6 +96,6 @@ def test_a_contract_that_asks_for_itself_is_no_library() -> None:
     """A library's code begins with its own address; a `receive` that compares it stands elsewhere in the dispatcher."""
     itself = "CALLDATASIZE @more JUMPI ADDRESS CALLER EQ @mine JUMPI PUSH 0 PUSH 0 REVERT :mine STOP :more"
     for head, mutability in ((itself, "payable"), ("ADDRESS PUSH 7 EQ PUSH 0x60 MSTORE", "nonpayable")):
-        contract = apart(lift_code(assemble(f"{head} {HEAD} SSTORE STOP")))
+        contract = untangled(lift_code(assemble(f"{head} {HEAD} SSTORE STOP")))
         (function,) = contract.public.values()
         assert analyse(contract, Signatures()).functions[function.name].mutability == mutability, head

@@ -14,7 +14,7 @@ from whet.evm.bytecode import Code, read_code
 from whet.evm.graph import dot, picture
 from whet.evm.keccak import selector as selector_of
 from whet.evm.meaning.analyse import analyse
-from whet.evm.meaning.exits import apart
+from whet.evm.meaning.untangle import untangled
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract, Function, to_json
 from whet.evm.text import flat, flat_function, structured, structured_function
@@ -126,7 +126,7 @@ def _shown(contract: Contract, function: Function | None, form: str, names: Sign
         return picture(contract, function.name)
     if form == "flat":
         return flat_function(function) if function else flat(contract)
-    contract = apart(contract)
+    contract = untangled(contract)
     meaning = analyse(contract, names)
     if function is not None:
         return structured_function(contract, contract.functions[function.name], meaning)

@@ -37,7 +37,7 @@ from whet.evm.decompile.reach import with_private
 from whet.evm.decompile.rounds import Verify
 from whet.evm.decompile.run import Options, names_of, verifier
 from whet.evm.decompile.written import Written, read
-from whet.evm.meaning.exits import apart
+from whet.evm.meaning.untangle import untangled
 from whet.evm.one_function import NotOne
 from whet.evm.solidity.nouns import SolidityFunction, Source
 from whet.progress import Reporter
@@ -67,7 +67,7 @@ def rewrite(
     Ctrl-C ends the asking: what was right so far is kept, and the model's record says so.
     """
     model = Model(writer.name, writer.identity, writer.best_of, dict(writer.settings))
-    contract = apart(lift(code))
+    contract = untangled(lift(code))
     work = _Rewriting(
         result,
         Questions(contract, names_of(code, options), result.source, writer.asks),

@@ -13,7 +13,7 @@ from whet.evm.decompile.nouns import Decompiled, Function, Seconds
 from whet.evm.decompile.rounds import Emit, Verify
 from whet.evm.decompile.settle import settle
 from whet.evm.meaning.analyse import analyse
-from whet.evm.meaning.exits import apart
+from whet.evm.meaning.untangle import untangled
 from whet.evm.signatures import Signatures
 from whet.evm.tac import Contract
 from whet.evm.text import flat_function
@@ -42,7 +42,7 @@ def decompile(
     """
     seconds = Seconds()
     began = perf_counter()
-    contract = apart(lift(code))
+    contract = untangled(lift(code))
     meaning = analyse(contract, names_of(code, options))
     seconds.lift = perf_counter() - began
     checker = (

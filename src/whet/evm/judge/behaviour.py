@@ -8,7 +8,7 @@ from typing import Any
 
 from whet.evm.call_graph import reach
 from whet.evm.lifting import lift_code
-from whet.evm.meaning.exits import apart
+from whet.evm.meaning.untangle import untangled
 from whet.evm.metadata import metadata_at_end
 from whet.evm.replay.vectors import methods_of
 from whet.evm.tac import Contract
@@ -50,7 +50,7 @@ def replayed(
         return _together(verify(original, candidate, abi, functions=[key], budget=budget))
     if not key.startswith("pc:"):
         return _together(verify(original, candidate, abi, functions=[None], budget=budget), f"({key})")
-    wanted = ways(apart(lift_code(original)), int(key[3:]), abi, name)
+    wanted = ways(untangled(lift_code(original)), int(key[3:]), abi, name)
     if not wanted:
         return INCONCLUSIVE, NO_WAY
     return _together(verify(original, candidate, abi, functions=wanted, budget=budget))

@@ -13,7 +13,7 @@ from whet.evm.decompile.run import Options
 from whet.evm.judge.nouns import Verdict, one_line, refused
 from whet.evm.keccak import selector
 from whet.evm.lifting import lift_code
-from whet.evm.meaning.exits import apart
+from whet.evm.meaning.untangle import untangled
 from whet.evm.pairs.headers import Header, canonical
 from whet.evm.pairs.label import Labels
 from whet.evm.pairs.nouns import ENDED
@@ -49,7 +49,7 @@ def emitted(runtime: str, functions: Sequence[Wanted], calls: int) -> list[tuple
     """The text of each, and what is known of it; the whole contract is decompiled once. runtime: hexadecimal."""
     try:
         result = decompiled(Task("contract", runtime, Options(calls=calls))).result
-        contract = apart(lift_code(bytes.fromhex(runtime)))
+        contract = untangled(lift_code(bytes.fromhex(runtime)))
     except WhetError:
         raise
     except Exception as error:  # noqa: BLE001 - a mistake of ours with one contract: said, and the rest goes on

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from whet.evm.meaning.constants import of_code
 from whet.evm.meaning.memory import FREE_POINTER, Memory, Payload, meet
 from whet.evm.meaning.shapes import CALLS, WALKED, Shape, Shapes
 from whet.evm.meaning.symbols import Node, Word
@@ -344,7 +345,7 @@ class Walk:
         to, source, length = args
         if not isinstance(source, int) or not isinstance(length, int) or length > 1024:
             return False
-        data = self._code(source, length)
+        data = of_code(self.contract, source, length)
         whole = len(data) - len(data) % 32
         if len(data) != whole and not memory.is_untouched(
             self.symbols.add(to, len(data)), whole + 32 - len(data)
@@ -354,13 +355,6 @@ class Walk:
             word = int.from_bytes(data[at : at + 32].ljust(32, b"\0"), "big")
             memory.store(self.symbols.add(to, at), word)
         return len(data) > 0
-
-    def _code(self, offset: int, length: int) -> bytes:
-        """Bytes of the code; b"" where the contract does not keep them."""
-        for start, part in self.contract.data.items():
-            if start <= offset and offset + length <= start + len(part):
-                return part[offset - start : offset - start + length]
-        return b""
 
     def _move(self, args: tuple[Word, ...], memory: Memory) -> None:
         to, source, length = args

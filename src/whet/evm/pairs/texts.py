@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.analyse import analyse
 from whet.evm.meaning.base import Meaning
-from whet.evm.meaning.exits import apart
+from whet.evm.meaning.untangle import untangled
 from whet.evm.pairs.inventory import digest
 from whet.evm.pairs.names import NOTHING as NO_NAMES
 from whet.evm.pairs.names import Known, named
@@ -69,7 +69,7 @@ def texts(runtime: str, wanted: Wanted, emitted: bool = False, known: Known = NO
 
 
 def _texts(runtime: str, wanted: Wanted, emitted: bool, known: Known) -> list[Text]:
-    contract = apart(lift_code(bytes.fromhex(runtime)))
+    contract = untangled(lift_code(bytes.fromhex(runtime)))
     table = Signatures.builtin()
     shown = _Shown(contract, analyse(contract, table), emitted, known)
     hidden = _Shown(contract, analyse(contract, table.without_functions(contract.public)), emitted, known)

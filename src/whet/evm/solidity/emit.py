@@ -47,7 +47,7 @@ NAME = "Decompiled"
 def emit(contract: Contract, meaning: Meaning, levels: Mapping[str, int] | None = None) -> Source:
     """The Solidity of a contract.
 
-    contract: as `whet.evm.meaning.exits.apart` gives it. levels: of functions, by their names in the three-address
+    contract: as `whet.evm.meaning.untangle.untangled` gives it. levels: of functions, by their names in the three-address
     code; READABLE where none is said. A level that cannot say a function is left for the next, with a note.
     """
     return _Emitter(contract, meaning, dict(levels or {})).source()

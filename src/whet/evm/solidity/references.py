@@ -12,6 +12,7 @@ nothing flows, what is read behind the pointer tells.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from whet.evm.meaning.base import FunctionMeaning
@@ -35,12 +36,14 @@ def references(
     an empty one, "Words2" for two words that are no array."""
     flow = _Flow(contract, known, made)
     flow.settle()
-    asked = flow.asked()
-    if asked:
-        flow = _Flow(contract, known, {**made, **asked})
-        flow.settle()
-    flow.guess()
-    flow.settle()
+    if asked := flow.asked():
+        made = {**made, **asked}
+        flow = _Flow(contract, known, made)
+    flow.finish()
+    if numbers := flow.numbers():
+        flow = _Flow(contract, known, made)
+        flow.kinds |= dict.fromkeys(numbers, _WORD)
+        flow.finish()
     found: dict[str, dict[str, str]] = {}
     for (name, variable), kind in flow.kinds.items():
         if kind != _WORD and (name, variable) not in flow.hoisted:
@@ -147,6 +150,12 @@ class _Flow:
             return "" if operand == ZERO_SLOT else _WORD
         return self.kinds.get((function, operand), "")
 
+    def finish(self) -> None:
+        """All that is known by flow, then by use."""
+        self.settle()
+        self.guess()
+        self.settle()
+
     def guess(self) -> None:
         """What is known by use of variables to which nothing flows."""
         for variable, kind in self._uses():
@@ -168,6 +177,29 @@ class _Flow:
             for variable, kind in {**likely, **told}.items():
                 if _KIND.fullmatch(kind):
                     yield (function.name, variable), _normal(kind)
+
+    def numbers(self) -> set[Variable]:
+        """Parameters that pointers flow to and that are only counted with, where as words they cost fewer conversions."""
+        wanted = {variable for variable, _ in self._uses()}
+        left = list(wanted)
+        while left:
+            sources = {(f, o) for f, o in self.sources.get(left.pop(), []) if isinstance(o, str)} - wanted
+            wanted |= sources
+            left += sources
+        used = Counter(
+            (function.name, arg)
+            for function in self.functions
+            for block in function.blocks.values()
+            for s in block.statements
+            for arg in s.args
+        )
+        return {one for one in self.params - wanted if self._is_cheaper(one, used[one])}
+
+    def _is_cheaper(self, one: Variable, used: int) -> bool:
+        if self.kinds.get(one, _WORD) == _WORD:
+            return False
+        words = [self._kind(*source) in ("", _WORD) for source in self.sources[one]]
+        return words.count(False) < words.count(True) + used
 
     def asked(self) -> dict[Variable, str]:
         """Objects made as so many words that are used as bytes or arrays."""
