@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
+from whet.evm.meaning.exits import with_values
 from whet.evm.tac import Block, Contract, Function, Operand, Phi, Statement
 
 _LOAD = ("MLOAD", "CODECOPY", "MLOAD", "MSTORE")
@@ -28,6 +30,8 @@ def of_code(contract: Contract, offset: int, length: int) -> bytes:
 
 
 def _in_place(contract: Contract, function: Function) -> Function:
+    if all(s.op != "CODECOPY" for s in function.statements()):
+        return function
     values: dict[str, Operand] = {}
     blocks = function.blocks.values()
     used = Counter(arg for block in blocks for s in block.statements for arg in s.args)
@@ -69,9 +73,7 @@ def _loaded(contract: Contract, statements: list[Statement]) -> int | None:
 
 
 def _with(values: dict[str, Operand], block: Block, statements: list[Statement]) -> Block:
-    def said(operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
-        return tuple(values.get(o, o) if isinstance(o, str) else o for o in operands)
-
+    said = partial(with_values, values)
     phis = [
         Phi(p.result, dict(zip(p.incoming, said(tuple(p.incoming.values())), strict=True)))
         for p in block.phis

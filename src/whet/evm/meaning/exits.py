@@ -7,6 +7,7 @@ depends on the way there. Only short ends without a way on are copied; what the 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from whet.evm.tac import Block, Contract, End, Function, Operand, Statement
 
@@ -76,14 +77,17 @@ def _is_padded(function: Function, came: dict[str, list[str]], ways: list[str]) 
     return False
 
 
+def with_values(values: dict[str, Operand], operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
+    """The operands, with what is known of variables in their place."""
+    return tuple(values.get(o, o) if isinstance(o, str) else o for o in operands)
+
+
 def _copy(block: Block, source: str, number: int) -> Block:
     """The block as it is entered from `source`; its variables get names of their own."""
     values: dict[str, Operand] = {phi.result: phi.incoming[source] for phi in block.phis}
     values |= {r: f"{r}_{number}" for s in block.statements for r in s.results}
 
-    def said(operands: tuple[Operand, ...]) -> tuple[Operand, ...]:
-        return tuple(values.get(o, o) if isinstance(o, str) else o for o in operands)
-
+    said = partial(with_values, values)
     statements = [
         Statement(s.op, said(s.args), tuple(f"{r}_{number}" for r in s.results), s.pc, s.function)
         for s in block.statements
