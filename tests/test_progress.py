@@ -15,6 +15,8 @@ from whet.progress import (
     amount,
     duration,
     reporter_for,
+    shown_on,
+    working,
 )
 
 
@@ -89,6 +91,29 @@ def test_plain_progress_shows_figures_and_the_time_left(
         now[0] += 1
         task.advance(60)
     assert capsys.readouterr().err.splitlines() == ["train 40/100  loss 3.21  left 33.0 s", "train 100/100"]
+
+
+def test_what_a_deep_step_is_at_shows_on_the_task_that_asked_for_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("whet.progress.time.monotonic", lambda: now[0])
+
+    def deep(at: int) -> None:
+        now[0] += 11
+        working(compiling=f"solmate {at}/2")
+
+    deep(0)
+    with PlainReporter().task("read code") as task:
+        with shown_on(task):
+            deep(1)
+            task.advance(3)
+            deep(2)
+        deep(3)
+    assert capsys.readouterr().err.splitlines() == [
+        "read code  compiling solmate 1/2",
+        "read code 3  compiling solmate 2/2",
+    ]
 
 
 def test_terminal_progress_takes_markup_as_text(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from typing import Any, Literal
 
@@ -26,6 +27,26 @@ class Task:
     def advance(self, amount: float = 1.0, **figures: str) -> None:
         """Count `amount` units as done; `figures` are short texts such as loss="3.21"."""
         self.done += amount
+
+
+_shown_on: ContextVar[Task | None] = ContextVar("shown_on", default=None)
+
+
+@contextmanager
+def shown_on(task: Task) -> Iterator[None]:
+    """What `working` says within shows on this task."""
+    before = _shown_on.set(task)
+    try:
+        yield
+    finally:
+        _shown_on.reset(before)
+
+
+def working(**figures: str) -> None:
+    """What a long step is at, from where no reporter is known; shown on the task of `shown_on`, if there is one."""
+    task = _shown_on.get()
+    if task is not None:
+        task.advance(0, **figures)
 
 
 class Reporter:
@@ -114,7 +135,8 @@ class _PlainTask(Task):
         if now - self.shown < self.reporter.EVERY_S and not (finished and now - self.began > 1):
             return
         self.shown = now
-        parts = [f"{self.label} {self.done:,.0f}" + (f"/{self.total:,.0f}" if self.total else "")]
+        total = f"/{self.total:,.0f}" if self.total else ""
+        parts = [f"{self.label} {self.done:,.0f}{total}" if self.done or total else self.label]
         parts += [f"{name} {value}" for name, value in figures.items()]
         if self.total and self.started_at < self.done < self.total:
             left = (now - self.began) * (self.total - self.done) / (self.done - self.started_at)

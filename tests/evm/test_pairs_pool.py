@@ -28,21 +28,34 @@ def lost(number: int, told: Sequence[int]) -> int:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_results_are_in_order(jobs: int) -> None:
     with Pool(jobs) as pool:
-        assert list(pool.several(doubled, [(n, ()) for n in range(7)], lost)) == [2 * n for n in range(7)]
-        assert list(pool.several(doubled, [], lost)) == []
+        assert list(pool.several(doubled, [(n, ()) for n in range(7)], lost, "doubling")) == [
+            2 * n for n in range(7)
+        ]
+        assert list(pool.several(doubled, [], lost, "doubling")) == []
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_result_is_said(jobs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[dict[str, str]] = []
+    monkeypatch.setattr("whet.evm.pairs.pool.working", lambda **figures: said.append(figures))
+    with Pool(jobs) as pool:
+        pool.of = "solmate off"
+        for at, _ in enumerate(pool.several(doubled, [(n, ()) for n in range(3)], lost, "doubling")):
+            assert len(said) == at + 2, "as they come"
+    assert said == [{"doubling": f"solmate off {at}/3"} for at in range(4)]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_what_is_raised_is_raised(jobs: int) -> None:
     with Pool(jobs) as pool:
         with pytest.raises(WhetError, match="negative"):
-            list(pool.several(doubled, [(1, ()), (-1, ()), (2, ())], lost))
-        assert list(pool.several(doubled, [(3, ())], lost)) == [6], "it goes on"
+            list(pool.several(doubled, [(1, ()), (-1, ()), (2, ())], lost, "doubling"))
+        assert list(pool.several(doubled, [(3, ())], lost, "doubling")) == [6], "it goes on"
 
 
 def test_an_ended_process_takes_its_own_task_along() -> None:
     with Pool(2) as pool:
-        found = list(pool.several(doubled, [(n, (2, 5)) for n in range(8)], lost))
+        found = list(pool.several(doubled, [(n, (2, 5)) for n in range(8)], lost, "doubling"))
     assert found == [0, 2, -1, 6, 8, -1, 12, 14]
 
 

@@ -31,7 +31,7 @@ from whet.prepare.duplicates import DuplicateIndex, Twin
 from whet.prepare.notices import notices_of
 from whet.prepare.split import Sides
 from whet.prepare.spool import NEAR, StageSpool
-from whet.progress import Reporter, duration
+from whet.progress import Reporter, duration, shown_on
 from whet.recipe.schema import Model, Prepare, Recipe
 from whet.records import Document, Dropped
 from whet.sources.base import Source
@@ -176,7 +176,7 @@ def _gather(recipe: Recipe, spool: Path, reporter: Reporter) -> list[StageSpool]
 
 def _read(item: StageSpool, index: DuplicateIndex, settings: Prepare, reporter: Reporter) -> None:
     stream = _cleaned(item, chosen_filters(settings))
-    with reporter.task(f"read {item.stage.name}") as task, item.writer() as spool:
+    with reporter.task(f"read {item.stage.name}") as task, shown_on(task), item.writer() as spool:
         for document, twins in _distinct(stream, index, item, settings):
             spool.add(document, sorted({twin.group for twin in twins if twin.group != document.group}))
             task.advance()

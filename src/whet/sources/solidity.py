@@ -21,6 +21,7 @@ from whet import store
 from whet.evm.pairs import nouns
 from whet.evm.pairs.nouns import BUILD, DEFAULT, MOST_TOKENS, Lost, Pair, Project
 from whet.evm.pairs.pragma import Unreadable, number
+from whet.progress import working
 from whet.records import Document, Dropped
 from whet.sources import _solidity
 from whet.sources._solidity import packages, projects_at
@@ -170,6 +171,7 @@ class SoliditySource(Source):
                 ]
                 kept += results
                 yield from ((None, _dropped(one)) for one in lost_in_all(results))
+        working(comparing=f"functions of {len(kept)} builds")
         found = distinct.grouped(kept, self.families)
         for chosen in distinct.distinct(kept, found, self.families, self.most_per_era):
             if chosen.why:

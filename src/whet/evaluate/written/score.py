@@ -22,7 +22,7 @@ from whet.evaluate.written.nearest import Example, Near, nearest
 from whet.evm.judge import Judge
 from whet.evm.pairs.pool import Pool
 from whet.models.decoder import Decoder
-from whet.progress import Reporter
+from whet.progress import Reporter, shown_on
 from whet.recipe.schema import Recipe, WrittenSolidity
 from whet.sources.solidity import SoliditySource
 from whet.text.conversation import from_text
@@ -87,8 +87,8 @@ class _Domain:
         self._say_far(near)
         texts[NEAREST] = [text_of(one.text if one else "") for one in near]
         if self.settings.judge:
-            self.reporter.say(f"evaluate: compiling and comparing what was written for {self.name}")
-            judge_all(asked, self.sources, texts)
+            with self.reporter.task(f"evaluate: what was written for {self.name}") as task, shown_on(task):
+                judge_all(asked, self.sources, texts)
             texts[FALLBACK] = [or_else(*both) for both in zip(texts[MODEL], texts[EMITTER], strict=True)]
         else:
             self._notice("evaluate.solidity.judge is off: nothing was compiled, no emitter beside")

@@ -114,7 +114,9 @@ class Judge:
                 verdicts[at] = refused(taken)
             else:
                 tasks[at] = (self._task(pair, text, metadata, taken.exposed()),)
-        verdicts |= zip(tasks, self._pool.several(_judged, list(tasks.values()), _ended), strict=True)
+        verdicts |= zip(
+            tasks, self._pool.several(_judged, list(tasks.values()), _ended, "judging"), strict=True
+        )
         return [verdicts[at] for at in range(len(written))]
 
     def emitted(self, pairs: Sequence[Pair]) -> list[tuple[str, Verdict]]:
@@ -130,7 +132,7 @@ class Judge:
                 asked = wanted(taken.labels, taken.place.key, taken.header)
                 contracts[taken.labels.runtime].append((at, asked))
         tasks = [(code, [one for _, one in known], self._calls) for code, known in contracts.items()]
-        answers = self._pool.several(emitted, tasks, ended)
+        answers = self._pool.several(emitted, tasks, ended, "decompiling")
         for known, results in zip(contracts.values(), answers, strict=True):
             out |= {at: result for (at, _), result in zip(known, results, strict=True)}
         return [out[at] for at in range(len(pairs))]

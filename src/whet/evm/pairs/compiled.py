@@ -33,11 +33,11 @@ def compiled(chunk: Chunk, pool: Pool, figures: Counter[str]) -> Found | str:
     opened = {file: for_any_version(text) for file, text in chunk.texts.items()}
     try:
         whole = (opened, chunk.files, chunk.settings)
-        ((harnesses, functions, lost),) = pool.several(_analysed, [whole], _not_analysed)
+        ((harnesses, functions, lost),) = pool.several(_analysed, [whole], _not_analysed, "analysing")
         done = Found(chunk.settings, functions, [], defaultdict(dict))
         groups = [harnesses[at : at + harness.TOGETHER] for at in range(0, len(harnesses), harness.TOGETHER)]
         tasks = [(group, closure([one.file for one in group], opened)[0], chunk.settings) for group in groups]
-        for contracts, more in pool.several(_labelled, tasks, _not_labelled):
+        for contracts, more in pool.several(_labelled, tasks, _not_labelled, "compiling"):
             done.contracts += contracts
             lost += more
     except WhetError as error:

@@ -44,6 +44,7 @@ def make(project: Project, build: str, pool: Pool, solc: str = "", emitted: bool
 
     Raises WhetError only for what concerns the whole machine (no node)."""
     made = Made()
+    pool.of = f"{project.name} {build}"
     found = chunks(project, build, solc)
     reasons: dict[str, dict[str, str]] = defaultdict(dict)
     everything: dict[str, Defined] = {}
@@ -111,7 +112,7 @@ def _pairs(
         tasks = [_task(done.contracts[at][1], chosen, emitted) for at, chosen in sorted(wanted.items())]
         made.figures["contracts_lifted"] += len(tasks)
         for (_, chosen), found in zip(
-            sorted(wanted.items()), pool.several(texts, tasks, failed), strict=True
+            sorted(wanted.items()), pool.several(texts, tasks, failed, "lifting"), strict=True
         ):
             for place, text in zip(chosen, found, strict=True):
                 if text.missing:

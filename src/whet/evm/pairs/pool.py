@@ -16,15 +16,18 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from whet.evm.solc.compiler import close_compilers
+from whet.progress import working
 
 Result = TypeVar("Result")
 
 
 class Pool:
-    """A context manager. `jobs`: processes; 0: as many as there are cores for this process."""
+    """A context manager. `jobs`: processes; 0: as many as there are cores for this process. `of`: whose work it is, shown
+    with its progress (`progress.working`)."""
 
     def __init__(self, jobs: int = 0) -> None:
         self.jobs = jobs or len(os.sched_getaffinity(0))
+        self.of = ""
         self._pool: ProcessPoolExecutor | None = None
 
     def several(
@@ -32,9 +35,24 @@ class Pool:
         work: Callable[..., Result],
         tasks: Sequence[Sequence[Any]],
         ended: Callable[..., Result],
+        step: str,
     ) -> Iterator[Result]:
         """`work(*task)` of each, in the order of the tasks, or `ended(*task)` where the system ended its process; what
-        `work` raises is raised here."""
+        `work` raises is raised here. step: what this is called in the progress, such as "compiling"."""
+        self._at(step, 0, len(tasks))
+        for done, result in enumerate(self._results(work, tasks, ended), 1):
+            self._at(step, done, len(tasks))
+            yield result
+
+    def _at(self, step: str, done: int, of: int) -> None:
+        working(**{step: f"{self.of} {done:,}/{of:,}".lstrip()})
+
+    def _results(
+        self,
+        work: Callable[..., Result],
+        tasks: Sequence[Sequence[Any]],
+        ended: Callable[..., Result],
+    ) -> Iterator[Result]:
         if self.jobs == 1:
             yield from (work(*task) for task in tasks)
             return
