@@ -131,7 +131,7 @@ def measure(
         "inlined": sum(one.reason == nouns.INLINED for one in lost),
         "labels_checked": sum(one.figures["labels_checked"] for one in kept),
         "labels_denied": sum(one.figures["labels_denied"] for one in kept),
-        "pinned_otherwise": default.figures["files_pinned_otherwise"],
+        "compiled_otherwise": default.figures["files_compiled_otherwise"],
         "compiled_again": [build for build, one in zip(builds, repeated, strict=True) if not one.from_cache],
         "seconds": {"first": round(first, 1), "again": round(again, 2)},
     }, kept

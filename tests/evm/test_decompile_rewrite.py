@@ -309,6 +309,25 @@ def test_what_fails_together_goes_back_to_the_emitters(before: Decompiled) -> No
     assert {one.text.of for one in before.functions} > {one.text.of for one in found.functions}
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_mistake_of_whet_in_comparing_leaves_the_emitters(before: Decompiled, together: bool) -> None:
+    verify = verifier(OPTIONS)
+
+    def failing(
+        original: bytes, candidate: bytes, source: Source, wanted: Collection[str] | None
+    ) -> dict[str, Judged]:
+        if (wanted is None) is together:
+            raise RecursionError("too deep")
+        return verify(original, candidate, source, wanted)
+
+    found = rewrite(purse(), OPTIONS, before, Written({"burn": right(before)["burn"]}), verify=failing)
+    assert asked(found, "burn").taken == 0
+    told = asked(found, "burn").why if together else asked(found, "burn").tries[-1].reason
+    assert told.endswith("a mistake of whet: RecursionError: too deep")
+    assert lines(found, "burn") == lines(before, "burn")
+    assert found.source.text == before.source.text
+
+
 def test_evidence_of_a_text_by_itself_holds_where_nothing_that_it_calls_is_another(
     before: Decompiled,
 ) -> None:

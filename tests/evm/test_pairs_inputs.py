@@ -10,8 +10,9 @@ import pytest
 from whet.evm.pairs import exports
 from whet.evm.pairs.builds import chunks
 from whet.evm.pairs.exports import NotRead
-from whet.evm.pairs.nouns import IMPORT, NO_COMPILER, NO_SETTING, PRAGMA, Project
+from whet.evm.pairs.nouns import IMPORT, NEAREST, NO_COMPILER, NO_SETTING, OWN_EVM, PRAGMA, Project
 from whet.evm.pairs.projects import from_folder, remapped
+from whet.evm.solc.sources import ANY_VERSION, for_any_version, imports, pragmas
 
 TOKEN = "// SPDX-License-Identifier: MIT\npragma solidity ^0.8.0;\ncontract Token { }\n"
 USES = 'pragma solidity ^0.8.0;\nimport {Token} from "@lib/Token.sol";\nimport "./Other.sol";\ncontract User is Token { }\n'
@@ -241,7 +242,7 @@ def test_every_file_goes_to_one_compiler_or_is_refused_by_name() -> None:
     where = {file: chunk.settings.version for chunk in found.chunks for file in chunk.files}
     assert where["new.sol"] == where["none.sol"] == "0.8.30"
     assert (where["old.sol"], where["both.sol"], where["six.sol"]) == ("0.4.26", "0.6.12", "0.6.12")
-    assert list(found.pinned) == ["pinned.sol"]
+    assert found.otherwise == {"pinned.sol": [NEAREST]}
     assert {file: reason for file, (reason, _) in found.refused.items()} == {
         "odd.sol": PRAGMA,
         "ancient.sol": NO_COMPILER,
@@ -266,3 +267,60 @@ def test_what_an_export_says_is_the_default() -> None:
     assert chunk.settings.name == "0.8.24-runs999-ir-cancun"
     (chunk,) = chunks(project, "runs1").chunks
     assert chunk.settings.name == "0.8.24-runs1"
+
+
+@pytest.mark.parametrize(
+    ("version", "evm_version", "compiled", "kept", "otherwise"),
+    [
+        ("0.8.19", "paris", "0.8.19", "paris", []),
+        ("0.8.20", "shanghai", "0.8.24", "shanghai", [NEAREST]),
+        ("0.8.7", "london", "0.8.13", "london", [NEAREST]),
+        ("0.8.30", "osaka", "0.8.30", "", [OWN_EVM]),
+        ("0.8.30", "no such thing", "0.8.30", "", [OWN_EVM]),
+        ("0.8.31", "prague", "0.8.30", "prague", [NEAREST]),
+        ("0.4.25", "london", "0.4.26", "", [NEAREST, OWN_EVM]),
+    ],
+)
+def test_what_an_export_asks_for_is_compiled_by_a_compiler_that_knows_it(
+    version: str, evm_version: str, compiled: str, kept: str, otherwise: list[str]
+) -> None:
+    told = {"version": version, "runs": 200, "evm_version": evm_version}
+    found = chunks(Project("p", "p", {"a.sol": "contract A {}"}, ("a.sol",), compiled=told), "default")
+    (chunk,) = found.chunks
+    assert (chunk.settings.version, chunk.settings.evm_version) == (compiled, kept)
+    assert found.otherwise == ({"a.sol": otherwise} if otherwise else {})
+    assert not found.refused
+
+
+def test_only_pragmas_are_taken_for_pragmas() -> None:
+    text = """// a pragma solidity reader knows: order matters
+pragma solidity
+    ^0.8.0;
+contract A {
+    /* pragma solidity 0.4.0; */
+    uint a; // pragma solidity 0.4.1
+    string s = "pragma solidity 0.4.2; \\" //";
+    string u = unicode'// pragma solidity 0.4.3;';
+    // it's
+    uint b;
+}
+"""
+    assert for_any_version(text) == text.replace("pragma solidity\n    ^0.8.0;", ANY_VERSION)
+    assert pragmas(text) == ["^0.8.0"]
+
+
+def test_imports_wherever_a_statement_begins() -> None:
+    text = 'pragma solidity ^0.8.0; import "a.sol"; import {B} from "./b.sol";\n  import * as C\n from \'c.sol\';'
+    assert imports("x/y.sol", text) == ["a.sol", "x/b.sol", "c.sol"]
+    assert (
+        imports("y.sol", '// import "a.sol";\ncontract A { string s = "import x"; } // import "b.sol";') == []
+    )
+
+
+@pytest.mark.parametrize(
+    "piece", ["/*", '"\\"', "'", "pragma solidity ", "import ", "\n", "import x\n", "//", '"/*']
+)
+def test_reading_takes_linear_time_whatever_stands_there(piece: str) -> None:
+    text = piece * 200_000
+    assert for_any_version(text) == text
+    assert pragmas(text) == imports("a", text) == []

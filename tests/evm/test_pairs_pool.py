@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from whet.errors import WhetError
+from whet.evm.pairs.nouns import ENDED
 from whet.evm.pairs.pool import Pool
-from whet.evm.pairs.texts import FAILED, NONE, failed, texts
+from whet.evm.pairs.texts import FAILED, NONE, ended, texts
 
 
 def doubled(number: int, told: Sequence[int]) -> int:
@@ -66,5 +67,7 @@ def test_code_that_is_none_and_a_mistake_of_ours(monkeypatch: pytest.MonkeyPatch
     )
     assert "delegatecall" in proxy.shown.tac, "where nothing is dispatched, all of it is the fallback"
     monkeypatch.setattr("whet.evm.pairs.texts.lift_code", None)
-    assert [text.missing for text in texts("00", [(1, ())])] == [FAILED]
-    assert failed("", [(1, ())], False)[0].missing == FAILED
+    (mistake,) = texts("00", [(1, ())])
+    assert (mistake.missing, mistake.detail[:9]) == (FAILED, "TypeError")
+    (gone,) = ended("", [(1, ())], False)
+    assert (gone.missing, gone.detail) == (FAILED, ENDED)

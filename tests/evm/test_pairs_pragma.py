@@ -67,7 +67,11 @@ def test_the_newest_that_all_files_allow() -> None:
     assert choose([], VERSIONS) == ((0, 8, 30), True)
 
 
-def test_a_pin_to_another_version_gets_the_nearest_of_its_era_and_it_is_told() -> None:
+def test_a_pin_to_another_version_gets_the_next_of_its_era_and_it_is_told() -> None:
+    assert choose(["0.8.7"], [(0, 8, 4), (0, 8, 13), (0, 8, 19)]) == ((0, 8, 13), False), (
+        "0.8.4 knows no london"
+    )
+    assert choose(["=0.8.31"], VERSIONS) == ((0, 8, 30), False)
     assert choose(["0.8.10"], VERSIONS) == ((0, 8, 19), False)
     assert choose(["=0.8.29"], VERSIONS) == ((0, 8, 30), False)
     assert choose(["=0.7.1"], VERSIONS) == ((0, 7, 6), False)

@@ -16,6 +16,7 @@ from whet.evm.solc.harness import Exposed, Harness, compile_package, reason_of
 from whet.evm.solc.sources import closure, imports
 from whet.evm.solc.srcmap import walk
 from whet.evm.solc.truth import OUTPUTS, definitions, truth
+from whet.evm.solc.worker import CompilerFailure
 
 
 class Asked:
@@ -46,6 +47,39 @@ def test_an_output_is_remembered_by_version_and_input(asked: Asked, tmp_path: Pa
     for kept in tmp_path.rglob("*.json.zst"):
         kept.write_bytes(b"damaged")
     assert compile_standard("0.8.30", request)["asked"] == 3
+
+
+def test_a_file_that_the_compiler_fails_with_takes_no_other_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {f"{name}.sol": f"contract {name} {{ }}" for name in "ABCDEFGH"}
+    texts["Uses.sol"] = 'import "./C.sol";'
+
+    def compiled(settings: Settings, sources: dict[str, str], selection: Any) -> dict[str, Any]:
+        if "C.sol" in sources:
+            raise CompilerFailure("the compiler crashed: RangeError")
+        if "F.sol" in sources:
+            raise CompileError("0.8.30", ["Stack too deep."])
+        if "H.sol" in sources:
+            raise CompileError("0.8.30", ["H.sol:1: ParserError: no."])
+        return {"sources": {name: {"of": name} for name in sources}}
+
+    monkeypatch.setattr(harness, "compile_sources", compiled)
+    lost: list[harness.Lost] = []
+    found = list(harness.analysed(list(texts), texts, Settings("0.8.30"), lost))
+    assert sorted(name for _, those in found for name in those) == [
+        "A.sol",
+        "B.sol",
+        "D.sol",
+        "E.sol",
+        "G.sol",
+    ]
+    assert all(set(those) <= asts.keys() for asts, those in found)
+    assert {one.file: one.reason for one in lost} == {
+        "C.sol": "the compiler crashed: RangeError",
+        "Uses.sol": "the compiler crashed: RangeError",
+        "F.sol": "stack too deep",
+        "H.sol": "ParserError: no.",
+    }
+    assert len(lost) == 4
 
 
 def test_neither_remembered_nor_to_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

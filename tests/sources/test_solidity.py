@@ -54,18 +54,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_a_folder_holds(folder: Path) -> None:
-    found = list(projects_at(str(folder), [], tests=False))
+    found = list(projects_at([str(folder)], [], tests=False))
     projects = {one.name: one for one in found if isinstance(one, Project)}
     root = folder.name
     assert projects[root].own == ("src/Bank.sol", "src/Sums.sol")
     assert projects[f"{root}/out/build-info/1.json"].compiled["version"] == "0.8.19"
     assert projects[f"{root}/exports/E.json"].own == ("E.sol",)
-    assert projects["verified/0x1/metadata.json"].texts == {"src/V.sol": "contract V { }"}
+    assert projects[f"{root}/verified/0x1/metadata.json"].texts == {"src/V.sol": "contract V { }"}
     reasons = {one.origin: one.reason for one in found if isinstance(one, Dropped)}
     assert reasons == {
         f"{root}/package.json": _solidity.NO_EXPORT,
         f"{root}/broken.json": _solidity.NO_EXPORT,
-        "alone/metadata.json": _solidity.NO_EXPORT,
+        f"{root}/alone/metadata.json": _solidity.NO_EXPORT,
         f"{root}/README.md": _solidity.OTHER_FILE,
         f"{root}/node_modules": "version control or cache folder",
         f"{root}:src/latin.sol": nouns.NO_TEXT,
@@ -74,11 +74,43 @@ def test_what_a_folder_holds(folder: Path) -> None:
     assert set(reasons.values()) <= set(solidity.REASONS)
 
 
+def test_projects_of_several_paths_have_names_of_their_own(folder: Path) -> None:
+    standard = (folder / "exports/E.json").read_text("utf-8")
+    for name in ("a/contracts", "b/contracts"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "Bank.sol").write_text(BANK, "utf-8")
+        (folder / name / "E.json").write_text(standard, "utf-8")
+    paths = [str(folder / name) for name in ("a/contracts", "b/contracts", "src/Sums.sol", "a/contracts/")]
+    found = [one for one in projects_at(paths, [], tests=False) if isinstance(one, Project)]
+    assert [(one.name, one.lineage) for one in found] == [
+        (name, name)
+        for name in (
+            "a/contracts/E.json",
+            "a/contracts",
+            "b/contracts/E.json",
+            "b/contracts",
+            "src/Sums.sol",
+        )
+    ]
+
+
+def test_sources_beside_metadata_that_are_no_text_are_named(folder: Path) -> None:
+    metadata = {"compiler": {"version": "0.8.19"}, "sources": {"src/V.sol": {}, "src/W.sol": {}}}
+    (folder / "verified/0x1/metadata.json").write_text(json.dumps(metadata), "utf-8")
+    (folder / "verified/0x1/sources/src/W.sol").write_bytes("// é".encode("latin-1"))
+    found = list(projects_at([str(folder / "verified")], [], tests=False))
+    (project,) = [one for one in found if isinstance(one, Project)]
+    assert project.own == ("src/V.sol",)
+    assert [(one.origin, one.reason) for one in found if isinstance(one, Dropped)] == [
+        ("verified/0x1/metadata.json:src/W.sol", nouns.NO_TEXT)
+    ]
+
+
 def test_a_file_a_list_and_a_glob(folder: Path) -> None:
-    (one,) = projects_at(str(folder / "src/Sums.sol"), [], tests=False)
+    (one,) = projects_at([str(folder / "src/Sums.sol")], [], tests=False)
     assert isinstance(one, Project)
     assert one.own == ("Sums.sol",)
-    (some,) = projects_at(str(folder / "src/S*.sol"), [], tests=False)
+    (some,) = projects_at([str(folder / "src/S*.sol")], [], tests=False)
     assert isinstance(some, Project)
     assert len(some.own) == 1
 

@@ -29,7 +29,7 @@ RECIPE = """
 name: pairs
 stages:
   - name: first
-    data: [{source: solidity, npm: ["solmate@6.8.0"], metadata: hidden, prompt_tokens: 900}]
+    data: [{source: solidity, npm: ["solmate@6.8.0"], metadata: hidden, prompt_tokens: 900, names: context}]
   - name: second
     data:
       - {source: solidity, path: /nowhere/at/all, metadata: shown, prompt_tokens: 300, emitted: true}
@@ -74,7 +74,8 @@ def test_a_run_is_asked_as_its_recipe_says(run: Path, stage: str | None, asks: A
     with whet.open_writer(run, stage=stage, say=said.append) as writer:
         assert writer.asks == asks
         assert writer.settings["sample"] == whet.Sample(temperature=0.7, top_k=9).model_dump()
-    assert not said
+    assert [one for one in said if "learned the authors' names" not in one] == []
+    assert bool(said) is (stage != "first"), "the first was trained with the prompt's names"
 
 
 def test_entries_that_differ_are_asked_as_all_of_them(run: Path, tmp_path: Path) -> None:

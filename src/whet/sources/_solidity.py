@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from whet import limits
 from whet.errors import ArtefactError, WhetError
@@ -13,7 +14,7 @@ from whet.evm.pairs.nouns import NO_TEXT, TEST, Project
 from whet.evm.pairs.projects import from_folder, from_npm, without_tests
 from whet.records import Dropped
 from whet.sources import _walk
-from whet.sources._walk import Found, find
+from whet.sources._walk import Found, find, folder_above
 from whet.text import open as opening
 from whet.text.open import open_bytes, plain_name
 from whet.text.refused import Refused
@@ -29,11 +30,20 @@ _CONFIGURING = ("remappings.txt", "foundry.toml")
 _METADATA = "metadata.json"
 
 
-def projects_at(path: str, dependencies: Sequence[str], *, tests: bool) -> Iterator[Project | Dropped]:
-    """What lies at a path or glob: each export a project, all .sol files together one, and what is neither."""
+def projects_at(
+    paths: Sequence[str], dependencies: Sequence[str], *, tests: bool
+) -> Iterator[Project | Dropped]:
+    """What lies at paths or globs: each export a project, all .sol files of a path together one, and what is neither. Their
+    names start below the folder that holds all paths, so each has its own."""
+    above = folder_above(paths) if paths else ""
+    for path in dict.fromkeys(map(os.path.normpath, paths)):
+        yield from _at(path, above, dependencies, tests=tests)
+
+
+def _at(path: str, above: str, dependencies: Sequence[str], *, tests: bool) -> Iterator[Project | Dropped]:
     plain: dict[str, bytes] = {}
-    metadata: dict[str, bytes] = {}
-    for item in find([path]):
+    metadata: dict[str, tuple[str, bytes]] = {}
+    for item in find([path], above):
         if isinstance(item, Dropped):
             yield item
             continue
@@ -42,14 +52,14 @@ def projects_at(path: str, dependencies: Sequence[str], *, tests: bool) -> Itera
         if isinstance(raw, Dropped):
             yield raw
         elif name == _METADATA:
-            metadata[inside] = raw
+            metadata[inside] = item.label, raw
         elif name.endswith(".json"):
             yield from _exported(raw, item.label, tests=tests)
         else:
             plain[plain_name(inside)] = raw
-    root = os.path.basename(os.path.normpath(path))
-    for place, raw in metadata.items():
-        yield from _beside(place, raw, plain)
+    root = plain_name(os.path.relpath(path, above))
+    for place, (label, raw) in metadata.items():
+        yield from _beside(place, label, raw, plain, tests=tests)
     if any(name.endswith(".sol") for name in plain):
         yield from _folder(root, plain, dependencies, tests=tests)
 
@@ -90,18 +100,27 @@ def _exported(raw: bytes, label: str, *, tests: bool) -> Iterator[Project | Drop
         yield Dropped(origin=label, reason=NO_EXPORT, detail=str(why), size_bytes=len(raw))
 
 
-def _beside(place: str, raw: bytes, plain: dict[str, bytes]) -> Iterator[Project | Dropped]:
+def _beside(
+    place: str, label: str, raw: bytes, plain: dict[str, bytes], *, tests: bool
+) -> Iterator[Project | Dropped]:
     """A contract of Sourcify's repository: its sources lie in sources/, and are taken out of `plain`."""
     home = f"{place.rpartition('/')[0]}/sources/".lstrip("/")
     files = {name[len(home) :]: name for name in plain if name.startswith(home)}
     try:
-        values = parse(raw, place, limits.EXPORT_DEPTH)
-        texts = {name: plain[at].decode("utf-8", "replace") for name, at in files.items()}
-        yield exports.from_metadata(values if isinstance(values, dict) else {}, texts, place)
+        values = parse(raw, label, limits.EXPORT_DEPTH)
+        texts, unread = {}, []
+        for name, at in files.items():
+            try:
+                texts[name] = plain[at].decode("utf-8")
+            except UnicodeDecodeError:
+                unread.append(name)
+        project = exports.from_metadata(values if isinstance(values, dict) else {}, texts, label)
+        project = replace(project, unread=tuple(unread))
+        yield from _whole(project if tests else without_tests(project))
         for at in files.values():
             del plain[at]
     except (NotRead, ArtefactError) as why:
-        yield Dropped(origin=place, reason=NO_EXPORT, detail=str(why), size_bytes=len(raw))
+        yield Dropped(origin=label, reason=NO_EXPORT, detail=str(why), size_bytes=len(raw))
 
 
 def _read(item: Found) -> bytes | Dropped:

@@ -127,14 +127,19 @@ def _traits(item: Found | Dropped) -> list[object]:
     return [item.label, item.size_bytes, item.mtime_ns, os.access(item.path, os.R_OK)]
 
 
-def find(paths: Sequence[str]) -> Iterator[Found | Dropped]:
+def folder_above(paths: Sequence[str]) -> str:
+    """The deepest folder that holds all of these absolute paths or globs."""
+    return os.path.commonpath([os.path.dirname(Place.at(path).root) for path in paths])
+
+
+def find(paths: Sequence[str], above: str = "") -> Iterator[Found | Dropped]:
     """Every file under absolute paths or globs, sorted within each; a file that two of them name comes once.
 
-    Labels start below the deepest folder that holds all of them, so they do not change when the whole
-    tree moves.
+    Labels start below `above`, else below the deepest folder that holds all of them, so they do not change when the
+    whole tree moves.
     """
     places = [Place.at(path) for path in paths]
-    above = os.path.commonpath([os.path.dirname(place.root) for place in places])
+    above = above or folder_above(paths)
     seen: set[str] = set()
     for place in places:
         for item in _walk(place, above):

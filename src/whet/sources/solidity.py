@@ -198,9 +198,8 @@ class SoliditySource(Source):
         return [self.path] if isinstance(self.path, str) else list(self.path or ())
 
     def _projects(self) -> Iterator[Project | Dropped]:
-        for path in self._paths():
-            yield from projects_at(path, self.dependencies, tests=self.tests)
-        yield from packages(self.npm, self.dependencies, tests=self.tests)
+        yield from projects_at(self._paths(), self.dependencies, tests=self.tests)
+        yield from packages(list(dict.fromkeys(self.npm)), self.dependencies, tests=self.tests)
 
 
 def lost_in_all(results: list[Kept]) -> Iterator[Lost]:
@@ -227,5 +226,5 @@ def document(pair: Pair, asked: Prompt, said: str, origin: str, family: str) -> 
         group=family,
         language="solidity",
         licence=pair.licence,
-        changes=asked.left_out,
+        changes=(*pair.otherwise, *asked.left_out),
     )

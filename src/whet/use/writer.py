@@ -125,6 +125,11 @@ def open_writer(
     entries = _entries(recipe, folder)
     if not entries:
         say(f"note: {folder} was not trained on `source: solidity`; it is asked as if it had been")
+    elif any(one.get("names") != "context" for one in entries):
+        say(
+            f"note: {folder} learned the authors' names, which no bytecode shows: texts that use them do not compile, and "
+            "the emitter's stay (train with `names: context`)"
+        )
     return RunWriter(
         str(target), folder, _asks(entries), _sample(recipe), best_of, new_tokens, seed, device, say
     )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from whet.errors import WhetError
 from whet.evm import lift
 from whet.evm.bytecode import Code
 from whet.evm.decompile.asking import NotAsked, Question, Questions, Writer
@@ -88,6 +89,10 @@ def rewrite(
             for function in wanted:
                 work.asked.setdefault(function.text.of, Asked(why=INTERRUPTED))
     return replace(work.joined(), model=model)
+
+
+def _mistake(error: Exception) -> str:
+    return f"a mistake of whet: {type(error).__name__}: {error}"[:200]
 
 
 def _is_private(function: Function) -> bool:
@@ -165,9 +170,13 @@ class _Rewriting:
         try:
             written = read(said)
             lines = written.placed(text, question.variables, question.functions)
+            judged, found = self._judged(text, lines)
         except NotOne as why:
             return Try(said, NO_FUNCTION, str(why))
-        judged, found = self._judged(text, lines)
+        except WhetError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a mistake of ours with one text: said, and the emitter's stays
+            return Try(said, INCONCLUSIVE, _mistake(error))
         if judged.label == SAME:
             self.taken[text.of] = _Taken(written, lines, found)
         return Try(said, judged.label, judged.reason, judged.evidence, judged.counterexample)
@@ -199,7 +208,12 @@ class _Rewriting:
         source, judged = self.result.source, self.before
         while self.taken:
             source = replaced(self.result.source, self._lines() | {name: [] for name in self._uncalled()})
-            judged, wrong = self._together(source)
+            try:
+                judged, wrong = self._together(source)
+            except WhetError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a mistake of ours with these texts: said, and the emitter's stay
+                wrong = dict.fromkeys(self.taken, _mistake(error))
             if not wrong:
                 break
             for name, why in wrong.items():

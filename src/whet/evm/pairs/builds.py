@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from whet.evm.pairs import nouns
 from whet.evm.pairs.nouns import DEFAULT, Project
 from whet.evm.pairs.pragma import Unreadable, Version, choose, number, supported, written
-from whet.evm.solc.compiler import Settings
+from whet.evm.solc.compiler import EVM_VERSIONS, Settings
 from whet.evm.solc.sources import closure, pragmas
 
 TOGETHER = 300
 """Files that are analysed in one run of the compiler, with what they import."""
+
+_NEVER: Version = (1 << 30, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,12 @@ class Chunk:
 
 @dataclass(slots=True)
 class Chunks:
-    """chunks: what can be compiled. refused: {file: (reason, detail)}. pinned: {file: what its pragma asks for}, where no
-    supported compiler is allowed and the nearest is taken."""
+    """chunks: what can be compiled. refused: {file: (reason, detail)}. otherwise: {file: [how it is compiled otherwise than
+    it asks for]}, each one of nouns.OTHERWISE."""
 
     chunks: list[Chunk]
     refused: dict[str, tuple[str, str]]
-    pinned: dict[str, str]
+    otherwise: dict[str, list[str]]
 
 
 def chunks(project: Project, build: str, solc: str = "") -> Chunks:
@@ -48,6 +50,9 @@ def chunks(project: Project, build: str, solc: str = "") -> Chunks:
         if version is None:
             continue
         settings = _settings(build, version, project.compiled)
+        if settings.evm_version and EVM_VERSIONS.get(settings.evm_version, _NEVER) > version:
+            settings = replace(settings, evm_version="")
+            found.otherwise.setdefault(file, []).append(nouns.OWN_EVM)
         if why := _impossible(settings):
             found.refused[file] = (nouns.NO_SETTING, why)
         else:
@@ -80,7 +85,7 @@ def _version(
     if version is None:
         found.refused[file] = (nouns.NO_COMPILER, " ".join(own))
     elif not allowed:
-        found.pinned[file] = f"{' '.join(own)}, compiled by {written(version)}"
+        found.otherwise.setdefault(file, []).append(nouns.NEAREST)
     return version
 
 

@@ -32,8 +32,7 @@ def compiled(chunk: Chunk, pool: Pool, figures: Counter[str]) -> Found | str:
     """What the compiler makes of a chunk; why the compiler cannot be had."""
     opened = {file: for_any_version(text) for file, text in chunk.texts.items()}
     try:
-        whole = (opened, chunk.files, chunk.settings)
-        ((harnesses, functions, lost),) = pool.several(_analysed, [whole], _not_analysed, "analysing")
+        harnesses, functions, lost = _surveyed(opened, chunk.files, chunk.settings, pool)
         done = Found(chunk.settings, functions, [], defaultdict(dict))
         groups = [harnesses[at : at + harness.TOGETHER] for at in range(0, len(harnesses), harness.TOGETHER)]
         tasks = [(group, closure([one.file for one in group], opened)[0], chunk.settings) for group in groups]
@@ -50,16 +49,29 @@ def compiled(chunk: Chunk, pool: Pool, figures: Counter[str]) -> Found | str:
     return done
 
 
+def _surveyed(
+    texts: Mapping[str, str], files: Sequence[str], settings: Settings, pool: Pool
+) -> tuple[list[Harness], list[Defined], list[harness.Lost]]:
+    """Harnesses and functions of the files, together; where the system ended the process, of each half by itself."""
+    (found,) = pool.several(_analysed, [(texts, files, settings)], _not_analysed, "analysing")
+    if found is not None:
+        return found
+    if len(files) == 1:
+        return [], [], [harness.Lost(files[0], "", "", nouns.ENDED)]
+    half = len(files) // 2
+    one, other = (_surveyed(texts, part, settings, pool) for part in (files[:half], files[half:]))
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
+
+
 def _analysed(
     texts: Mapping[str, str], files: Sequence[str], settings: Settings
-) -> tuple[list[Harness], list[Defined], list[harness.Lost]]:
+) -> tuple[list[Harness], list[Defined], list[harness.Lost]] | None:
     lost: list[harness.Lost] = []
     harnesses: dict[tuple[str, str], Harness] = {}
     functions: list[Defined] = []
-    own = {file: texts[file] for file in files}
-    for asts in harness.analysed(files, texts, settings, lost):
-        functions += defined(asts, own)
-        for one in harness.harnesses_of(asts, files, settings, lost, whole=True):
+    for asts, those in harness.analysed(files, texts, settings, lost):
+        functions += defined(asts, {file: texts[file] for file in those})
+        for one in harness.harnesses_of(asts, those, settings, lost, whole=True):
             harnesses.setdefault((one.file, one.contract), one)
     return list(harnesses.values()), functions, lost
 
@@ -72,10 +84,8 @@ def _labelled(
     return [(one, read["labels"]) for one, read in into.contracts], into.lost
 
 
-def _not_analysed(
-    texts: Mapping[str, str], files: Sequence[str], settings: Settings
-) -> tuple[list[Harness], list[Defined], list[harness.Lost]]:
-    return [], [], [harness.Lost(file, "", "", nouns.ENDED) for file in files]
+def _not_analysed(texts: Mapping[str, str], files: Sequence[str], settings: Settings) -> None:
+    return None
 
 
 def _not_labelled(
@@ -111,7 +121,7 @@ def _told(reason: str) -> tuple[str, str]:
         return nouns.IMPORT, reason.partition(": ")[2]
     if reason in ("a type that no ABI carries", "a pointer to a function among its types"):
         return nouns.NO_ABI, reason
-    if reason.startswith("the compiler"):
+    if reason.startswith("the compiler") or reason == nouns.ENDED:
         return nouns.COMPILER_FAILED, reason
     return nouns.NOT_COMPILED, reason
 

@@ -20,20 +20,6 @@ from whet.untrusted import parse
 NOT_EXPORT = "no export that is known here"
 VYPER = "not Solidity"
 
-_EVM_VERSIONS = (
-    *(
-        "homestead",
-        "tangerineWhistle",
-        "spuriousDragon",
-        "byzantium",
-        "constantinople",
-        "petersburg",
-        "istanbul",
-    ),
-    *("berlin", "london", "paris", "shanghai", "cancun", "prague"),
-)
-"""Those that something here executes; another is left to the compiler."""
-
 _NO_LICENCE = ("None", "Unlicense", "UNLICENSED")
 
 
@@ -189,7 +175,7 @@ def _told(settings: Any, version: str) -> dict[str, Any]:
         told["runs"] = (runs if known else 200) if optimiser.get("enabled") is True else None
     told["via_ir"] = settings.get("viaIR") is True
     evm_version = settings.get("evmVersion")
-    if evm_version in _EVM_VERSIONS:
+    if isinstance(evm_version, str) and evm_version.lower() not in ("", "default"):
         told["evm_version"] = evm_version
     return told
 

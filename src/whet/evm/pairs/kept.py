@@ -1,7 +1,7 @@
 """What was made of a project in one build, kept in whet's cache folder: a second run reads it and compiles nothing.
 
 A key holds the project's texts, the build, and the files of `whet.evm` itself: a whet that would make other pairs finds
-nothing of another one's. One zstd file of JSON lines: the head (lost, figures, notes), then a pair a line. A damaged file
+nothing of another one's. One zstd file of JSON lines: the head (lost, figures), then a pair a line. A damaged file
 counts as missing. Memory: one pair, and the list of what was lost. Safe to delete.
 """
 
@@ -25,17 +25,16 @@ from whet.evm.pairs.nouns import Lost, Pair, Project, from_plain
 from whet.evm.pairs.pool import Pool
 from whet.evm.solc.cache import cache_folder
 
-SCHEMA = "whet.pairs/3"
+SCHEMA = "whet.pairs/4"
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """lost, figures, notes: as `Made` has them. `from_cache`: nothing was compiled."""
+    """lost, figures: as `Made` has them. `from_cache`: nothing was compiled."""
 
     path: Path
     lost: list[Lost]
     figures: Counter[str]
-    notes: list[str]
     from_cache: bool
 
     def pairs(self) -> Iterator[Pair]:
@@ -90,7 +89,7 @@ def _read(path: Path, *, from_cache: bool) -> Kept | None:
         if head["schema"] != SCHEMA or last != head["pairs"] + 1:
             return None
         lost = [Lost(**one) for one in head["lost"]]
-        return Kept(path, lost, Counter(head["figures"]), head["notes"], from_cache)
+        return Kept(path, lost, Counter(head["figures"]), from_cache)
     except (OSError, ValueError, KeyError, TypeError, StopIteration, zstandard.ZstdError):
         return None
 
@@ -105,7 +104,6 @@ def _write(path: Path, done: Made) -> None:
         "schema": SCHEMA,
         "pairs": len(done.pairs),
         "figures": dict(done.figures),
-        "notes": done.notes,
         "lost": [asdict(one) for one in done.lost],
     }
     with (

@@ -23,7 +23,7 @@ from whet.evm.pairs.names import SELF
 from whet.evm.pairs.nouns import REASONS, Lost, Pair, Project, View
 from whet.evm.pairs.places import Place, places
 from whet.evm.pairs.pool import Pool
-from whet.evm.pairs.texts import CUT, FAILED, LONG, NONE, Text, failed, texts
+from whet.evm.pairs.texts import CUT, FAILED, LONG, NONE, Text, ended, texts
 
 MOST_TRIES = 4
 """Contracts from which one function is tried to be taken."""
@@ -31,12 +31,11 @@ MOST_TRIES = 4
 
 @dataclass(slots=True)
 class Made:
-    """pairs and lost: together every distinct function. figures: what was counted on the way. notes: for the reader."""
+    """pairs and lost: together every distinct function. figures: what was counted on the way."""
 
     pairs: list[Pair] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
     figures: Counter[str] = field(default_factory=Counter)
-    notes: list[str] = field(default_factory=list)
 
 
 def make(project: Project, build: str, pool: Pool, solc: str = "", emitted: bool = False) -> Made:
@@ -50,9 +49,8 @@ def make(project: Project, build: str, pool: Pool, solc: str = "", emitted: bool
     everything: dict[str, Defined] = {}
     for file, (reason, detail) in found.refused.items():
         _refused(project, [file], reason, detail, everything, reasons)
-    made.notes += [f"{file}: pinned to {asked}" for file, asked in sorted(found.pinned.items())]
     made.figures["files"] = len(project.own)
-    made.figures["files_pinned_otherwise"] = len(found.pinned)
+    made.figures["files_compiled_otherwise"] = len(found.otherwise)
     made.figures["files_no_text"] = len(project.unread)
     pairs: dict[str, Pair] = {}
     for chunk in found.chunks:
@@ -65,7 +63,7 @@ def make(project: Project, build: str, pool: Pool, solc: str = "", emitted: bool
         for key, told in done.reasons.items():
             reasons[key] |= told
         for pair in _pairs(project, done, pool, made, reasons, emitted):
-            pairs.setdefault(pair.source_hash, pair)
+            pairs.setdefault(pair.source_hash, replace(pair, otherwise=found.otherwise.get(pair.file, [])))
     made.figures["functions"] = len(everything)
     made.pairs = [pairs[key] for key in everything if key in pairs]
     made.lost = [_lost(project, one, reasons[key]) for key, one in everything.items() if key not in pairs]
@@ -112,11 +110,11 @@ def _pairs(
         tasks = [_task(done.contracts[at][1], chosen, emitted) for at, chosen in sorted(wanted.items())]
         made.figures["contracts_lifted"] += len(tasks)
         for (_, chosen), found in zip(
-            sorted(wanted.items()), pool.several(texts, tasks, failed, "lifting"), strict=True
+            sorted(wanted.items()), pool.several(texts, tasks, ended, "lifting"), strict=True
         ):
             for place, text in zip(chosen, found, strict=True):
                 if text.missing:
-                    reasons[place.function.hash][told[text.missing]] = ""
+                    reasons[place.function.hash][told[text.missing]] = text.detail
                 else:
                     left.pop(place.function.hash)
                     yield _pair(project, done, place, text)

@@ -53,7 +53,7 @@ REASONS = (
 )
 """Every reason for which a function is no pair; where several hold of one function, the first of these is told."""
 
-ENDED = "the compiler's process was ended by the system; too little memory?"
+ENDED = "its process was ended by the system; too little memory?"
 """A detail of COMPILER_FAILED."""
 
 SAME_SOURCE = "the same source, built the same way"
@@ -64,6 +64,11 @@ FULL = "its era is full"
 
 LEAVING = (OTHER_FAMILY, SAME_SOURCE, SAME_TAC, EQUAL_TAC, FULL)
 """Every reason for which a pair leaves when those of several projects and builds come together."""
+
+NEAREST = "compiled by the nearest compiler: none that is allowed is supported"
+OWN_EVM = "compiled for the compiler's own EVM version: it does not know the one asked for"
+OTHERWISE = (NEAREST, OWN_EVM)
+"""How a pair can have been compiled otherwise than its file or its export asks for."""
 
 DEFAULT = "default"
 """The build that an export tells, else the optimiser with 200 runs."""
@@ -125,6 +130,7 @@ class Pair:
     found. tac_hash: of all texts, without the names that come from places in the code. emitted, names: see `View`. hidden:
     the same function in a contract of which no function's name is known: only selectors stand there. mentions: {name of
     the author's: characters of the source where it stands for what `names` say of it, or for the function itself}.
+    otherwise: how it was compiled otherwise than its file or export asks for, of OTHERWISE.
     """
 
     name: str
@@ -154,6 +160,7 @@ class Pair:
     solc: str
     build: str
     licence: str
+    otherwise: list[str] = field(default_factory=list)
 
     @property
     def shown(self) -> View:
@@ -168,7 +175,8 @@ class Pair:
     @property
     def origin(self) -> str:
         """Where a person finds the function, and how it was compiled; unique."""
-        return f"{self.project}:{self.file}:{self.line}:{self.contract}.{self.name}:{self.solc}-{self.build}"
+        called = self.signature or self.name
+        return f"{self.project}:{self.file}:{self.line}:{self.contract}.{called}:{self.solc}-{self.build}"
 
     def plain(self) -> dict[str, Any]:
         """For JSON; `from_plain` gives the same pair back."""
@@ -193,4 +201,4 @@ class Lost:
     @property
     def for_now(self) -> bool:
         """Whether another run, or another machine, may not lose it."""
-        return self.reason in (COMPILER_MISSING, LIFTER_FAILED) or self.detail == ENDED
+        return self.reason == COMPILER_MISSING or self.detail == ENDED

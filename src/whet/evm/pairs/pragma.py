@@ -1,4 +1,4 @@
-"""Which compiler takes a file: the newest supported one that its pragma allows, else the nearest of its era.
+"""Which compiler takes a file: the newest supported one that its pragma allows, else the next newer one of its era.
 
 Ranges are npm's (`^0.8.0`, `>=0.6.0 <0.8.0`, `0.5.x`, `0.4.18 - 0.6.0`, `||`), as solc reads them.
 Source: https://docs.soliditylang.org/en/latest/layout-of-source-files.html#version-pragma
@@ -50,7 +50,8 @@ def ranges(pragma: str) -> list[Range]:
 
 
 def choose(asked: Sequence[str], versions: Sequence[Version]) -> tuple[Version | None, bool]:
-    """The newest of `versions` that all pragmas allow, and True; else the nearest in the era of the first, and False.
+    """The newest of `versions` that all pragmas allow, and True; else of the first one's era the oldest that is newer
+    (it knows the same language and EVM versions), or the newest, and False.
 
     (None, False) if there is none of that era. Raises Unreadable.
     """
@@ -61,8 +62,8 @@ def choose(asked: Sequence[str], versions: Sequence[Version]) -> tuple[Version |
     if not allowed[0]:
         return None, False
     low = min(low for low, _ in allowed[0])
-    near = [v for v in versions if v[:2] == low[:2]]
-    return min(near, key=lambda v: (abs(v[2] - low[2]), -v[2]), default=None), False
+    era = [v for v in versions if v[:2] == low[:2]]
+    return min((v for v in era if v >= low), default=max(era, default=None)), False
 
 
 def _all(text: str) -> Range:

@@ -18,7 +18,7 @@ from whet.evm.meaning.untangle import untangled
 from whet.evm.pairs.inventory import digest
 from whet.evm.pairs.names import NOTHING as NO_NAMES
 from whet.evm.pairs.names import Known, named
-from whet.evm.pairs.nouns import MOST_TOKENS, PLACE, View
+from whet.evm.pairs.nouns import ENDED, MOST_TOKENS, PLACE, View
 from whet.evm.signatures import Signatures
 from whet.evm.solidity.emit import emit
 from whet.evm.tac import Contract, Function
@@ -37,7 +37,7 @@ NOTHING = View("", {}, [])
 class Text:
     """A function's text. shown, hidden: with and without the names of the contract's functions. body: one of the called
     functions, or "". ids: {name of the author's, as the views have it: what it stands for}. hash: of what is shown.
-    missing: why there is no text."""
+    missing: why there is no text; detail: more of that."""
 
     shown: View = NOTHING
     hidden: View = NOTHING
@@ -45,6 +45,7 @@ class Text:
     ids: dict[str, int] = field(default_factory=dict)
     hash: str = ""
     missing: str = ""
+    detail: str = ""
 
 
 NONE, CUT, LONG, FAILED = "none", "cut", "long", "failed"
@@ -54,9 +55,9 @@ Wanted = Sequence[tuple[int | str, Sequence[int]]]
 """Functions: a selector, "fallback", "receive", or "pc:" and an offset; and the offsets at which its own body stands."""
 
 
-def failed(runtime: str, wanted: Wanted, emitted: bool, known: Known = NO_NAMES) -> list[Text]:
-    """What `texts` gives where it cannot give anything."""
-    return [Text(missing=FAILED) for _ in wanted]
+def ended(runtime: str, wanted: Wanted, emitted: bool, known: Known = NO_NAMES) -> list[Text]:
+    """What there is instead of `texts` where the system ended its process."""
+    return [Text(missing=FAILED, detail=ENDED) for _ in wanted]
 
 
 def texts(runtime: str, wanted: Wanted, emitted: bool = False, known: Known = NO_NAMES) -> list[Text]:
@@ -64,8 +65,8 @@ def texts(runtime: str, wanted: Wanted, emitted: bool = False, known: Known = NO
     known: the author's names."""
     try:
         return _texts(runtime, wanted, emitted, known)
-    except Exception:  # noqa: BLE001 - a mistake of ours with one contract: counted by its reason, and the rest goes on
-        return failed(runtime, wanted, emitted, known)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours with one contract: counted by its reason, and the rest goes on
+        return [Text(missing=FAILED, detail=f"{type(error).__name__}: {error}") for _ in wanted]
 
 
 def _texts(runtime: str, wanted: Wanted, emitted: bool, known: Known) -> list[Text]:

@@ -35,6 +35,24 @@ class CompileError(WhetError):
         super().__init__(f"solc {version} refuses the sources:\n  " + "\n  ".join(messages[:10]))
 
 
+EVM_VERSIONS = {
+    "homestead": (0, 4, 21),
+    "tangerineWhistle": (0, 4, 21),
+    "spuriousDragon": (0, 4, 21),
+    "byzantium": (0, 4, 21),
+    "constantinople": (0, 4, 21),
+    "petersburg": (0, 5, 5),
+    "istanbul": (0, 5, 9),
+    "berlin": (0, 5, 14),
+    "london": (0, 8, 7),
+    "paris": (0, 8, 18),
+    "shanghai": (0, 8, 20),
+    "cancun": (0, 8, 24),
+    "prague": (0, 8, 27),
+}
+"""Those that something here executes, and the first compiler that takes each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How a contract is compiled. `runs`: the optimiser's; None: it is off. `evm_version`: "" is the compiler's own,

@@ -110,8 +110,8 @@ def compile_package(
     compiled = Compiled()
     files = [name for name in texts if name.startswith(tuple(under))]
     harnesses: list[Harness] = []
-    for asts in analysed(files, texts, settings, compiled.lost):
-        harnesses += harnesses_of(asts, files, settings, compiled.lost)
+    for asts, those in analysed(files, texts, settings, compiled.lost):
+        harnesses += harnesses_of(asts, those, settings, compiled.lost)
     unique = {(harness.file, harness.contract): harness for harness in harnesses}
     chosen = list(unique.values())[: limit or None]
     for start in range(0, len(chosen), TOGETHER):
@@ -121,31 +121,38 @@ def compile_package(
 
 def analysed(
     files: Sequence[str], texts: Mapping[str, str], settings: Settings, lost: list[Lost]
-) -> Iterator[Mapping[str, Any]]:
-    """The ASTs of the files, in one run; files that an error names are left out, and what imports them. Nothing if none
-    is left."""
+) -> Iterator[tuple[Mapping[str, Any], Sequence[str]]]:
+    """The ASTs of files and of all that they import, and these files: all in one run, but that files which an error names
+    are left out, and what imports them; and that where it names none, or the compiler fails, the files are halved until
+    those are alone that it fails with."""
     left = []
     for name in files:
         if missing := closure([name], texts)[1]:
             lost.append(Lost(name, "", "", f"imports what is not there: {missing[0]}"))
         else:
             left.append(name)
-    while left:
-        needed = closure(left, texts)[0]
+    parts = [left]
+    while parts:
+        part = parts.pop()
+        if not part:
+            continue
+        needed = closure(part, texts)[0]
         try:
-            yield compile_sources(settings, needed, {"*": {"": ["ast"]}})["sources"]
-            return
+            yield compile_sources(settings, needed, {"*": {"": ["ast"]}})["sources"], part
+            continue
         except CompileError as error:
             wrong = _named(error.messages, needed)
-            bad = {name: said for name in left if (said := _first_wrong(name, texts, wrong))}
+            bad = {name: said for name in part if (said := _first_wrong(name, texts, wrong))}
+            why = reason_of(error.messages[0])
         except CompilerFailure as error:
-            bad = dict.fromkeys(left, error.what)
-        lost += [Lost(name, "", "", reason) for name, reason in bad.items() or _all(left)]
-        left = [name for name in left if bad and name not in bad]
-
-
-def _all(left: Sequence[str]) -> list[tuple[str, str]]:
-    return [(name, "the compiler refuses the package and names no file") for name in left]
+            bad, why = {}, error.what
+        if not bad and len(part) > 1:
+            half = len(part) // 2
+            parts += [part[half:], part[:half]]
+            continue
+        bad = bad or dict.fromkeys(part, why)
+        lost += [Lost(name, "", "", reason) for name, reason in bad.items()]
+        parts.append([name for name in part if name not in bad])
 
 
 def _named(messages: Sequence[str], sources: Mapping[str, str]) -> dict[str, str]:

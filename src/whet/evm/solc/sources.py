@@ -14,9 +14,14 @@ from whet.evm.solc.npm import Package, package
 
 ANY_VERSION = "pragma solidity >=0.4.0;"
 
-_PRAGMA = re.compile(r"pragma\s+solidity\b[^;]*;")
-_IMPORT = re.compile(r"""^\s*import\b[^;"']*["']([^"']+)["'][^;]*;""", re.MULTILINE)
-_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|(\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')", re.DOTALL)
+_PRAGMA = re.compile(r"\bpragma\s{1,100}solidity\b([^;]{0,1000});")
+_IMPORT = re.compile(
+    r"""(?:^|(?<=[;}]))[^\S\n]*import\b[^;"']{0,3000}["']([^"'\n]+)["'][^;]{0,3000};""", re.MULTILINE
+)
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)|(\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?)", re.DOTALL)
+"""Comments and, as its group, strings. What has no end goes to the end of the text, or of the line, so that no place is
+looked at twice."""
+_COMMENT_OR_PRAGMA = re.compile(f"{_COMMENT.pattern}|(?P<pragma>{_PRAGMA.pattern})", re.DOTALL)
 
 
 def sources_of(found: Package, alias: str = "") -> dict[str, str]:
@@ -37,7 +42,7 @@ def sources_of(found: Package, alias: str = "") -> dict[str, str]:
 
 def for_any_version(text: str) -> str:
     """The file with version pragmas that every compiler takes."""
-    return _PRAGMA.sub(ANY_VERSION, text)
+    return _COMMENT_OR_PRAGMA.sub(lambda match: ANY_VERSION if match["pragma"] else match[0], text)
 
 
 def library(wanted: Sequence[str]) -> dict[str, str]:
@@ -53,7 +58,7 @@ def library(wanted: Sequence[str]) -> dict[str, str]:
 def pragmas(text: str) -> list[str]:
     """What the file asks of the compiler's version, such as "^0.8.0"."""
     bare = _COMMENT.sub(lambda match: match[1] or " ", text)
-    return [found[len("pragma") :].strip()[len("solidity") : -1].strip() for found in _PRAGMA.findall(bare)]
+    return [" ".join(match[3].split()) for match in _COMMENT_OR_PRAGMA.finditer(bare) if match["pragma"]]
 
 
 def imports(name: str, text: str) -> list[str]:
