@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine with Python 3.11+, git and make:
-#   make demo    install, then compile real contracts, train a small decompiler on them and judge it; says where the report is
+#   make demo    install, compile real contracts, train a small decompiler on them and judge it; says where the report is
 #   make test    install, then run the tests
 PYTHON ?= python3
 VENV := .venv
@@ -24,7 +24,11 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.installed
+$(VENV)/.fetched: $(VENV)/.installed
+	$(BIN)/python -m whet.evm.solc.npm solc@0.8.30 @openzeppelin/contracts@5.7.0 solmate@6.8.0
+	@touch $@
+
+demo: $(VENV)/.fetched
 	$(BIN)/whet run decompiler-quickstart
 	@echo
 	@echo "Open runs/decompiler-quickstart/report.html in a browser: source, three-address code, model and emitter side by side."

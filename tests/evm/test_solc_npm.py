@@ -14,6 +14,7 @@ import pytest
 
 from whet.errors import ArtefactError, WhetError
 from whet.evm.solc import npm
+from whet.evm.solc.node import _why
 
 Files = dict[str, bytes]
 
@@ -176,3 +177,42 @@ def test_every_pin_is_a_sha512() -> None:
         assert npm._NAME.fullmatch(name)
         assert npm._VERSION.fullmatch(version)
         assert len(base64.b64decode(pin.removeprefix("sha512-"), validate=True)) == 64
+
+
+def test_packages_are_fetched_while_there_is_a_network(
+    registry: Callable[[bytes], list[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = registry(tarball({"package/A.sol": b"contract A {}", "package/package.json": b"{}"}))
+    assert npm.main(["a@1.0.0", "@b/c@2.0.0", "a@1.0.0"]) == 0
+    assert asked == ["a@1.0.0", "@b/c@2.0.0"]
+
+    def missing(arguments: Sequence[str], folder: Path) -> str:
+        raise WhetError("npm pack failed: no network")
+
+    monkeypatch.setattr(npm, "npm", missing)
+    assert npm.main(["a@1.0.0", "d@1.0.0"]) == 1
+    said = capsys.readouterr().err
+    assert "d@1.0.0 is not in" in said
+    assert "cannot be installed: npm pack failed: no network" in said
+    assert "once with a network" in said
+
+
+def test_npms_reason_is_shown_without_the_trace() -> None:
+    said = b"""npm error code ECONNREFUSED
+npm error syscall connect
+npm error errno ECONNREFUSED
+npm error FetchError: request to http://localhost:9/solmate failed, reason: connect ECONNREFUSED
+npm error     at ClientRequest.<anonymous> (index.js:130:14)
+npm error     at ClientRequest.emit (node:events:509:28) {
+npm error   code: 'ECONNREFUSED',
+npm error   type: 'system'
+npm error }
+npm error If you are behind a proxy, please make sure that the 'proxy' config is set properly.
+npm error A complete log of this run can be found in: somewhere
+"""
+    assert _why(said) == (
+        "code ECONNREFUSED; FetchError: request to http://localhost:9/solmate failed, reason: connect ECONNREFUSED; "
+        "If you are behind a proxy, please make sure that the 'proxy' config is set properly."
+    )

@@ -187,7 +187,8 @@ def _read(item: StageSpool, index: DuplicateIndex, settings: Prepare, reporter: 
         raise DataError(
             f"no document is left after cleaning ({reasons}{first})",
             where=f"stages.{item.stage.name}.data",
-            fix="look at the reasons; loosen prepare.cleaning, change the data, or cut large text files with piece_bytes",
+            fix="mend the first reason (a package of npm is fetched once, with a network), loosen prepare.cleaning, or cut large "
+            "text files with piece_bytes",
         )
 
 

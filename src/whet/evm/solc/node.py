@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -41,14 +42,16 @@ def npm(arguments: Sequence[str], folder: Path) -> str:
     return done.stdout.decode("utf-8", "replace")
 
 
+_NOISE = re.compile(
+    r"\s*$|npm |A complete log|Note that|404 |\s+at |[{}]|(syscall|errno|type) |\s+(code|errno|type|syscall|address|port):"
+)
+"""Lines that say nothing to a reader: the log's, a trace's, and what is said twice."""
+
+
 def _why(stderr: bytes) -> str:
-    """npm's own reason: its lines of errors without the log's."""
+    """npm's own reason: its lines of errors without the noise."""
     lines = [line.removeprefix("npm error ") for line in stderr.decode("utf-8", "replace").splitlines()]
-    said = [
-        line
-        for line in lines
-        if line.strip() and not line.startswith(("npm ", "A complete log", "Note that", "404 "))
-    ]
+    said = [line for line in lines if not _NOISE.match(line)]
     return "; ".join(said)[:600] or "it does not say why"
 
 

@@ -4,6 +4,8 @@ A package's tarball is fetched by npm itself (no script of it runs, no dependenc
 SHA-512 in `pins.json`, or, for a version that is not there, with what was recorded when it was first installed here
 (which is said: `Package.pinned`). Of its files only Solidity, `soljson.js`, package.json and licences are kept. A package
 appears in the cache whole or not at all; once it is there, no network is needed. Cost: seconds and some 10 MB a compiler.
+
+    python -m whet.evm.solc.npm solc@0.8.30 solmate@6.8.0       # now, while there is a network
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import base64
 import hashlib
 import json
 import re
+import sys
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -179,3 +183,19 @@ def _kept(name: PurePosixPath) -> bool:
         return False
     top = str(name) in ("soljson.js", "package.json") or _LICENCE.fullmatch(str(name))
     return name.suffix == ".sol" or bool(top)
+
+
+def main(keys: Sequence[str]) -> int:
+    """Have these packages ("name@version") in the cache. The exit code."""
+    try:
+        for key in keys:
+            name, _, version = key.rpartition("@")
+            print(f"{key}: in {package(name, version).folder.parent}")
+    except WhetError as error:
+        print(f"whet: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
