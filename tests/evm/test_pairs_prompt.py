@@ -202,3 +202,11 @@ def test_never_above_the_budget_and_never_silent(
     assert set(found.left_out) <= set(LEFT_OUT)
     if found.text != whole.text:
         assert found.left_out
+
+
+def test_overloads_on_one_line_are_two_pairs_by_their_origins() -> None:
+    one = pair()
+    other = replace(one, signature=f"{one.name}(bytes,uint8)")
+    assert one.origin != other.origin
+    assert f".{one.signature}:" in one.origin
+    assert f".{one.name}:" in replace(one, signature="").origin
