@@ -79,7 +79,8 @@ class SoliditySource(Source):
     most_per_era: int | None = Field(
         default=None,
         ge=1,
-        description="At most so many pairs of one compiler era (0.4, 0.5, ...), so that old code does not drown the new.",
+        description="At most so many pairs of one compiler era (0.4, 0.5, ...), so that old code does not drown the new; "
+        "families and builds give theirs in turn.",
     )
     tests: bool = Field(default=False, description="Whether to include tests, mocks and scripts.")
     metadata: Literal["shown", "hidden", "both"] = Field(
