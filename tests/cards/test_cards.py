@@ -90,6 +90,11 @@ def test_the_data_card_counts_what_the_manifest_counts(run: pipeline.Run, facts:
         "Small &lt;b&gt;modules&lt;/b&gt; of Python.",
     ]
     for stage in facts.stages:
+        named = {split: groups for split, groups in stage["groups"].items() if groups}
+        assert set(named) == {"validation", "test"}
+        for split, groups in named.items():
+            expected.append(f"The {split} split of `{stage['name']}` is made of `")
+            expected += [f"`{group}` (1 document)" for group in groups]
         for split, share in stage["shared_13_token_runs"].items():
             expected.append(
                 f"{100 * share:.1f} % of the {split} split's runs of 13 tokens in `{stage['name']}`"

@@ -365,6 +365,7 @@ class TestTokenArrays:
         assert found["train"].text_bytes[0] == sum(sizes[index] for index in first)
         check_counts(artefact, "rows")
         assert artefact.record["tokenizer"]["kind"] == "existing"
+        assert set(artefact.record["stages"][0]["groups"].values()) == {None}
         empty = "stage rows: the test split is empty; nothing is held out for it"
         assert artefact.record["notices"] == [empty]
 
@@ -472,6 +473,42 @@ def test_notices_are_recorded_and_told(tmp_path: Path) -> None:
         "stage s: too small for a test share of 0.001",
         "stage s: too small for a validation share of 0.001",
     ]
+
+
+def folders(folder: Path, sizes: dict[str, int]) -> list[dict[str, Any]]:
+    """A source of so many files in each of these folders, which are its groups."""
+    seeds = iter(range(10_000))
+    plant(folder, {f"a/{name}/{at}.txt": prose(next(seeds)) for name in sizes for at in range(sizes[name])})
+    return [{"source": "text", "path": "a", "group_by": "folder"}]
+
+
+def test_the_smallest_group_is_moved_and_named(tmp_path: Path) -> None:
+    for seed in range(5):  # by the hash alone it would be the library for some
+        place = tmp_path / str(seed)
+        place.mkdir()
+        data = folders(place, {"library": 30, "mine": 9})
+        shares = {"validation_share": 0.0, "test_share": 1e-9}
+        artefact = prepare(recipe(place, {"s": data}, prepare=shares, seed=seed), place)
+        said = "one whole group was held out instead: a/mine/ (9 of 39 records)"
+        assert artefact.record["notices"] == [f"stage s: too small for a test share of 1e-09; {said}"]
+        groups = {"train": {"a/library/": 30}, "validation": {}, "test": {"a/mine/": 9}}
+        assert artefact.record["stages"][0]["groups"] == groups
+
+
+def test_few_groups_of_a_side_are_named(tmp_path: Path) -> None:
+    data = folders(tmp_path, {f"k{at}": 1 + at % 4 for at in range(40)})
+    reporter = Listening()
+    artefact = run(recipe(tmp_path, {"s": data}), tmp_path / "out", reporter)
+    stage = artefact.record["stages"][0]
+    groups, sides = stage["groups"], split.Sides(42, 0.1, 0.15)
+    assert groups["train"] is None
+    for side in ("validation", "test"):
+        every = {name for at in range(40) if sides[name := f"a/k{at}/"] == side}
+        assert set(groups[side]) == every
+        assert sum(groups[side].values()) == stage["splits"][side]["documents"]
+        assert list(groups[side].values()) == sorted(groups[side].values(), reverse=True)
+    lists = {side: ", ".join(groups[side]) for side in ("validation", "test")}
+    assert f"held out of s: validation: {lists['validation']}; test: {lists['test']}" in reporter.said
 
 
 def test_a_leaking_split_is_told(tmp_path: Path) -> None:

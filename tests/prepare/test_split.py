@@ -28,7 +28,11 @@ def assign(
         stage: np.array([number(group, seed) for group in names], np.uint64)
         for stage, names in groups.items()
     }
-    sides, notices = split.assign(numbers, seed, validation_share, test_share)
+
+    def named(stage: str, group: int) -> str:
+        return next(name for name in groups[stage] if number(name, seed) == group)
+
+    sides, notices = split.assign(numbers, seed, validation_share, test_share, named)
     for stage, names in groups.items():
         for name in split.SIDES:
             assert sides.on(name, numbers[stage]).tolist() == [sides[group] == name for group in names]
@@ -84,14 +88,32 @@ class TestTinyStages:
     def test_one_whole_group_is_held_out_for_each_split_and_said(self) -> None:
         sides, notices = assign({"small": ["a", "b", "c", "d"]}, 1, 0.001, 0.001)
         assert sorted(sides.values()) == ["test", "train", "train", "validation"]
+        named = {side: name for name, side in sides.items()}
         assert notices == [
-            "stage small: too small for a test share of 0.001; one whole group was held out instead",
-            "stage small: too small for a validation share of 0.001; one whole group was held out instead",
+            f"stage small: too small for a {side} share of 0.001; one whole group was held out instead: "
+            f"{named[side]} (1 of 4 records)"
+            for side in ("test", "validation")
         ]
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_the_smallest_groups_are_moved_and_named(self, seed: int) -> None:
+        records = ["library"] * 2000 + ["mine"] * 30 + ["other"] * 31
+        sides, notices = assign({"s": records}, seed, 0.0, 1e-9)
+        assert sides == {"library": "train", "mine": "test", "other": "train"}
+        assert [notice.partition("instead: ")[2] for notice in notices] == ["mine (30 of 2,061 records)"]
+        sides, notices = assign({"s": records}, seed, 1e-9, 1e-9)
+        assert sides == {"library": "train", "mine": "test", "other": "validation"}
+        assert len(notices) == 2
+
+    def test_what_moving_costs_every_stage_counts(self) -> None:
+        stages = {"many": ["shared"] * 900 + ["own"] * 5, "few": ["shared"] * 2 + ["theirs"] * 3}
+        for seed in range(20):
+            sides, _ = assign({**stages, "many": [*stages["many"], "more"]}, seed, 0.0, 1e-9)
+            assert sides == {"shared": "train", "own": "train", "theirs": "test", "more": "test"}
 
     @pytest.mark.parametrize(("count", "said"), [(1, ["test", "validation"]), (2, ["validation"])])
     def test_too_few_groups_keep_one_for_training(self, count: int, said: list[str]) -> None:
-        sides, notices = assign({"s": GROUPS[:count]}, 1, 0.001, 0.001)
+        sides, notices = assign({"s": GROUPS[:count]}, 1, 1e-9, 1e-9)
         assert list(sides.values()).count("train") == 1
         few = [notice for notice in notices if "nothing is held out" in notice]
         assert few == [
@@ -107,9 +129,19 @@ class TestTinyStages:
     def test_one_stage_does_not_take_the_last_training_group_of_another(self) -> None:
         for seed in range(50):
             stages = {"one": ["shared"], "two": ["shared", "own", "other"]}
-            sides, _ = assign(stages, seed, 0.0, 0.001)
+            sides, _ = assign(stages, seed, 0.0, 1e-9)
             assert sides["shared"] == "train"
             assert sorted(sides.values()) == ["test", "train", "train"]
+
+    def test_the_bundled_recipes_hold_out_by_hash_what_they_say(self) -> None:
+        laptop = Sides(42, 0.0, 0.55)
+        held_out = ["@prb/math", "@uniswap/v2-core", "@gnosis.pm/safe-contracts", "solmate"]
+        assert {laptop[name] for name in held_out} == {"test"}
+        openzeppelin = "@openzeppelin/contracts"
+        trained = [openzeppelin, "@aave/core-v3", "@aave/protocol-v2", "@balancer-labs/v2-vault"]
+        assert {laptop[name] for name in trained} == {"train"}
+        quickstart = Sides(42, 0.0, 0.6)
+        assert (quickstart["solmate"], quickstart[openzeppelin]) == ("test", "train")
 
     @given(
         st.lists(st.sets(st.integers(0, 12), min_size=1), min_size=1, max_size=4),

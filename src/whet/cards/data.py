@@ -155,9 +155,10 @@ def _splits(facts: Facts) -> list[str]:
         "What a group is, the source's settings say.",
         "",
     ]
-    shared = bullets(material.leakage(facts))
+    groups, shared = bullets(material.groups(facts)), bullets(material.leakage(facts))
     return [
         *lines,
+        *(groups and [*groups, ""]),
         *(shared or ["How much of the held-out text also stands in the training text was not measured."]),
         "",
     ]

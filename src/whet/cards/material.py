@@ -79,6 +79,16 @@ def leakage(facts: Facts) -> list[str]:
     ]
 
 
+def groups(facts: Facts) -> list[str]:
+    """The groups of every split that has few enough for the record to name them."""
+    return [
+        f"The {split} split of {code(stage['name'])} is made of {_counted(Counter(named))}."
+        for stage in facts.stages
+        for split, named in stage.get("groups", {}).items()
+        if named
+    ]
+
+
 def filters(facts: Facts) -> Iterator[tuple[type[Filter], dict[str, Any] | None]]:
     """Every filter with its settings, or None where the recipe switches it off."""
     for kind in FILTERS:

@@ -28,6 +28,7 @@ from whet.errors import DataError
 from whet.models import hub
 from whet.prepare import compared, leakage, split
 from whet.prepare.duplicates import DuplicateIndex, Twin
+from whet.prepare.groups import few_groups, held_out
 from whet.prepare.notices import notices_of
 from whet.prepare.split import Sides
 from whet.prepare.spool import NEAR, StageSpool
@@ -46,6 +47,7 @@ from whet.text.encoder import Encoder
 from whet.text.refused import Refused
 from whet.text.tokenizer import Tokenizer
 from whet.tokenstore import TokenStore, TokenWriter
+from whet.visible import visible
 
 KIND = "prepared"
 ENCODE_BYTES = 2**20
@@ -81,10 +83,7 @@ def _fill(recipe: Recipe, work: Path, reporter: Reporter) -> dict[str, Any]:
     spool = work / SPOOL
     spool.mkdir()
     stages = _gather(recipe, spool, reporter)
-    numbers = {item.stage.name: item.numbers for item in stages}
-    sides, notices = split.assign(
-        numbers, recipe.seed, recipe.prepare.validation_share, recipe.prepare.test_share
-    )
+    sides, notices = _split(recipe, stages)
     tokenizer = _tokenizer(recipe, stages, sides, work / "tokenizer", reporter)
     encoder = Encoder(tokenizer)
     for item in stages:
@@ -95,6 +94,8 @@ def _fill(recipe: Recipe, work: Path, reporter: Reporter) -> dict[str, Any]:
     for reason, count in encoder.slower.items():
         reporter.say(f"encode: {count:,} documents the slower way, without tiktoken: {reason}")
     record = _record(recipe, stages, tokenizer, work)
+    for text in held_out(record["stages"]):
+        reporter.say(text)
     shutil.rmtree(spool)
     notices += [*tokenizer.notes, *notices_of(record, recipe, stages, sides)]
     return {**record, "notices": list(dict.fromkeys(notices))}
@@ -238,6 +239,18 @@ def _repetition(document: Document, twin: Twin) -> Dropped:
     reason = "exact duplicate" if twin.exact else NEAR
     detail = f"of {twin.origin}" if twin.exact else f"{twin.similarity:.2f} of {twin.origin}"
     return Dropped(origin=document.origin, reason=reason, detail=detail, size_bytes=document.size_bytes)
+
+
+def _split(recipe: Recipe, stages: list[StageSpool]) -> tuple[Sides, list[str]]:
+    """The side of every group, and notices; groups that were moved are named."""
+    spools = {item.stage.name: item for item in stages}
+    return split.assign(
+        {name: item.numbers for name, item in spools.items()},
+        recipe.seed,
+        recipe.prepare.validation_share,
+        recipe.prepare.test_share,
+        named=lambda stage, group: visible(spools[stage].name_of(group)),
+    )
 
 
 def _tokenizer(
@@ -458,16 +471,16 @@ def _record(recipe: Recipe, stages: list[StageSpool], tokenizer: Tokenizer, work
 
 
 def _stage_record(item: StageSpool, folder: Path, vocab_size: int) -> dict[str, Any]:
-    train = TokenStore.open(folder / "train", vocab_size)
+    stores = {name: TokenStore.open(folder / name, vocab_size) for name in split.SIDES}
     shared = {
-        name: leakage.shared_share(train, TokenStore.open(folder / name, vocab_size))
-        for name in ("validation", "test")
+        name: leakage.shared_share(stores["train"], stores[name]) for name in split.SIDES if name != "train"
     }
     return {
         "name": item.stage.name,
         "sources": [source.NAME for source in item.stage.data],
         "tally": item.tally.as_dict(),
         "splits": item.counts,
+        "groups": {name: few_groups(found) if len(item) else None for name, found in stores.items()},
         "chat": item.chat,
         "shared_13_token_runs": shared,
     }

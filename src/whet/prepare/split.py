@@ -2,16 +2,18 @@
 
 A group is one file, one module with its docstring, one conversation tree: what must not stand on both
 sides. The decision for a group depends on nothing but its name, the seed and the shares, so adding files
-moves none of the others. Only where that leaves a stage without held-out groups is one moved, and said.
+moves none of the others. Only where that leaves a stage without held-out groups is one moved, and named: the one
+with the fewest records, which costs training least.
 
-A group is known by its *number*, 64 bits of that hash; no name is kept. Two groups with one number would share
-a side, which harms nobody. Memory: what the caller keeps, 8 bytes a group.
+A group is known by its *number*, 64 bits of that hash; no name is kept, so the caller looks up those that are
+named. Two groups with one number would share a side, which harms nobody. Memory: what the caller keeps, 8 bytes a
+record.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -60,28 +62,49 @@ class Sides:
 
 
 def assign(
-    numbers_by_stage: Mapping[str, Numbers], seed: int, validation_share: float, test_share: float
+    numbers_by_stage: Mapping[str, Numbers],
+    seed: int,
+    validation_share: float,
+    test_share: float,
+    named: Callable[[str, int], str],
 ) -> tuple[Sides, list[str]]:
-    """The side of every group, and notices about what had to be moved or could not be held out."""
+    """The side of every group, and notices about what had to be moved or could not be held out.
+
+    numbers_by_stage: the number of every record's group. named: the name of a stage's group, by its number.
+    """
     sides = Sides(seed, validation_share, test_share)
-    unique = {stage: np.unique(numbers) for stage, numbers in numbers_by_stage.items()}
     wanted: tuple[tuple[Side, float], ...] = (("test", test_share), ("validation", validation_share))
     notices = []
-    for stage, numbers in unique.items():
+    for stage, numbers in numbers_by_stage.items():
         for name, share in wanted:
             if share and len(numbers) and not sides.on(name, numbers).any():
-                notices.append(_hold_out_one(stage, name, share, sides, unique))
+                moved = _spared(stage, sides, numbers_by_stage)
+                if moved is None:
+                    notices.append(_too_few(stage, name, numbers))
+                else:
+                    sides.moved[moved] = name
+                    size = f"{np.count_nonzero(numbers == moved):,} of {len(numbers):,} records"
+                    notices.append(
+                        f"stage {stage}: too small for a {name} share of {share:g}; "
+                        f"one whole group was held out instead: {named(stage, moved)} ({size})"
+                    )
     return sides, notices
 
 
-def _hold_out_one(stage: str, name: Side, share: float, sides: Sides, unique: Mapping[str, Numbers]) -> str:
-    """Move one training group of a small stage to the side it lacks, if every stage can do without it."""
-    training = {other: numbers[sides.on("train", numbers)] for other, numbers in unique.items()}
+def _too_few(stage: str, name: Side, numbers: Numbers) -> str:
+    few = f"{len(np.unique(numbers))} group(s) are too few for a {name} split"
+    hint = "of one large text file, piece_bytes makes many documents"
+    return f"stage {stage}: {few}; nothing is held out for it ({hint})"
+
+
+def _spared(stage: str, sides: Sides, numbers_by_stage: Mapping[str, Numbers]) -> int | None:
+    """The training group of a stage that every stage can do without and that has the fewest records in all of them."""
+    training = {
+        other: np.unique(numbers[sides.on("train", numbers)]) for other, numbers in numbers_by_stage.items()
+    }
     needed = [numbers for numbers in training.values() if len(numbers) == 1]
     free = np.setdiff1d(training[stage], np.concatenate([*needed, np.zeros(0, np.uint64)]))
     if not len(free):
-        few = f"{len(unique[stage])} group(s) are too few for a {name} split"
-        hint = "of one large text file, piece_bytes makes many documents"
-        return f"stage {stage}: {few}; nothing is held out for it ({hint})"
-    sides.moved[int(free[0])] = name
-    return f"stage {stage}: too small for a {name} share of {share:g}; one whole group was held out instead"
+        return None
+    groups, records = np.unique(np.concatenate([*numbers_by_stage.values()]), return_counts=True)
+    return int(free[np.argmin(records[np.searchsorted(groups, free)])])

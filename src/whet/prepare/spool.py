@@ -87,6 +87,10 @@ class StageSpool:
                 values, elsewhere = json.loads(line)
                 yield Document(**{**values, "changes": tuple(values["changes"])}), elsewhere
 
+    def name_of(self, group: int) -> str:
+        """The name of a group, by its number; the documents are read as far as the group's first one."""
+        return next(one.group for one, _ in self.documents() if number(one.group, self.seed) == group)
+
     def sided(self, sides: Sides) -> Iterator[Document | Dropped]:
         """The documents, but those with a twin on another side of the split leave."""
         for document, elsewhere in self.documents():
