@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -140,6 +140,11 @@ class SoliditySource(Source):
         settings = self.model_dump(mode="json", exclude={"path", "weight"})
         files = fingerprint(find(self._paths()), settings) if self._paths() else str(sorted(settings.items()))
         return hashlib.sha256(f"{files} {store.code_hash('evm')}".encode()).hexdigest()
+
+    def families_from(self) -> dict[str, Any]:
+        """The settings that decide the families: entries that agree in them have the same, others form theirs apart."""
+        others = {"most_per_era", "metadata", "prompt_tokens", "names", "emitted", "weight"}
+        return self.model_dump(mode="json", exclude=others)
 
     def documents(self) -> Iterator[Document | Dropped]:
         """Each pair as a conversation: TAC asked, Solidity answered; and every function that is none."""
