@@ -51,6 +51,17 @@ def test_one_shared_run_is_enough() -> None:
     assert not found.leaving
 
 
+def test_a_function_shorter_than_a_run_is_one() -> None:
+    short = function(0, RUN - 1)
+    large = [("large", function(seed)) for seed in range(1, 9)]
+    small = [("small", function(seed)) for seed in range(9, 13)]
+    found = families(table(*large, *small, ("large", short), ("small", short)))  # type: ignore[arg-type]
+    assert found.leaving == {key("small", short)}
+    within = f"{function(13)} {short}"
+    found = families(table(*large, *small, ("large", within), ("small", short)))  # type: ignore[arg-type]
+    assert not found.leaving
+
+
 def test_versions_of_one_library_are_one_family() -> None:
     old = [("lib-1", function(seed)) for seed in range(5)]
     new = [("lib-2", function(seed)) for seed in range(2, 10)]

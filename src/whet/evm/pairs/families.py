@@ -3,7 +3,7 @@
 A function's runs are its stretches of 13 tokens (Solidity's own tokens, without comments). Two projects of which the smaller
 has `MERGED` of its functions near the other's are one family, such as two versions of one library. After that the larger
 family keeps what several have: a function elsewhere that shares any run with a larger family leaves. So no run stands in two
-families, and whole families go to the sides. Functions of fewer than 13 tokens have no runs; equal ones are duplicates.
+families, and whole families go to the sides. A function of fewer than 13 tokens has one run, its whole text.
 
 Memory: 16 bytes a token of distinct functions, three times over while sorting.
 """
