@@ -23,7 +23,6 @@ from tests.evaluate.written_example import example_written
 from whet.evaluate.report import render
 from whet.evaluate.report.beside import beside
 from whet.evaluate.report.charts import MOST_POINTS, Scale, points, smooth, thin, ticks, window
-from whet.evaluate.report.distributions import distributions
 from whet.evaluate.report.fields import Estimate
 from whet.evaluate.report.headline import verdict
 from whet.evaluate.report.samples import MOST_CHARACTERS, passage
@@ -648,7 +647,9 @@ def test_written_solidity_says_what_is_right_and_how_near_it_is() -> None:
         "emitter 100 % [76 %, 100 %] 100 % [76 %, 100 %] 100 % [76 %, 100 %] 75 % [47 %, 91 %] 0 3 0 " in page
     )
     assert "floor: another true function 0.25" in page
-    assert "the paper's model (arXiv 2506.19624) 0.82 78 % 45 % – – – – – – – 68 %" in page
+    assert "Characters off Within ±50 Median, signed model" in page
+    assert "the paper's model (arXiv 2506.19624) 0.82 78 % 45 % – – – – 68 % +5 Writer Structure" in page
+    assert "Writer Structure Syntax tree Control flow Calls Keywords Same but for names model" in page
     assert "82.5 % are below 0.4 and, in another plot, that 60 % are" in page
     for heading in ("Compiler", "Characters", "Through Yul", "Signature"):
         assert f"{heading} Functions model untrained nearest example emitter model, else emitter" in page
@@ -668,44 +669,6 @@ def test_the_headline_says_what_was_written_and_that_something_was_measured() ->
     assert "Measured on held-out code and language ; no counting model stands beside it." in plain(
         render(data)
     )
-
-
-def test_the_papers_marks_are_drawn_where_its_figures_are() -> None:
-    plots = {plot.x_title: plot for plot in distributions(WRITTEN)}
-    assert list(plots) == [
-        "semantic similarity",
-        "normalised edit distance",
-        "difference in characters, longer or shorter",
-        "characters of the true function",
-    ]
-    similar = plots["semantic similarity"]
-    assert [(dot.x, dot.y) for dot in similar.dots] == [
-        (70.0, 10.0),
-        (80.0, 21.7),
-        (85.0, 50.0),
-        (90.0, 54.8),
-    ]
-    assert [line.path for line in similar.lines if line.kind == "paper"] == ["M82 0V100"]
-    distant = plots["normalised edit distance"]
-    assert sorted(dot.y for dot in distant.dots if dot.x == 40.0) == [17.5, 40.0], "both of what it says"
-    (near,) = plots["difference in characters, longer or shorter"].dots
-    assert (near.x, near.y) == (10.0, 32.36)
-
-
-def test_a_cumulated_curve_ends_with_everything_and_steps_at_every_value() -> None:
-    found = {
-        "writers": ["model"],
-        "functions": [
-            {"texts": {"model": {"metrics": {"edit_distance": value, "semantic_similarity": 1 - value}}}}
-            for value in (0.25, 0.5, 0.5, 1.0)
-        ],
-    }
-    similar, distant = distributions(found)
-    assert (
-        distant.lines[0].path
-        == "M0 100.00L25 100.00L25 75.00L50 75.00L50 50.00L50 50.00L50 25.00L100 25.00L100 0.00"
-    )
-    assert similar.lines[0].path.endswith("L75 75.00L75 100.00L100 100.00")
 
 
 def test_functions_are_shown_once_and_the_best_first() -> None:

@@ -53,6 +53,30 @@ class Curve:
     dots: list[Dot] = field(default_factory=list)
     tall: bool = False
     x_title: str = "tokens seen in this stage"
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A row of a plot: its name, lines and dots in percent of the row (the top is 0), and what stands at its right."""
+
+    label: str
+    kind: str
+    value: str
+    lines: list[Line]
+    dots: list[Dot] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Strips:
+    """Rows over one scale."""
+
+    title: str
+    strips: list[Strip]
+    ticks: list[Tick]
+    x_title: str
+    note: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +107,11 @@ def scale_over(values: Iterable[float], *, zero: bool = False, margin: float = 0
     low, high = (min(0.0, *found) if zero else min(found)), max(found)
     air = (high - low) * margin or abs(high) * 0.1 or 1.0
     return Scale(low if zero else low - air, high + air)
+
+
+def scale_to_one(values: Iterable[float]) -> Scale:
+    """From zero to one; from as many tenths below zero as it takes to hold all values."""
+    return Scale(math.floor(10 * min([0.0, *values])) / 10, 1)
 
 
 def points(rows: Sequence[Mapping[str, Any]], key: str, along: str = "tokens") -> list[Point]:

@@ -13,26 +13,34 @@ from typing import Any
 
 from whet.evaluate.report import paper
 from whet.evaluate.report.beside import Beside, beside
-from whet.evaluate.report.charts import Curve
-from whet.evaluate.report.distributions import distributions, kind_of
+from whet.evaluate.report.charts import Curve, Strips
+from whet.evaluate.report.distributions import distributions
 from whet.evaluate.report.fields import Estimate, estimate, number, part, parts, text, texts
-from whet.evaluate.report.wording import ABSENT, decimal, share, whole
+from whet.evaluate.report.keywords import Counts, frequencies, keywords, off
+from whet.evaluate.report.wording import ABSENT, SPACE, decimal, difference, share, whole
+from whet.evaluate.report.writers import kind_of
 from whet.evaluate.written import MODEL
 
 RIGHT = {"parses": "Parses", "compiles": "Compiles", "abi": "ABI exact", "same": "Behaves the same"}
 OUTCOMES = ("different", "inconclusive", "not compared")
-METRICS = {
+LIKENESS = {
     "semantic_similarity": ("Similarity", 2),
     "edit_distance": ("Edit distance", 2),
     "bleu": ("BLEU", 1),
     "chrf": ("chrF", 1),
-    "structural_fidelity": ("Structure", 2),
-    "keywords": ("Keywords", 2),
-    "renamed_match": ("Same but for names", 2),
     "length_difference": ("Characters off", 0),
 }
-"""{metric: (heading, decimals)}"""
+STRUCTURE = {
+    "structural_fidelity": ("Structure", 2),
+    "syntax_shape": ("Syntax tree", 2),
+    "control_flow": ("Control flow", 2),
+    "called": ("Calls", 2),
+    "keywords": ("Keywords", 2),
+    "renamed_match": ("Same but for names", 2),
+}
+"""{metric: (heading, decimals)}, a table each: of the text, and of what it consists of."""
 BOUNDS = {"floor": "floor: another true function", "ceiling": "ceiling: the true one, renamed"}
+_PAPER = f"{paper.MODEL} ({paper.NAME})"
 GROUPED = {"era": "Compiler", "length": "Characters", "via-IR": "Through Yul", "signature": "Signature"}
 
 Cell = tuple[str, str]
@@ -72,10 +80,11 @@ class Written:
     same_interval: str
     ended: str
     right: Grid | None
-    near: Grid | None
+    near: list[Grid]
     words: Grid | None
+    frequencies: Strips | None
     groups: list[Grid]
-    plots: list[Curve]
+    plots: list[Curve | Strips]
     legend: list[tuple[str, str]]
     beside: list[Beside]
 
@@ -89,10 +98,7 @@ def written(data: Mapping[str, Any]) -> list[Written]:
 def _domain(name: str, found: Mapping[str, Any]) -> Written:
     whole_table = next((table for table in parts(found, "tables") if text(table, "by") == "all"), {})
     same = estimate(whole_table, "writers", MODEL, "same")
-    plots = distributions(found)
-    drawn = {
-        line.label: line.kind for plot in plots for line in plot.lines if line.kind == kind_of(line.label)
-    }
+    plots, words = distributions(found), keywords(found)
     return Written(
         domain=name,
         functions=whole(number(whole_table, "functions")),
@@ -101,11 +107,12 @@ def _domain(name: str, found: Mapping[str, Any]) -> Written:
         same_interval=_interval(same),
         ended=_ended(part(whole_table, "writers", MODEL, "ended")),
         right=_right(found, whole_table),
-        near=_near(found, whole_table),
-        words=_words(part(whole_table, "writers", MODEL, "keywords")),
+        near=list(_near(found, whole_table)),
+        words=_words(words),
+        frequencies=frequencies(words),
         groups=list(_groups(found)),
         plots=plots,
-        legend=[(kind, writer) for writer, kind in drawn.items()],
+        legend=[(kind_of(writer), writer) for writer in texts(found, "writers")],
         beside=beside(found),
     )
 
@@ -127,40 +134,51 @@ def _right(found: Mapping[str, Any], table: Mapping[str, Any]) -> Grid | None:
     return Grid("Writer", [*RIGHT.values(), *map(str.capitalize, OUTCOMES)], rows) if rows else None
 
 
-def _near(found: Mapping[str, Any], table: Mapping[str, Any]) -> Grid | None:
-    """Every metric that was computed, and the shares that the paper counts."""
-    known = [name for name in METRICS if name in part(found, "metrics")]
+def _near(found: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[Grid]:
+    """Every metric that was computed, and what else the paper counts."""
     writers = list(_writers(found, table))
-    if not known or not writers:
-        return None
-    columns = list(_columns(known))
-    rows = [
-        Row(writer, kind_of(writer), [column.of(figures) for column in columns])
-        for writer, figures in writers
-    ]
+    for metrics in (LIKENESS, STRUCTURE):
+        known = {name: said for name, said in metrics.items() if name in part(found, "metrics")}
+        if known and writers:
+            columns = list(_columns(known))
+            rows = [
+                Row(writer, kind_of(writer), [column.of(figures) for column in columns])
+                for writer, figures in writers
+            ]
+            rows += _bounds(part(found, "similarity"), columns)
+            yield Grid("Writer", [column.head for column in columns], rows)
+
+
+def _bounds(similarity: Mapping[str, Any], columns: list[Column]) -> Iterator[Row]:
+    """Floor, ceiling and the paper's figures, where there is one for any of the columns."""
     for bound, name in BOUNDS.items():
-        value = number(found, "similarity", bound)
-        if value is not None:
-            cells = [(decimal(value) if column.bounded else "", "") for column in columns]
-            rows.append(Row(name, "bound", cells))
-    rows.append(Row(f"the paper's model ({paper.NAME})", "paper", [(column.paper, "") for column in columns]))
-    return Grid("Writer", [column.head for column in columns], rows)
+        value = number(similarity, bound)
+        if value is not None and any(column.bounded for column in columns):
+            yield Row(name, "bound", [(decimal(value) if column.bounded else "", "") for column in columns])
+    if any(column.paper != ABSENT for column in columns):
+        yield Row(_PAPER, "paper", [(column.paper, "") for column in columns])
 
 
-def _columns(known: list[str]) -> Iterator[Column]:
-    """The metrics, and the shares that the paper counts beside the metric that they are of."""
-    for name in known:
+def _columns(known: Mapping[str, tuple[str, int]]) -> Iterator[Column]:
+    """The metrics, and what the paper counts beside the metric that it is of."""
+    for name, (heading, places) in known.items():
         similar = name == "semantic_similarity"
         told = decimal(paper.SIMILARITY) if similar else ABSENT
-        yield Column(METRICS[name][0], partial(_metric, name), told, similar)
+        yield Column(heading, partial(_metric, name, places), told, similar)
         for mark, value in paper.ABOVE.items() if similar else ():
             yield Column(f"> {mark}", partial(_counted, "similar", mark), share(value))
         if name == "length_difference":
             yield Column("Within ±50", partial(_counted, "near_length"), share(paper.NEAR_LENGTH))
+            yield Column("Median, signed", _median, difference(paper.LENGTH_MEDIAN, 0))
 
 
-def _metric(name: str, figures: Mapping[str, Any]) -> Cell:
-    return decimal(number(figures, "metrics", name), METRICS[name][1]), ""
+def _metric(name: str, places: int, figures: Mapping[str, Any]) -> Cell:
+    return decimal(number(figures, "metrics", name), places), ""
+
+
+def _median(figures: Mapping[str, Any]) -> Cell:
+    """Of the signed differences of length, in characters; it is of two functions where their number is even."""
+    return difference(number(figures, "length_difference_median"), 1), ""
 
 
 def _counted(*where: Any) -> Cell:
@@ -196,17 +214,19 @@ def _short(figures: Mapping[str, Any]) -> Cell:
     return (share(same.value), words) if same else (words or ABSENT, "")
 
 
-def _words(counts: Mapping[str, Any]) -> Grid | None:
-    """How often the words that matter for security stand in the model's functions, and in the true ones."""
-    columns = [list(counts[word]) if isinstance(counts[word], list | tuple) else [] for word in counts]
-    both = [column if len(column) == 2 else [None, None] for column in columns]
-    if not both:
+def _words(every: Mapping[str, Mapping[str, Counts]]) -> Grid | None:
+    """How often the words that matter for security stand in each writer's functions, and in the true ones."""
+    if not every:
         return None
+    words = next(iter(every.values()))
     rows = [
-        Row(name, "", [(whole(number({"n": column[at]}, "n")), "") for column in both])
-        for at, name in enumerate(("by the model", "in the true functions"))
+        Row(writer, kind_of(writer), [(whole(counts[0]), off(counts)) for counts in mine.values()])
+        for writer, mine in every.items()
     ]
-    return Grid("Words", list(counts), rows)
+    true = Row("the true functions", "bound", [(whole(true), "") for _, true in words.values()])
+    within = f"±{SPACE}{share(paper.KEYWORDS_WITHIN)}"
+    papers = Row(_PAPER, "paper", [(within if word in paper.KEYWORDS else ABSENT, "") for word in words])
+    return Grid("Writer", list(words), [*rows, true, papers])
 
 
 def _writers(found: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

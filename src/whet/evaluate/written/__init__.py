@@ -12,3 +12,5 @@ docs/metrics.md says what is counted. `score` needs the extra `evm`.
 MODEL, NEAREST, EMITTER, FALLBACK = "model", "nearest example", "emitter", "model, else emitter"
 """Who writes, beside the model before training: the last model, the nearest training example, the emitter, and the last
 model where it behaves the same, else the emitter."""
+LENGTHS = (100, 200, 400, 1000)
+"""Characters of the true text at which another bin of lengths begins."""

@@ -14,7 +14,8 @@ from typing import Any
 
 from whet.errors import WhetError
 from whet.evaluate.middles import wilson
-from whet.evaluate.written.held_out import LENGTHS, length_bin
+from whet.evaluate.written import LENGTHS
+from whet.evaluate.written.held_out import length_bin
 from whet.metrics.solidity import similarity
 from whet.metrics.solidity.base import SOLIDITY_METRICS, Pair, SolidityMetric
 from whet.metrics.solidity.keywords import frequencies

@@ -14,14 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from whet.evaluate.samples import last_answer
+from whet.evaluate.written import LENGTHS
 from whet.evm.pairs.nouns import Pair, View
 from whet.evm.pairs.prompt import Metadata
 from whet.sources.solidity import SoliditySource
 from whet.text.conversation import from_text
 from whet.tokenstore import TokenStore
-
-LENGTHS = (100, 200, 400, 1000)
-"""Characters of the true text at which another bin begins."""
 
 Key = tuple[int, str]
 """Which entry of the stage's `data`, and the record's origin."""
