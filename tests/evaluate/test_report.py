@@ -172,7 +172,7 @@ def example_evaluation() -> dict[str, Any]:
     }
     floors = {"language": [3.0, 2.3, 2.0, 1.9, 1.9], "code": [2.8, 1.9, 1.6, 1.5, 1.5]}
     return {
-        "split": "test",
+        "split": {"language": "validation", "code": "test"},
         "domains": ["language", "code"],
         "models": list(bits),
         "matrix": {
@@ -300,6 +300,19 @@ def test_floors_counted_on_other_tokens_are_not_called_the_same() -> None:
     data = example()
     data["evaluation"]["floor_tokens"]["code"] = 1_000_000
     assert "trained on 1.00\N{NO-BREAK SPACE}M tokens" in render(data)
+
+
+def test_the_matrix_names_the_split_and_floors_say_why_there_are_none() -> None:
+    data = example()
+    assert "held-out text (test or validation split), in bits per byte" in render(data)
+    data["evaluation"]["split"] = dict.fromkeys(("language", "code"), "test")
+    data["evaluation"]["floors"] = {}
+    page = render(data)
+    assert "held-out text (test split), in bits per byte" in page
+    assert "None were counted" in page
+    assert "No floors yet" not in page
+    data["evaluation"] = {}
+    assert "No floors yet" in render(data)
 
 
 def test_same_data_same_bytes_and_the_input_is_left_alone() -> None:

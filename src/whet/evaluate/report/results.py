@@ -75,7 +75,8 @@ def matrix(data: Mapping[str, Any]) -> Matrix | None:
         return None
     columns = [_column(evaluation, domain, models) for domain in domains]
     rows = [(model_label(name), [column[index] for column in columns]) for index, name in enumerate(models)]
-    return Matrix(domains, rows, text(evaluation, "split"), duration(number(evaluation, "seconds")))
+    splits = sorted({text(evaluation, "split", domain) for domain in domains} - {""})
+    return Matrix(domains, rows, " or ".join(splits), duration(number(evaluation, "seconds")))
 
 
 def _column(evaluation: Mapping[str, Any], domain: str, models: list[str]) -> list[Cell]:
