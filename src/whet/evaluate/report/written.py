@@ -36,7 +36,7 @@ STRUCTURE = {
     "control_flow": ("Control flow", 2),
     "called": ("Calls", 2),
     "keywords": ("Keywords", 2),
-    "renamed_match": ("Same but for names", 2),
+    "renamed_match": ("Same but for names", 4),
 }
 """{metric: (heading, decimals)}, a table each: of the text, and of what it consists of."""
 BOUNDS = {"floor": "floor: another true function", "ceiling": "ceiling: the true one, renamed"}
