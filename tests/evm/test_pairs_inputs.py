@@ -228,7 +228,7 @@ def test_the_longest_prefix_wins_and_a_context_is_kept_to() -> None:
 
 def test_every_file_goes_to_one_compiler_or_is_refused_by_name() -> None:
     texts = {
-        "new.sol": "pragma solidity ^0.8.0;",
+        **dict.fromkeys(("new.sol", "newer.sol", "newest.sol"), "pragma solidity ^0.8.0;"),
         "old.sol": "pragma solidity ^0.4.24;",
         "both.sol": 'pragma solidity >=0.6.0;\nimport "./six.sol";',
         "six.sol": "pragma solidity ^0.6.0;",
@@ -324,3 +324,22 @@ def test_reading_takes_linear_time_whatever_stands_there(piece: str) -> None:
     text = piece * 200_000
     assert for_any_version(text) == text
     assert pragmas(text) == imports("a", text) == []
+
+
+def test_a_file_that_allows_much_goes_with_most_of_its_project() -> None:
+    texts = {
+        "Pool.sol": 'pragma solidity =0.7.6;\nimport "./Math.sol";',
+        "Factory.sol": "pragma solidity =0.7.6;",
+        "Math.sol": "pragma solidity >=0.5.0;",
+        "Any.sol": "library Any {}",
+        "New.sol": "pragma solidity ^0.8.0;",
+    }
+
+    def where(*names: str) -> dict[str, str]:
+        found = chunks(Project("p", "p", texts, names), "default")
+        assert not found.otherwise
+        return {file: chunk.settings.version for chunk in found.chunks for file in chunk.files}
+
+    assert where(*texts) == {name: "0.8.30" if name == "New.sol" else "0.7.6" for name in texts}
+    assert where("Math.sol", "Any.sol") == {"Math.sol": "0.8.30", "Any.sol": "0.8.30"}
+    assert where("Math.sol", "Pool.sol", "New.sol")["Math.sol"] == "0.8.30", "of equals the newest"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from whet.evm.pairs import nouns
 from whet.evm.pairs.nouns import DEFAULT, Project
-from whet.evm.pairs.pragma import Unreadable, Version, choose, number, supported, written
+from whet.evm.pairs.pragma import Unreadable, Version, allowed, choose, number, supported, written
 from whet.evm.solc.compiler import EVM_VERSIONS, Settings
 from whet.evm.solc.sources import closure, pragmas
 
@@ -40,13 +41,19 @@ class Chunks:
 def chunks(project: Project, build: str, solc: str = "") -> Chunks:
     """The project's own files by compiler. `solc`: one version for all; "" goes by what an export says, else by pragma."""
     found = Chunks([], {}, {})
-    by_settings: dict[Settings, list[str]] = {}
+    asked: dict[str, _Asked] = {}
     for file in project.own:
         needed, missing = closure([file], project.texts)
         if missing:
             found.refused[file] = (nouns.IMPORT, missing[0])
-            continue
-        version = _version(project, file, needed, solc, found)
+        else:
+            others = [one for name, text in needed.items() if name != file for one in pragmas(text)]
+            asked[file] = _Asked(pragmas(project.texts[file]), others)
+    given = solc or str(project.compiled.get("version", ""))
+    popular = Counter(version for one in asked.values() for version in one.allowed)
+    by_settings: dict[Settings, list[str]] = {}
+    for file, one in asked.items():
+        version = number(solc) if solc else _version(file, one, given, popular, found)
         if version is None:
             continue
         settings = _settings(build, version, project.compiled)
@@ -64,27 +71,37 @@ def chunks(project: Project, build: str, solc: str = "") -> Chunks:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The pragmas of a file, and those of all that it imports."""
+
+    own: list[str]
+    others: list[str]
+
+    @property
+    def allowed(self) -> list[Version]:
+        """The supported versions that all of them allow; none if one cannot be read."""
+        try:
+            return allowed([*self.own, *self.others], supported())
+        except Unreadable:
+            return []
+
+
 def _version(
-    project: Project, file: str, needed: Mapping[str, str], solc: str, found: Chunks
+    file: str, asked: _Asked, given: str, popular: Mapping[Version, int], found: Chunks
 ) -> Version | None:
-    given = solc or str(project.compiled.get("version", ""))
-    own = pragmas(project.texts[file])
+    """given: what an export says, or "". popular: how many of the project's files allow each version."""
     try:
-        if solc:
-            return number(solc)
-        if given:
-            own, others = [f"={written(number(given))}"], []
-        else:
-            others = [one for name, text in needed.items() if name != file for one in pragmas(text)]
-        version, allowed = choose([*own, *others], supported())
-        if not allowed and others:
-            version, allowed = choose(own, supported())
+        own = [f"={written(number(given))}"] if given else asked.own
+        version, good = choose(own if given else [*own, *asked.others], supported(), popular)
+        if not good and asked.others and not given:
+            version, good = choose(own, supported(), popular)
     except Unreadable as error:
         found.refused[file] = (nouns.PRAGMA, str(error))
         return None
     if version is None:
         found.refused[file] = (nouns.NO_COMPILER, " ".join(own))
-    elif not allowed:
+    elif not good:
         found.otherwise.setdefault(file, []).append(nouns.NEAREST)
     return version
 

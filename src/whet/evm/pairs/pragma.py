@@ -1,4 +1,5 @@
-"""Which compiler takes a file: the newest supported one that its pragma allows, else the next newer one of its era.
+"""Which compiler takes a file: of the supported ones that its pragma allows the one that most files of its project
+allow, else the next newer one of its era.
 
 Ranges are npm's (`^0.8.0`, `>=0.6.0 <0.8.0`, `0.5.x`, `0.4.18 - 0.6.0`, `||`), as solc reads them.
 Source: https://docs.soliditylang.org/en/latest/layout-of-source-files.html#version-pragma
@@ -7,7 +8,7 @@ Source: https://docs.soliditylang.org/en/latest/layout-of-source-files.html#vers
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from whet.evm.solc.npm import pins
@@ -49,19 +50,27 @@ def ranges(pragma: str) -> list[Range]:
     return [found for part in bare.split("||") if (found := _all(part.strip()))[0] < found[1]]
 
 
-def choose(asked: Sequence[str], versions: Sequence[Version]) -> tuple[Version | None, bool]:
-    """The newest of `versions` that all pragmas allow, and True; else of the first one's era the oldest that is newer
-    (it knows the same language and EVM versions), or the newest, and False.
+def allowed(asked: Sequence[str], versions: Sequence[Version]) -> list[Version]:
+    """Those of `versions` that all pragmas allow. Raises Unreadable."""
+    wanted = [ranges(one) for one in asked]
+    return [v for v in versions if all(any(low <= v < high for low, high in one) for one in wanted)]
+
+
+def choose(
+    asked: Sequence[str], versions: Sequence[Version], files: Mapping[Version, int] | None = None
+) -> tuple[Version | None, bool]:
+    """Of those of `versions` that all pragmas allow the one that most files allow, the newest of these, and True. Else of
+    the first pragma's era the oldest that is newer (it knows the same language and EVM versions), or the newest, and
+    False. files: how many files of the project allow each.
 
     (None, False) if there is none of that era. Raises Unreadable.
     """
-    allowed = [ranges(one) for one in asked]
-    good = [v for v in versions if all(any(low <= v < high for low, high in one) for one in allowed)]
-    if good or not asked:
-        return max(good or versions, default=None), True
-    if not allowed[0]:
+    if good := allowed(asked, versions):
+        return max(good, key=lambda v: ((files or {}).get(v, 0), v)), True
+    first = ranges(asked[0]) if asked else []
+    if not first:
         return None, False
-    low = min(low for low, _ in allowed[0])
+    low = min(low for low, _ in first)
     era = [v for v in versions if v[:2] == low[:2]]
     return min((v for v in era if v >= low), default=max(era, default=None)), False
 
