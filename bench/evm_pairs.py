@@ -110,9 +110,10 @@ def measure(
     started = time.monotonic()
     kept = [made(project, build, pool, solc) for build in builds]
     first = time.monotonic() - started
+    counts = [sum(1 for _ in one.pairs()) for one in kept]
     started = time.monotonic()
     repeated = [made(project, build, pool, solc) for build in builds]
-    assert [sum(1 for _ in one.pairs()) for one in repeated] == [sum(1 for _ in one.pairs()) for one in kept]
+    assert [sum(1 for _ in one.pairs()) for one in repeated] == counts
     again = time.monotonic() - started
     by_build = {
         build: {pair.source_hash for pair in one.pairs()} for build, one in zip(builds, kept, strict=True)

@@ -11,7 +11,7 @@ from whet.errors import ArtefactError, WhetError
 from whet.evm.pairs import exports
 from whet.evm.pairs.exports import NotRead
 from whet.evm.pairs.nouns import NO_TEXT, TEST, Project
-from whet.evm.pairs.projects import from_folder, from_npm, without_tests
+from whet.evm.pairs.projects import decoded, from_folder, from_npm, without_tests
 from whet.records import Dropped
 from whet.sources import _walk
 from whet.sources._walk import Found, find, folder_above
@@ -108,12 +108,7 @@ def _beside(
     files = {name[len(home) :]: name for name in plain if name.startswith(home)}
     try:
         values = parse(raw, label, limits.EXPORT_DEPTH)
-        texts, unread = {}, []
-        for name, at in files.items():
-            try:
-                texts[name] = plain[at].decode("utf-8")
-            except UnicodeDecodeError:
-                unread.append(name)
+        texts, unread = decoded({name: plain[at] for name, at in files.items()})
         project = exports.from_metadata(values if isinstance(values, dict) else {}, texts, label)
         project = replace(project, unread=tuple(unread))
         yield from _whole(project if tests else without_tests(project))

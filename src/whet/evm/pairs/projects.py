@@ -30,6 +30,17 @@ def from_npm(wanted: str, dependencies: Sequence[str] = (), *, tests: bool = Fal
     return project if tests else without_tests(project)
 
 
+def decoded(files: Mapping[str, bytes]) -> tuple[dict[str, str], list[str]]:
+    """The files as text, by their names in order; and the names of those that are no UTF-8."""
+    texts, unread = {}, []
+    for path, raw in sorted(files.items()):
+        try:
+            texts[path] = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            unread.append(path)
+    return texts, unread
+
+
 def without_tests(project: Project) -> Project:
     """With its tests, mocks and scripts to be imported only, by their folders and names."""
     left = tuple(file for file in project.own if _TESTS.search(file.removeprefix(f"{project.lineage}/")))
@@ -42,12 +53,7 @@ def from_folder(
     """The .sol files of a folder, {path inside it: bytes}; paths are what they are imported by. remappings.txt and
     foundry.toml among them are obeyed; the libraries of such a project (lib/) are there to be imported. Raises WhetError
     for what `dependencies` cannot give."""
-    texts, unread = {}, []
-    for path, raw in sorted(files.items()):
-        try:
-            texts[path] = raw.decode("utf-8")
-        except UnicodeDecodeError:
-            unread.append(path)
+    texts, unread = decoded(files)
     rules = _rules(texts)
     sources = remapped({path: text for path, text in texts.items() if path.endswith(".sol")}, rules)
     libraries = rules or "foundry.toml" in texts
