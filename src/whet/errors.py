@@ -30,6 +30,11 @@ class WhetError(Exception):
         return "\n".join(lines)
 
 
+def mistake(error: Exception) -> str:
+    """What is said where a mistake of whet's own, with one of many things, does not end the work on the others."""
+    return f"a mistake of whet: {type(error).__name__}: {error}"
+
+
 class RecipeError(WhetError):
     """A recipe that is refused: unknown key, wrong type, contradiction, missing file."""
 

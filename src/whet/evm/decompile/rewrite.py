@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from whet.errors import WhetError
+from whet.errors import WhetError, mistake
 from whet.evm import lift
 from whet.evm.bytecode import Code
 from whet.evm.decompile.asking import NotAsked, Question, Questions, Writer
@@ -89,10 +89,6 @@ def rewrite(
             for function in wanted:
                 work.asked.setdefault(function.text.of, Asked(why=INTERRUPTED))
     return replace(work.joined(), model=model)
-
-
-def _mistake(error: Exception) -> str:
-    return f"a mistake of whet: {type(error).__name__}: {error}"[:200]
 
 
 def _is_private(function: Function) -> bool:
@@ -176,7 +172,7 @@ class _Rewriting:
         except WhetError:
             raise
         except Exception as error:  # noqa: BLE001 - a mistake of ours with one text: said, and the emitter's stays
-            return Try(said, INCONCLUSIVE, _mistake(error))
+            return Try(said, INCONCLUSIVE, mistake(error)[:200])
         if judged.label == SAME:
             self.taken[text.of] = _Taken(written, lines, found)
         return Try(said, judged.label, judged.reason, judged.evidence, judged.counterexample)
@@ -213,7 +209,7 @@ class _Rewriting:
             except WhetError:
                 raise
             except Exception as error:  # noqa: BLE001 - a mistake of ours with these texts: said, and the emitter's stay
-                wrong = dict.fromkeys(self.taken, _mistake(error))
+                wrong = dict.fromkeys(self.taken, mistake(error)[:200])
             if not wrong:
                 break
             for name, why in wrong.items():

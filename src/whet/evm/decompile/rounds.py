@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from whet.errors import mistake
 from whet.evm.call_graph import reach
 from whet.evm.decompile.compiling import Compiled
 from whet.evm.decompile.nouns import DIFFERENT, NOT_COMPILED, NOT_VERIFIED, Judged, Retry
@@ -72,7 +73,7 @@ class Rounds:
                 return
             except Exception as error:
                 names = [name for name, f in self.contract.functions.items() if f.kind != "entry"]
-                why = f"a mistake of whet: {type(error).__name__}: {error}"[:200]
+                why = mistake(error)[:200]
                 higher = [
                     Retry(name, self.level(name) + 1, why) for name in names if self.level(name) < LAST_LEVEL
                 ]

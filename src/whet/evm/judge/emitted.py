@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whet.errors import WhetError
+from whet.errors import WhetError, mistake
 from whet.evm.decompile.given import Task
 from whet.evm.decompile.many import one as decompiled
 from whet.evm.decompile.nouns import NOT_COMPILED, NOT_VERIFIED, Decompiled, Function
@@ -53,7 +53,7 @@ def emitted(runtime: str, functions: Sequence[Wanted], calls: int) -> list[tuple
     except WhetError:
         raise
     except Exception as error:  # noqa: BLE001 - a mistake of ours with one contract: said, and the rest goes on
-        return [("", refused(f"a mistake of whet: {type(error).__name__}: {error}"))] * len(functions)
+        return [("", refused(mistake(error)))] * len(functions)
     assert result is not None
     found = {function.text.of: function for function in result.functions}
     there = [function_of(contract, one.key) for one in functions]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from whet.errors import WhetError
+from whet.errors import WhetError, mistake
 from whet.evm.judge.behaviour import behaviour
 from whet.evm.judge.candidate import candidate
 from whet.evm.judge.emitted import Wanted, emitted, ended, wanted
@@ -201,7 +201,7 @@ def _judged(task: Task) -> Verdict:
     except WhetError:
         raise
     except Exception as error:  # noqa: BLE001 - a mistake of ours with one text: said, and the rest goes on
-        return refused(f"a mistake of whet: {type(error).__name__}: {error}")
+        return refused(mistake(error))
 
 
 def _verdict(task: Task) -> Verdict:
