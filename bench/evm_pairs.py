@@ -13,7 +13,8 @@
 - again: seconds of the second run, over the first's.
 
 What `whet.evm.pairs` keeps of the packages is taken away first, and made again; the compilers' answers stay. With --rows a
-package that stands there already is not measured again, so that a run that was stopped goes on.
+package that stands there already, measured by the same code of `whet.evm`, is not measured again: a run that was stopped
+goes on.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from whet import store
 from whet.evm.pairs import distinct, nouns
 from whet.evm.pairs.families import runs
 from whet.evm.pairs.kept import Kept, made, place
@@ -123,6 +125,7 @@ def measure(
     default = kept[0]
     return {
         "package": project.name,
+        "code": store.code_hash("evm"),
         "functions": len(every) + len(lost),
         "default": len(by_build[builds[0]]),
         "with_more": len(every),
@@ -194,7 +197,8 @@ def main() -> None:
     packages = list(PUBLIC) if options.packages == ["public"] else options.packages
     rows: dict[str, dict[str, Any]] = {}
     if options.rows and options.rows.exists():
-        rows = {row["package"]: row for row in map(json.loads, options.rows.read_text("utf-8").splitlines())}
+        found = map(json.loads, options.rows.read_text("utf-8").splitlines())
+        rows = {row["package"]: row for row in found if row.get("code") == store.code_hash("evm")}
     kept: list[Kept] = []
     with Pool(options.jobs) as pool:
         for package in packages:
