@@ -72,7 +72,12 @@ PUBLIC: dict[str, tuple[str, ...]] = {
         "@balancer-labs/v2-interfaces@0.2.1",
         "@balancer-labs/v2-solidity-utils@3.0.1",
     ),
-    "@1inch/limit-order-protocol@2.0.5": (f"{OZ}@4.9.6", "@chainlink/contracts@0.8.0"),
+    "@1inch/limit-order-protocol-contract@4.3.3": (  # the package without -contract has no Solidity in any version
+        f"{OZ}@5.1.0",
+        "@1inch/solidity-utils@6.6.0",
+        "@chainlink/contracts@0.8.0",
+        "@gnosis.pm/safe-contracts@1.3.0",
+    ),
     "@layerzerolabs/lz-evm-oapp-v2@3.0.168": (
         f"@layerzerolabs/lz-evm-protocol-v2@{LAYERZERO}",
         f"@layerzerolabs/lz-evm-messagelib-v2@{LAYERZERO}",
