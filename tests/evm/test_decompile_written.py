@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -175,6 +177,35 @@ function g() { """
 def test_what_is_not_one_function(text: str, why: str) -> None:
     with pytest.raises(NotOne, match=why):
         read(text)
+
+
+@pytest.mark.parametrize(
+    ("begins", "again", "ends"),
+    [
+        ('function f() public { x = "', '\\"', ""),
+        ("function f() public { x = '", "\\'", ""),
+        ("function f() public { ", "assembly ", "}"),
+        ("function f() public { ", "assembly { } ", "}"),
+        ("function f() public { ", "/* */ // \n", "}"),
+        ("function f() public ", "m() ", "{ }"),
+        ("", "```\n", ""),
+    ],
+)
+def test_a_longer_text_costs_so_much_more_and_no_more(begins: str, again: str, ends: str) -> None:
+    """Twelve times as long, at most some twelve times as slow: a hundred and more where any place is looked at twice."""
+
+    def seconds(length: int) -> float:
+        text = begins + again * (length // len(again)) + ends
+
+        def once() -> float:
+            began = process_time()
+            with suppress(NotOne):
+                read(text)
+            return process_time() - began
+
+        return min(once() for _ in range(3))
+
+    assert seconds(60_000) < 40 * max(seconds(5_000), 0.001)
 
 
 PIECES = [

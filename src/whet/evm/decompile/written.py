@@ -18,9 +18,10 @@ from whet.evm.solidity.nouns import SolidityFunction
 _FENCE = re.compile(r"^[ ]{0,3}```[^\n]*\n(.*?)^[ ]{0,3}```", re.DOTALL | re.MULTILINE)
 _QUIET = re.compile(
     r"(?P<safe>///? *@solidity memory-safe-assembly *\n\s*assembly\b)|//[^\n]*|/\*.*?\*/|/\*"
-    r"|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'",
+    r"|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?",
     re.DOTALL,
 )
+"""Comments and strings. A string without an end goes to the end of its line, so that no place is looked at twice."""
 _VISIBLE = ("public", "external", "internal", "private")
 _HEADS = ("if", "for", "while", "do", "try")
 
@@ -105,13 +106,14 @@ def _spoken(found: re.Match[str]) -> str:
 
 def _counted(one: one_function.Written) -> tuple[int, int]:
     statements = assembly = depth = 0
-    blocks = list(_assembly(one.tokens, one.opening))
-    for block in blocks:
+    inside: set[int] = set()
+    for block in _assembly(one.tokens, one.opening):
+        inside.update(block)
         inner = one.text[one.tokens[block.start].end : one.tokens[block.stop - 1].start]
         assembly += sum(bool(re.search(r"[^\s{}]", line)) for line in inner.split("\n"))
     for at in range(one.opening, len(one.tokens)):
         word = one.tokens[at].text
-        if not any(at in block for block in blocks):
+        if at not in inside:
             depth += (word == "(") - (word == ")")
             statements += (word == ";" and not depth) + (word in _HEADS)
     return statements + assembly, assembly
@@ -121,10 +123,11 @@ def _assembly(tokens: list[Token], at: int) -> Iterator[range]:
     """The tokens of each block of assembly, its braces too."""
     while at < len(tokens):
         if tokens[at].text == "assembly":
-            opened = next((n for n in range(at, len(tokens)) if tokens[n].text == "{"), len(tokens) - 1)
-            if tokens[opened].text == "{":
-                at = closed(tokens, opened, "{", "}")
-                yield range(opened, at + 1)
+            opened = next((n for n in range(at, len(tokens)) if tokens[n].text == "{"), None)
+            if opened is None:
+                return
+            at = closed(tokens, opened, "{", "}")
+            yield range(opened, at + 1)
         at += 1
 
 
