@@ -29,6 +29,7 @@ from tests.evm.fixtures.rewrite import (
 )
 from whet.evm.decompile.annotate import annotated, excerpt, summary
 from whet.evm.decompile.asking import Asks, NotAsked
+from whet.evm.decompile.compiling import Compiled, compile_source
 from whet.evm.decompile.kept import key
 from whet.evm.decompile.nouns import (
     DIFFERENT,
@@ -43,6 +44,7 @@ from whet.evm.decompile.nouns import (
 )
 from whet.evm.decompile.page import render
 from whet.evm.decompile.rewrite import INTERRUPTED, NOT_DONE, UNCALLED, rewrite
+from whet.evm.decompile.rounds import Verify
 from whet.evm.decompile.run import verifier
 from whet.evm.decompile.serial import from_json, to_json
 from whet.evm.pairs.prompt import TASK, Prompt
@@ -125,8 +127,6 @@ def test_right_texts_in_other_words_stand_in_the_contract(before: Decompiled, af
 
 def test_what_is_kept_was_run(before: Decompiled, after: Decompiled) -> None:
     """The last text by itself, compiled and compared once more, is what its labels say."""
-    from whet.evm.decompile.compiling import compile_source
-
     code = compile_source(after.source).runtime
     assert code
     assert code != compile_source(before.source).runtime
@@ -280,9 +280,7 @@ def test_the_emitters_own_words_need_no_comparison(before: Decompiled) -> None:
     assert compiled.functions[0].judged == before.functions[0].judged
 
 
-def _always(source: Source):  # type: ignore[no-untyped-def]
-    from whet.evm.decompile.compiling import Compiled
-
+def _always(source: Source) -> Compiled:
     return Compiled(b"\1 the same code, whatever the text")
 
 
@@ -355,6 +353,111 @@ def test_evidence_of_a_text_by_itself_holds_where_nothing_that_it_calls_is_anoth
     assert {one.judged.label for one in found.functions} == {SAME}
 
 
+def known_as(result: Decompiled, label: str, *names: str) -> Decompiled:
+    """As if that had come out of the emitter's functions."""
+    judged = Judged(label, "the emitter's evidence", "the emitter's reason")
+    changed = {of(result, name).text.of for name in names}
+    functions = [replace(f, judged=judged) if f.text.of in changed else f for f in result.functions]
+    return replace(result, functions=functions)
+
+
+def together(verdicts: dict[str, str]) -> Verify:
+    """The comparison, but for these functions once all texts stand in the contract."""
+    verify = verifier(OPTIONS)
+
+    def changed(
+        original: bytes, candidate: bytes, source: Source, wanted: Collection[str] | None
+    ) -> dict[str, Judged]:
+        found = verify(original, candidate, source, wanted)
+        told = {name: Judged(label, reason="in the whole") for name, label in verdicts.items()}
+        return found | told if wanted is None else found
+
+    return changed
+
+
+@pytest.mark.parametrize("emitted", [SAME, INCONCLUSIVE, DIFFERENT])
+@pytest.mark.parametrize("text", ["burn", "move"])
+def test_only_what_is_the_same_in_the_whole_stays_however_bad_the_emitters_was(
+    before: Decompiled, text: str, emitted: str
+) -> None:
+    """A function's own text, and a private one's through a function that calls it."""
+    written = {"burn": "burn", "move": names(before)["move"]}[text]
+    decided = of(before, {"burn": "burn", "move": "transfer"}[text]).text.of
+    bad = known_as(before, emitted, decided)
+    writer = Written({written: right(before)[written]})
+
+    found = rewrite(purse(), OPTIONS, bad, writer, verify=together({decided: DIFFERENT}))
+    assert asked(found, written).taken == 0
+    assert f"together: {decided} is different: in the whole" in asked(found, written).why
+    assert found.source == before.source
+    assert of(found, decided).judged == of(bad, decided).judged
+
+    found = rewrite(purse(), OPTIONS, bad, writer, verify=together({decided: INCONCLUSIVE}))
+    assert asked(found, written).taken > 0
+    assert of(found, written).judged.label == of(found, decided).judged.label == SAME
+    told = "; with all of the model's texts no difference either (in the whole)"
+    assert of(found, decided).judged.evidence.endswith(told)
+
+
+@pytest.mark.parametrize("label", [INCONCLUSIVE, DIFFERENT])
+def test_what_the_emitter_left_open_is_not_held_against_the_model(before: Decompiled, label: str) -> None:
+    """Of functions that no text leads to, and of the fallback, which only finds the one that was written."""
+    others = [of(before, name).text.of for name in ("owner", "fallback")]
+    bad = known_as(before, label, *others)
+    as_bad = together(dict.fromkeys(others, label))
+    found = rewrite(purse(), OPTIONS, bad, Written(right(before)), verify=as_bad)
+    assert found.by_model == 4
+    assert [of(found, name).judged.label for name in ("owner", "fallback")] == [label, label]
+
+
+def test_what_gets_worse_by_a_text_that_it_only_finds_is_held_against_it(before: Decompiled) -> None:
+    stash, fallback = names(before)["stash"], of(before, "fallback").text.of
+    found = rewrite(
+        purse(),
+        OPTIONS,
+        known_as(before, INCONCLUSIVE, "fallback"),
+        Written({stash: right(before)[stash]}),
+        verify=together({fallback: DIFFERENT}),
+    )
+    assert asked(found, stash).taken == 0
+    assert found.source == before.source
+
+
+def test_a_private_text_that_another_text_makes_uncertain_goes_back(before: Decompiled) -> None:
+    """The fallback of the emitter's is inconclusive, and a text that it finds now calls the private function."""
+    stash, move = names(before)["stash"], names(before)["move"]
+    fallback = of(before, "fallback").text.of
+    calling = f"function f() external payable {{ {move}(1); }}"
+    texts = {stash: [calling], move: right(before)[move]}
+
+    def verify(
+        original: bytes, candidate: bytes, source: Source, wanted: Collection[str] | None
+    ) -> dict[str, Judged]:
+        outer = [one.of for one in source.functions if one.kind != "private"]
+        named = outer if wanted is None else list(wanted)
+        return {
+            name: Judged(INCONCLUSIVE if name == fallback else SAME, reason="few calls") for name in named
+        }
+
+    found = rewrite(
+        purse(),
+        OPTIONS,
+        known_as(before, INCONCLUSIVE, "fallback"),
+        Written(texts),
+        verify=verify,
+        compile_=_other,
+    )
+    assert verdicts(found, move) == [SAME]
+    assert (asked(found, stash).taken, asked(found, move).taken) == (1, 0)
+    assert "together: inconclusive: reached through" in asked(found, move).why
+    taken = {one.judged.label for one in found.functions if one.asked and one.asked.taken}
+    assert taken == {SAME}
+
+
+def _other(source: Source) -> Compiled:
+    return Compiled(source.text.encode())
+
+
 def test_a_text_may_call_other_functions_of_the_contract(before: Decompiled) -> None:
     found = rewrite(purse(), OPTIONS, before, Written({"burn": [CALLS_ANOTHER]}))
     assert asked(found, "burn").taken == 1
@@ -364,8 +467,6 @@ def test_a_text_may_call_other_functions_of_the_contract(before: Decompiled) -> 
 
 
 def test_a_contract_that_does_not_compile_together_goes_back(before: Decompiled) -> None:
-    from whet.evm.decompile.compiling import Compiled, compile_source
-
     def picky(source: Source) -> Compiled:
         both = "done = true;" in source.text and "_balanceOf_" in source.text
         return (

@@ -244,24 +244,27 @@ class _Rewriting:
         if not compiled.runtime:
             refused = {name: why for name, why in compiled.refused.items() if name in self.taken}
             return {}, refused or dict.fromkeys(self.taken, compiled.why)
-        if compiled.runtime == self.base:
-            return self.before, {}
-        with self.seconds.clock("verify"):
-            found = self.verify(self.result.code, compiled.runtime, source, None)
+        found = {one.of: self.before[one.of] for one in source.functions if one.kind != "private"}
+        if compiled.runtime != self.base:
+            with self.seconds.clock("verify"):
+                found |= self.verify(self.result.code, compiled.runtime, source, None)
         wrong: dict[str, str] = {}
         leads = reached(source)
         for name, judged in found.items():
-            if _RANKS.index(judged.label) <= self._rank(name):
-                continue
             causes = [other for other in self.taken if other == name or other in leads[name]]
+            if _RANKS.index(judged.label) <= self._rank(name, causes):
+                continue
             known = self._known(name, causes)
             if known and judged.label == INCONCLUSIVE:
                 told = f"{known.evidence}; with all of the model's texts no difference either"
                 found[name] = replace(known, evidence=f"{told} ({judged.reason})")
             else:
                 wrong |= dict.fromkeys(causes or self.taken, f"{name} is {judged.label}: {judged.reason}")
-        outer = {f.of: self.before[f.of] for f in source.functions if f.kind != "private"}
-        return with_private(source, outer | found, leads), wrong
+        whole = with_private(source, found, leads)
+        for name in self.taken:
+            if name in whole and whole[name].label != SAME:
+                wrong.setdefault(name, f"{whole[name].label}: {whole[name].reason}")
+        return whole, wrong
 
     def _known(self, name: str, causes: list[str]) -> Judged | None:
         """What is known of a function in a contract where its text and all that it calls is as here, and only the code
@@ -270,9 +273,11 @@ class _Rewriting:
             return self.before[name]
         return self.taken[causes[0]].found.get(name) if len(causes) == 1 else None
 
-    def _rank(self, name: str) -> int:
-        label = self.before[name].label
-        return _RANKS.index(label) if label in _RANKS else 0
+    def _rank(self, name: str, causes: list[str]) -> int:
+        """What it has to be: the same where that was found of a text by itself, else as with the emitter's texts."""
+        if any(name in self.taken[other].found for other in causes):
+            return _RANKS.index(SAME)
+        return _RANKS.index(self.before[name].label)
 
     def _function(self, old: Function, text: SolidityFunction, judged: Judged) -> Function:
         asked = self.asked.get(text.of)
