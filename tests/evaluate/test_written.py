@@ -17,14 +17,14 @@ from whet import pipeline
 from whet.begin import require_possible
 from whet.errors import RecipeError, WhetError
 from whet.evaluate.written import EMITTER, FALLBACK, MODEL, figures
-from whet.evaluate.written.answers import POSITIONS, TOGETHER, Answer, answers, batches
+from whet.evaluate.written.answers import Answer, answers, batches
 from whet.evaluate.written.held_out import Asked, _kind, drawn, length_bin, metadata_of
 from whet.evaluate.written.nearest import Example, nearest, runs
 from whet.evaluate.written.score import or_else
 from whet.evm.pairs.nouns import Pair, View
 from whet.models.build import new_model
 from whet.models.decoder import Decoder
-from whet.models.generation import generate
+from whet.models.generation import POSITIONS, TOGETHER, generate
 from whet.models.shape import Shape
 from whet.progress import Task
 from whet.recipe.decoding import Greedy

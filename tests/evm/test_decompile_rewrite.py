@@ -28,7 +28,7 @@ from tests.evm.fixtures.rewrite import (
     right,
 )
 from whet.evm.decompile.annotate import annotated, excerpt, summary
-from whet.evm.decompile.asking import Asks, NotAsked
+from whet.evm.decompile.asking import Asks, NotAsked, Proposed
 from whet.evm.decompile.compiling import Compiled, compile_source
 from whet.evm.decompile.kept import key
 from whet.evm.decompile.nouns import (
@@ -206,6 +206,27 @@ def test_a_label_says_whose_text_it_is(after: Decompiled) -> None:
     assert bare == [line for line in after.source.text.splitlines() if not line.lstrip().startswith("//")]
     for moved in functions:
         assert text.splitlines()[moved.last_line - 1].strip().endswith("}")
+
+
+def test_what_was_cut_or_not_shown_is_said(before: Decompiled) -> None:
+    class Cut(Written):
+        def propose(self, prompt: Prompt) -> Iterator[Proposed]:
+            for number, one in enumerate(super().propose(prompt)):
+                yield replace(one, cut="" if number else "cut at 7 tokens")
+
+    texts = {"burn": right(before)["burn"], "owner": ["function owner() {"] * 2}
+    found = rewrite(purse(), OPTIONS, before, Cut(texts, asks=Asks("shown", prompt_tokens=110)))
+    first, second = asked(found, "owner").tries
+    assert (first.cut, first.reason) == ("cut at 7 tokens", "cut at 7 tokens: a { without its }")
+    assert (second.cut, second.reason) == ("", "as try 1")
+    assert asked(found, "burn").taken == 2
+    told = annotated(found)[0]
+    lacking = "its prompt: called functions left out: no room"
+    assert f"// text: model, try 2 of 4; 1 cut at 7 tokens; {lacking}\n" in told
+    assert "// text: emitter (model: 2 texts, 2 no function; 1 cut at 7 tokens)\n" in told
+    assert f"// text: emitter (model: 0 texts; {lacking})\n" in told
+    assert "2 of the model's were cut" in summary(found)
+    assert from_json(json.loads(json.dumps(to_json(found)))) == found
 
 
 def test_json_and_the_cache(before: Decompiled, after: Decompiled) -> None:
@@ -482,7 +503,7 @@ def test_a_contract_that_does_not_compile_together_goes_back(before: Decompiled)
 
 def test_ctrl_c_keeps_what_was(before: Decompiled) -> None:
     class Leaving(Written):
-        def propose(self, prompt: Prompt) -> Iterator[str]:
+        def propose(self, prompt: Prompt) -> Iterator[Proposed]:
             if len(self.prompts) == 5:
                 raise KeyboardInterrupt
             return super().propose(prompt)
@@ -498,7 +519,7 @@ def test_ctrl_c_keeps_what_was(before: Decompiled) -> None:
 
 def test_what_is_not_asked_says_why(before: Decompiled) -> None:
     class Small(Written):
-        def propose(self, prompt: Prompt) -> Iterator[str]:
+        def propose(self, prompt: Prompt) -> Iterator[Proposed]:
             raise NotAsked("more than the model's context")
 
     found = rewrite(purse(), OPTIONS, before, Small({}))

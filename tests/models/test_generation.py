@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.models.test_families import KINDS, small_decoder
-from whet.models.generation import Written, generate_all
+from whet.models.generation import POSITIONS, TOGETHER, Written, generate_all, together
 from whet.recipe.decoding import AnyDecoding, Beam, Greedy, Sample
 
 PROMPTS = [[7], [11, 12, 13, 14, 15, 16, 17], [21, 22, 23]]
@@ -63,3 +63,13 @@ def test_no_run_of_tokens_comes_twice(kind: str) -> None:
 
     assert any(repeated(DECODINGS[kind]()))
     assert not any(repeated(DECODINGS[kind](no_repeat_ngram=2)))
+
+
+def test_how_many_are_continued_together_follows_from_their_length() -> None:
+    lengths = range(1, 2 * POSITIONS, 97)
+    found = [together(length) for length in lengths]
+    assert (found[0], found[-1]) == (TOGETHER, 1)
+    assert all(many >= fewer for many, fewer in pairwise(found))
+    assert all(
+        count == 1 or count * length <= POSITIONS for count, length in zip(found, lengths, strict=True)
+    )

@@ -19,6 +19,7 @@ from whet.cli import app
 from whet.evm.decompile.asking import Asks, NotAsked
 from whet.evm.pairs.prompt import TASK, Prompt
 from whet.evm.solc.cache import VARIABLE
+from whet.models.generation import TOGETHER, generate_all
 from whet.use.writer import SAMPLE
 
 pytest.importorskip("pyrevm")
@@ -91,6 +92,9 @@ def test_entries_that_differ_are_asked_as_all_of_them(run: Path, tmp_path: Path)
     (folder / "recipe.yaml").write_text(RECIPE.replace("hidden", "sideways"))
     with pytest.raises(whet.WhetError, match="not one that whet wrote"):
         whet.open_writer(folder, stage="first")
+    (folder / "recipe.yaml").write_text(RECIPE.replace("0.7", "hot"))
+    with pytest.raises(whet.WhetError, match=r"evaluate\.decoding: .*not one that whet wrote"):
+        whet.open_writer(folder)
 
 
 def test_a_model_that_was_not_trained_on_pairs_is_asked_and_that_is_said(base: Path) -> None:
@@ -106,7 +110,38 @@ def test_a_model_that_was_not_trained_on_pairs_is_asked_and_that_is_said(base: P
         alone = model.answer(
             [whet.Message("system", ASKED.task), whet.Message("user", ASKED.text)], new_tokens=5
         )
-    assert texts[0] == alone.text
+    assert texts[0].text == alone.text
+
+
+def test_a_text_that_is_cut_says_where(base: Path) -> None:
+    with whet.open_writer(base, best_of=2, new_tokens=5, say=lambda _: None) as writer:
+        assert [one.cut for one in writer.propose(ASKED)] == ["cut at 5 tokens"] * 2
+        model = writer._opened()
+        messages = [whet.Message("system", ASKED.task), whet.Message("user", ASKED.text)]
+        room = model.decoder.context - len(model.asked(messages))
+        longer = Prompt(ASKED.task, ASKED.text + "\u3042" * (room // 3 - 1), ())  # of three tokens each
+        assert [one.cut[:9] for one in writer.propose(longer)] == [f"cut at {3 + room % 3} "] * 2
+        assert next(writer.propose(longer)).cut.endswith(" tokens, the model's context")
+
+
+def test_many_texts_are_drawn_a_few_at_a_time_as_they_are_asked_for(base: Path) -> None:
+    rows: list[int] = []
+    with whet.open_writer(base, best_of=20, new_tokens=3, device="cpu", say=lambda _: None) as writer:
+        model = writer._opened()
+        model.decoder.model.get_input_embeddings().register_forward_pre_hook(
+            lambda _, given: rows.append(len(given[0]))
+        )
+        texts = writer.propose(ASKED)
+        first = [next(texts) for _ in range(9)]
+        assert set(rows) == {1, TOGETHER}
+        last = list(texts)
+        assert max(rows) == TOGETHER
+        assert len(last) == 11
+        assert first + last == list(writer.propose(ASKED))
+        assert first[1:] != last[:8]
+        ids = model.asked([whet.Message("system", ASKED.task), whet.Message("user", ASKED.text)])
+        drawn = generate_all(model.decoder, [ids] * TOGETHER, writer.sample, new_tokens=3, seed=42)
+        assert [one.text for one in first[1:]] == [model.tokenizer.decode(one.ids) for one in drawn]
 
 
 def test_there_must_be_room_for_an_answer(base: Path) -> None:
@@ -177,7 +212,10 @@ def test_the_whole_command_with_a_model_that_knows_nothing(
     assert (raw["by_model"], raw["labels"]) == (0, {"same": 13})
     assert raw["model"]["name"] == str(base)
     assert all(len(one["asked"]["tries"]) == 2 for one in raw["functions"] if one["of"])
-    assert "texts: 0 of the model, 13 of the emitter" in err
+    assert "texts: 0 of the model, 13 of the emitter, 24 of the model's were cut" in err
+    assert raw["solidity"].count("(model: 2 texts, 2 no function; 2 cut at 12 tokens)") == 12
+    tries = [one for each in raw["functions"] if each["of"] for one in each["asked"]["tries"]]
+    assert all(one["reason"].startswith("cut at 12 tokens: ") for one in tries)
     assert "was not trained on" in err
 
     assert command(*options, "--json") == 0
@@ -221,7 +259,10 @@ def test_several_contracts_one_after_the_other(
     with pytest.raises(whet.WhetError, match="1 of 3 inputs failed"):
         app(["decompile", str(folder), "--out", str(tmp_path / "out"), *options], standalone_mode=False)
     assert sorted(one.name for one in (tmp_path / "out").iterdir()) == ["a.sol", "b.sol"]
-    assert "text: emitter (model: 1 text, 1 no function)" in (tmp_path / "out/b.sol").read_text()
+    assert (
+        "text: emitter (model: 1 text, 1 no function; 1 cut at 4 tokens)"
+        in (tmp_path / "out/b.sol").read_text()
+    )
 
 
 def test_a_person_may_end_the_asking(

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 OnTokens = Callable[[list[int]], None]
 
+TOGETHER = 8
+"""Prompts that are continued at one time, where a caller bounds that by this."""
+POSITIONS = 32_768
+"""Positions of all these at most; a longer prompt is continued alone."""
+
 
 class DecodingSettings(Protocol):
     """What `whet.recipe.decoding.Greedy`, `Sample` and `Beam` have in common."""
@@ -112,6 +117,11 @@ def generate_all(
     if on_tokens is not None and not streamed:
         on_tokens(written[0].ids)
     return written
+
+
+def together(positions: int) -> int:
+    """How many prompts are continued at one time that have so many positions each, what is written included."""
+    return max(1, min(TOGETHER, POSITIONS // positions))
 
 
 def before_stop(text: str, stop: Sequence[str]) -> str:

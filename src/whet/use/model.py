@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal
 
+import numpy as np
+
 from whet.errors import DataError, WhetError
 from whet.fill_in_the_middle import prompt_ids
 from whet.models.decoder import Decoder
-from whet.models.generation import DecodingSettings, Written, before_stop, generate_all
+from whet.models.generation import DecodingSettings, Written, before_stop, generate_all, together
 from whet.recipe.decoding import PRESETS
 from whet.text.chat import Chat
 from whet.text.conversation import ROLES, Message
@@ -205,10 +207,17 @@ class OpenModel:
 
     def write_several(
         self, ids: Sequence[int], decoding: DecodingSettings, count: int, *, new_tokens: int, seed: int
-    ) -> list[str]:
-        """So many texts that follow these ids, drawn together; `write` says the rest."""
-        settings: Any = {"new_tokens": new_tokens, "seed": seed, "contents": self._bytes(decoding)}
-        return [self._text(one, decoding) for one in self._write([ids] * count, decoding, **settings)]
+    ) -> Iterator[tuple[Written, str]]:
+        """So many texts that follow these ids, drawn a few together, as they are asked for; `write` says the rest.
+
+        The first few are drawn with the seed, the next ones with others that follow from it.
+        """
+        most = together(len(ids) + new_tokens)
+        for number, done in enumerate(range(0, count, most)):
+            settings: Any = {"new_tokens": new_tokens, "contents": self._bytes(decoding)}
+            several = [ids] * min(most, count - done)
+            for one in self._write(several, decoding, seed=_following(seed, number), **settings):
+                yield one, self._text(one, decoding)
 
     def _write(
         self,
@@ -234,6 +243,11 @@ class OpenModel:
         if decoding.stop and not self._contents:
             self._contents = self.tokenizer.token_contents()
         return self._contents if decoding.stop else None
+
+
+def _following(seed: int, number: int) -> int:
+    """The seed itself, then others."""
+    return int(np.random.PCG64([seed % 2**64, number]).random_raw()) if number else seed
 
 
 def _require_text(*texts: str) -> None:

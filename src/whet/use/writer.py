@@ -6,15 +6,17 @@ first decoding that samples. The model is loaded when it is first asked; opening
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from whet import limits, store, untrusted
 from whet.errors import WhetError
-from whet.evm.decompile.asking import Asks, NotAsked
+from whet.evm.decompile.asking import Asks, NotAsked, Proposed
 from whet.evm.pairs.prompt import Prompt
 from whet.progress import aside
 from whet.recipe.decoding import Sample
@@ -23,10 +25,12 @@ from whet.text.conversation import Message
 from whet.use.choose import choose_model
 
 if TYPE_CHECKING:
+    from whet.models.generation import Written
     from whet.models.hub import Say
     from whet.use.model import OpenModel
 
 _RECIPE = "recipe.yaml"
+_NOT_OURS = "the run's recipe is not one that whet wrote"
 BEST_OF = 4
 """Texts of a function, where nobody says."""
 NEW_TOKENS = 1024
@@ -77,9 +81,9 @@ class RunWriter:
         if model is not None:
             model.__exit__(*about)
 
-    def propose(self, prompt: Prompt) -> Iterator[str]:
-        """The likeliest text, then others that are drawn together, each time the same. Raises NotAsked where there is no
-        room for an answer."""
+    def propose(self, prompt: Prompt) -> Iterator[Proposed]:
+        """The likeliest text, then others that are drawn, each time the same. Raises NotAsked where there is no room for
+        an answer."""
         model = self._opened()
         ids = model.asked([Message("system", prompt.task), Message("user", prompt.text)])
         room = min(self.new_tokens, model.decoder.context - len(ids))
@@ -87,7 +91,9 @@ class RunWriter:
             raise NotAsked(
                 f"{len(ids):,} tokens of prompt, more than the model's context of {model.decoder.context:,}"
             )
-        yield from _texts(model, ids, self.sample, self.best_of, room, self.seed)
+        cut = f"cut at {room:,} tokens" + (", the model's context" if room < self.new_tokens else "")
+        for written, text in _texts(model, ids, self.sample, self.best_of, room, self.seed):
+            yield Proposed(text, cut if written.ended == "length" else "")
 
     def _opened(self) -> OpenModel:
         if self._model is None:
@@ -137,12 +143,11 @@ def open_writer(
 
 def _texts(
     model: OpenModel, ids: Sequence[int], sample: Sample, count: int, new_tokens: int, seed: int
-) -> Iterable[str]:
+) -> Iterator[tuple[Written, str]]:
     from whet.use.model import GREEDY
 
-    yield model.write(ids, GREEDY, new_tokens=new_tokens, seed=seed)[1]
-    if count > 1:
-        yield from model.write_several(ids, sample, count - 1, new_tokens=new_tokens, seed=seed)
+    yield model.write(ids, GREEDY, new_tokens=new_tokens, seed=seed)
+    yield from model.write_several(ids, sample, count - 1, new_tokens=new_tokens, seed=seed)
 
 
 def _recipe(model: Path) -> dict[str, Any]:
@@ -173,7 +178,7 @@ def _asks(entries: list[dict[str, Any]]) -> Asks:
     ways = {str(one.get("metadata", "shown")) for one in entries}
     most = [one.get("prompt_tokens", Asks().prompt_tokens) for one in entries]
     if not ways <= {"shown", "hidden", "both"} or not all(isinstance(one, int) and one > 0 for one in most):
-        raise WhetError("the run's recipe is not one that whet wrote", where="metadata, prompt_tokens")
+        raise WhetError(_NOT_OURS, where="metadata, prompt_tokens")
     return Asks(
         metadata="both" if len(ways) > 1 or "both" in ways else "shown" if "shown" in ways else "hidden",
         prompt_tokens=max(most),
@@ -182,10 +187,14 @@ def _asks(entries: list[dict[str, Any]]) -> Asks:
 
 
 def _sample(recipe: dict[str, Any]) -> Sample:
+    """How the recipe samples first. Raises WhetError for a decoding that no recipe has."""
     evaluate = recipe.get("evaluate")
     for one in _list(evaluate.get("decoding")) if isinstance(evaluate, dict) else ():
         if isinstance(one, dict) and one.get("kind") == "sample":
-            return Sample.model_validate(one)
+            try:
+                return Sample.model_validate(one)
+            except ValidationError as error:
+                raise WhetError(_NOT_OURS, where="evaluate.decoding") from error
     return SAMPLE
 
 

@@ -11,14 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from whet.models.decoder import Decoder
-from whet.models.generation import DecodingSettings, before_stop, generate_all
+from whet.models.generation import DecodingSettings, before_stop, generate_all, together
 from whet.progress import Task
 from whet.text.tokenizer import Tokenizer
-
-TOGETHER = 8
-"""Prompts that are continued at one time."""
-POSITIONS = 32_768
-"""Positions of all these at most; a longer prompt is continued alone."""
 
 Ended = Literal["end", "stop", "length", "no room"]
 
@@ -66,7 +61,7 @@ def batches(lengths: Sequence[int], context: int, new_tokens: int) -> list[list[
     for at in sorted(range(len(lengths)), key=lambda at: (lengths[at], at)):
         roomy = lengths[at] + new_tokens <= context
         size = len(found[-1]) + 1 if found else 0
-        fits = size <= TOGETHER and size * (lengths[at] + new_tokens) <= POSITIONS
+        fits = size <= together(lengths[at] + new_tokens)
         if found and roomy and fits:
             found[-1].append(at)
         else:

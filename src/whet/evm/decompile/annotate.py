@@ -6,6 +6,7 @@ Everything in a comment is printable ASCII on its own line: what the compiler or
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 from whet.evm.decompile.nouns import (
@@ -81,19 +82,30 @@ def summary(result: Decompiled) -> str:
         told += f"; {literal} written more literally ({result.rounds} rounds)"
     if result.model:
         told += f"; texts: {result.by_model} of the model, {len(result.functions) - result.by_model} of the emitter"
+        told += f", {result.cut} of the model's were cut" if result.cut else ""
         told += " (interrupted)" if result.model.interrupted else ""
     return told
 
 
 def whose(asked: Asked, best_of: int) -> str:
-    """ "model, try 2 of 4", or "emitter (model: 4 texts, 3 did not compile, 1 differed)"."""
+    """ "model, try 2 of 4", or "emitter (model: 4 texts, 3 did not compile, 1 differed)", and what was cut or left out."""
     if asked.taken:
-        return f"model, try {asked.taken} of {best_of}"
-    if asked.why:
-        return f"emitter (model: {asked.why})" if asked.way else f"emitter (model not asked: {asked.why})"
+        return f"model, try {asked.taken} of {best_of}{_lacking(asked)}"
+    if asked.why and not asked.way:
+        return f"emitter (model not asked: {asked.why})"
+    return f"emitter (model: {asked.why or _failed(asked)}{_lacking(asked)})"
+
+
+def _failed(asked: Asked) -> str:
     counts = [(word, sum(one.verdict == verdict for one in asked.tries)) for verdict, word in _FAILED.items()]
     number = f"{len(asked.tries)} text{'s'[: len(asked.tries) != 1]}"
-    return f"emitter (model: {', '.join([number, *(f'{count} {word}' for word, count in counts if count)])})"
+    return ", ".join([number, *(f"{count} {word}" for word, count in counts if count)])
+
+
+def _lacking(asked: Asked) -> str:
+    cut = Counter(one.cut for one in asked.tries if one.cut)
+    prompt = [f"its prompt: {', '.join(asked.left_out)}"] if asked.left_out else []
+    return "".join(f"; {part}" for part in [*(f"{count} {how}" for how, count in cut.items()), *prompt])
 
 
 def comment(function: Function, result: Decompiled) -> list[str]:

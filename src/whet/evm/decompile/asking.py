@@ -39,6 +39,14 @@ class Asks:
     emitted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A text as a model wrote it. cut: "cut at 1,024 tokens", where it had to end there; "" where it came to its end."""
+
+    text: str
+    cut: str = ""
+
+
 class Writer(Protocol):
     """A model that writes functions. The same prompt gives the same texts.
 
@@ -51,7 +59,7 @@ class Writer(Protocol):
     settings: dict[str, Any]
     asks: Asks
 
-    def propose(self, prompt: Prompt) -> Iterable[str]:
+    def propose(self, prompt: Prompt) -> Iterable[Proposed]:
         """At most `best_of` texts, the likeliest first, made as they are asked for. Raises NotAsked."""
 
 

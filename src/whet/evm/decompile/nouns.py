@@ -46,13 +46,14 @@ class Judged:
 @dataclass(frozen=True, slots=True)
 class Try:
     """A text that a model wrote for a function, as it wrote it. verdict: one of LABELS, or NO_FUNCTION, of the text by
-    itself in the emitter's contract; reason: why it is not `same`."""
+    itself in the emitter's contract; reason: why it is not `same`. cut: as `asking.Proposed` has it."""
 
     text: str
     verdict: str
     reason: str = ""
     evidence: str = ""
     counterexample: str = ""
+    cut: str = ""
 
 
 @dataclass(slots=True)
@@ -170,6 +171,12 @@ class Decompiled:
         """How many of the model's texts have each verdict."""
         asked = [function.asked for function in self.functions if function.asked is not None]
         return Counter(one.verdict for each in asked for one in each.tries)
+
+    @property
+    def cut(self) -> int:
+        """How many of the model's texts were cut before they came to their end."""
+        asked = [function.asked for function in self.functions if function.asked is not None]
+        return sum(one.cut != "" for each in asked for one in each.tries)
 
     @property
     def assembly_share(self) -> float:

@@ -17,7 +17,7 @@ from itertools import islice
 from whet.errors import WhetError, mistake
 from whet.evm import lift
 from whet.evm.bytecode import Code
-from whet.evm.decompile.asking import NotAsked, Question, Questions, Writer
+from whet.evm.decompile.asking import NotAsked, Proposed, Question, Questions, Writer
 from whet.evm.decompile.compiling import Compiled, compile_source
 from whet.evm.decompile.nouns import (
     DIFFERENT,
@@ -159,23 +159,29 @@ class _Rewriting:
             self.taken.pop(text.of, None)
             raise
 
-    def _tried(self, text: SolidityFunction, question: Question, said: str, earlier: Sequence[Try]) -> Try:
+    def _tried(
+        self, text: SolidityFunction, question: Question, said: Proposed, earlier: Sequence[Try]
+    ) -> Try:
         for number, one in enumerate(earlier, 1):
-            if one.text == said:
-                return Try(said, one.verdict, f"as try {number}", one.evidence, one.counterexample)
+            if one.text == said.text:
+                return replace(one, reason=f"as try {number}", cut=said.cut)
+        return replace(self._first(text, question, said), cut=said.cut)
+
+    def _first(self, text: SolidityFunction, question: Question, said: Proposed) -> Try:
+        """What comes of a text that was not tried before."""
         try:
-            written = read(said)
+            written = read(said.text)
             lines = written.placed(text, question.variables, question.functions)
             judged, found = self._judged(text, lines)
         except NotOne as why:
-            return Try(said, NO_FUNCTION, str(why))
+            return Try(said.text, NO_FUNCTION, f"{said.cut}: {why}" if said.cut else str(why))
         except WhetError:
             raise
         except Exception as error:  # noqa: BLE001 - a mistake of ours with one text: said, and the emitter's stays
-            return Try(said, INCONCLUSIVE, mistake(error)[:200])
+            return Try(said.text, INCONCLUSIVE, mistake(error)[:200])
         if judged.label == SAME:
             self.taken[text.of] = _Taken(written, lines, found)
-        return Try(said, judged.label, judged.reason, judged.evidence, judged.counterexample)
+        return Try(said.text, judged.label, judged.reason, judged.evidence, judged.counterexample)
 
     def _judged(self, text: SolidityFunction, lines: list[str]) -> tuple[Judged, dict[str, Judged]]:
         """What is known of the function where these lines stand in the emitter's contract; and of what leads to it."""
