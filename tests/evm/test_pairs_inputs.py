@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from whet.evm.pairs import exports
 from whet.evm.pairs.builds import chunks
 from whet.evm.pairs.exports import NotRead
-from whet.evm.pairs.nouns import IMPORT, NEAREST, NO_COMPILER, NO_SETTING, OWN_EVM, PRAGMA, Project
+from whet.evm.pairs.kept import place
+from whet.evm.pairs.nouns import (
+    IMPORT,
+    NEAREST,
+    NO_COMPILER,
+    NO_CONTENT,
+    NO_SETTING,
+    NO_SETTINGS,
+    NO_TEXT,
+    NOT_LISTED,
+    OWN_EVM,
+    PRAGMA,
+    Project,
+)
 from whet.evm.pairs.projects import from_folder, remapped
 from whet.evm.solc.sources import ANY_VERSION, for_any_version, imports, pragmas
 
@@ -65,8 +81,8 @@ TOLD = {"version": "0.8.24", "runs": 999, "via_ir": True, "evm_version": "cancun
 
 
 def one(values: Any) -> Project:
-    (project,) = exports.projects(values, "x.json")
-    return project
+    ((name, entry),) = exports.listed(values, "x.json")
+    return exports.project(entry, name)
 
 
 def test_standard_json_tells_settings_and_remaps() -> None:
@@ -172,6 +188,10 @@ def test_sourcify_in_its_forms() -> None:
         {"sources": {"a.sol": {"urls": ["ipfs://"]}}},
         {"sources": {"a.sol": {"content": 7}}},
         {"files": []},
+        {"files": [3, {"name": "a.sol"}]},
+        {"sources": {"a.sol": {"content": "\ud800"}}},
+        {"sources": {"a\ud800.sol": {"content": TOKEN}}},
+        [],
         {"compilation": {"language": "Vyper"}, "sources": {}},
         3,
         "text",
@@ -179,7 +199,80 @@ def test_sourcify_in_its_forms() -> None:
 )
 def test_what_gives_no_project_says_why(values: Any) -> None:
     with pytest.raises(NotRead):
-        exports.projects(values, "x.json")
+        exports.project(values, "x.json")
+
+
+def test_what_a_project_lacks_is_named() -> None:
+    sources = {
+        "A.sol": {"content": TOKEN},
+        "B.sol": {"urls": ["ipfs://"]},
+        "C.sol": 3,
+        "D\ud800.sol": {"content": TOKEN},
+        "E.sol": {"content": "// \udfff"},
+    }
+    project = one({"sources": sources, "settings": {"remappings": ["\ud800/=\ud801/", [], 3]}})
+    assert project.own == ("A.sol",)
+    assert project.unread == {
+        "B.sol": (NO_CONTENT, ""),
+        "C.sol": (NO_CONTENT, ""),
+        "D\ud800.sol": (NO_TEXT, ""),
+        "E.sol": (NO_TEXT, ""),
+    }
+    files = [
+        {"name": "metadata.json", "content": json.dumps({"sources": {"A.sol": {}, "B.sol": {}}})},
+        {"name": "A.sol", "path": "1/0x/sources/A.sol", "content": TOKEN},
+        {"name": "C.sol", "path": "1/0x/sources/C.sol", "content": TOKEN},
+        {"name": "constructor-args.txt", "path": "1/0x/constructor-args.txt", "content": "0x"},
+    ]
+    project = one({"files": files})
+    assert project.own == ("A.sol",)
+    assert project.unread == {"B.sol": (NO_CONTENT, ""), "C.sol": (NOT_LISTED, "")}
+
+
+def test_names_and_words_of_others_can_be_written_anywhere() -> None:
+    told = {
+        "SourceCode": TOKEN,
+        "ContractName": "A\ud800\n",
+        "CompilerVersion": "v0.8.19\ud800",
+        "LicenseType": "\ud800",
+        "EVMVersion": "\ud800",
+    }
+    project = one(told)
+    for text in (project.name, project.licence, *project.texts):
+        assert text.encode()
+        assert "\n" not in text
+    assert place(project, "default")
+    (chunk,) = chunks(project, "default").chunks
+    assert chunk.settings.name == "0.8.19-off"
+
+
+@pytest.mark.parametrize("version", ["0.8." + "9" * 5000, "9" * 300_000, "0" * 5000 + ".8.19"])
+def test_a_version_of_many_digits_is_not_told(version: str) -> None:
+    assert one({"solcVersion": version, "input": STANDARD}).compiled.get("version") is None
+    texts = {"a.sol": f"pragma solidity {version[:900]};"}
+    assert chunks(Project("p", "p", texts, ("a.sol",)), "default").refused["a.sol"][0] == PRAGMA
+
+
+VALUES = st.recursive(
+    st.sampled_from([None, True, -1, 10**300, "", "Solidity", TOKEN, "v0.8.19+a", "{{}}", "\ud800", "a=b"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*KEYS, "a.sol", "\ud800"]), inner)
+    ),
+)
+
+
+@given(VALUES)
+def test_any_json_is_projects_or_says_why(values: Any) -> None:
+    for name, entry in exports.entries(json.dumps(values).encode(), "x.json"):
+        try:
+            project = exports.project(entry, name)
+        except NotRead:
+            continue
+        assert place(project, "default")
+        for text in (project.name, project.licence, *project.texts, *project.texts.values()):
+            assert text.encode()
+        found = chunks(project, "default")
+        assert {file for chunk in found.chunks for file in chunk.files} | {*found.refused} == {*project.own}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +280,7 @@ def test_what_gives_no_project_says_why(values: Any) -> None:
 )
 def test_what_is_no_json_says_why(raw: bytes) -> None:
     with pytest.raises(NotRead):
-        exports.from_json(raw, "x.json")
+        exports.entries(raw, "x.json")
 
 
 @pytest.mark.parametrize(
@@ -213,11 +306,37 @@ def test_a_folder_of_foundry_obeys_its_remappings() -> None:
     }
     project = from_folder("p", files)
     assert project.own == ("src/User.sol",)
-    assert project.unread == ("src/Bad.sol",)
+    assert project.unread == {"src/Bad.sol": (NO_TEXT, "")}
     for name in ("lib/token/src/Token.sol", "lib/other/O.sol", "lib/inferred/src/I.sol"):
         assert name in project.texts
         assert f'"{name}"' in project.texts["src/User.sol"]
     assert from_folder("p", files, tests=True).own == ("src/User.sol", "test/User.t.sol")
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        b"a=" + b"[" * 20_000,
+        b"a=" + b"9" * 5000,
+        b"a",
+        b"profile = 3",
+        b"[profile]\ndefault = []",
+        b'[profile.default]\nremappings = "@lib/=lib/"',
+    ],
+)
+def test_settings_of_foundry_that_cannot_be_read_are_named(toml: bytes) -> None:
+    files = {"foundry.toml": toml, "remappings.txt": b"a/=b/", "A.sol": b'import "a/A.sol";', "b/A.sol": b""}
+    project = from_folder("p", files)
+    assert project.own == ("A.sol", "b/A.sol")
+    assert '"b/A.sol"' in project.texts["A.sol"]
+    assert [(file, reason) for file, (reason, _) in project.unread.items()] == [("foundry.toml", NO_SETTINGS)]
+
+
+def test_a_file_whose_name_is_no_text_is_named() -> None:
+    name = os.fsdecode(b"\xff.sol")
+    project = from_folder("p", {name: b"", "A.sol": b""})
+    assert project.own == ("A.sol",)
+    assert project.unread == {name: (NO_TEXT, "")}
 
 
 def test_the_longest_prefix_wins_and_a_context_is_kept_to() -> None:

@@ -43,7 +43,9 @@ def test_ranges(pragma: str, inside: str, outside: str) -> None:
     assert not allows(pragma, outside)
 
 
-@pytest.mark.parametrize("pragma", ["", "latest", "^^0.8.0", "0.8.0 and more", ">=0.6.0 <<0.8.0", "0.8.0 -"])
+@pytest.mark.parametrize(
+    "pragma", ["", "latest", "^^0.8.0", "0.8.0 and more", ">=0.6.0 <<0.8.0", "0.8.0 -", "^0.8." + "9" * 5000]
+)
 def test_what_is_no_range(pragma: str) -> None:
     with pytest.raises(Unreadable):
         ranges(pragma)

@@ -106,6 +106,54 @@ def test_sources_beside_metadata_that_are_no_text_are_named(folder: Path) -> Non
     ]
 
 
+def test_an_entry_of_an_export_without_solidity_costs_no_other(tmp_path: Path) -> None:
+    good = {"SourceCode": "contract A { }", "ContractName": "A", "CompilerVersion": "v0.8.19+commit.7dd6d404"}
+    other = {**good, "CompilerVersion": "vyper:0.3.7"}
+    unverified = {"SourceCode": "", "ContractName": "", "CompilerVersion": ""}
+    listed = [good, other, good, [unverified, good], 3, [], good]
+    for name, values in (("plain.json", listed), ("result.json", {"status": "1", "result": listed})):
+        (tmp_path / name).write_text(json.dumps(values), "utf-8")
+    found = list(projects_at([str(tmp_path)], [], tests=False))
+    assert len(found) == 2 * 8
+    for name in ("plain.json", "result.json"):
+        start = f"{tmp_path.name}/{name}"
+        assert [one.name for one in found if isinstance(one, Project) and one.name.startswith(start)] == [
+            f"{start}[{at}]:A" for at in ("0", "2", "3][1", "6")
+        ]
+        assert [
+            (one.origin, one.reason, one.detail)
+            for one in found
+            if isinstance(one, Dropped) and one.origin.startswith(start)
+        ] == [
+            (f"{start}[{at}]", _solidity.NO_EXPORT, why)
+            for at, why in (
+                ("1", "not Solidity: vyper:0.3.7"),
+                ("3][0", "no verified source"),
+                ("4", "no export that is known here"),
+                ("5", "no export that is known here"),
+            )
+        ]
+
+
+def test_what_metadata_lists_and_what_lies_beside_it_are_both_accounted_for(folder: Path) -> None:
+    metadata = {"sources": {"A.sol": {}, "B.sol": {}, "D.sol": {"content": "contract D { }"}}}
+    home = folder / "one/0x2"
+    for name, text in (
+        ("metadata.json", json.dumps(metadata)),
+        ("sources/A.sol", "a"),
+        ("sources/C.sol", "c"),
+    ):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text, "utf-8")
+    first, dropped, rest = projects_at([str(folder / "one")], [], tests=False)
+    assert isinstance(first, Project)
+    assert first.own == ("A.sol", "D.sol")
+    assert isinstance(dropped, Dropped)
+    assert (dropped.origin, dropped.reason) == ("one/0x2/metadata.json:B.sol", nouns.NO_CONTENT)
+    assert isinstance(rest, Project)
+    assert rest.own == ("0x2/sources/C.sol",)
+
+
 def test_a_file_a_list_and_a_glob(folder: Path) -> None:
     (one,) = projects_at([str(folder / "src/Sums.sol")], [], tests=False)
     assert isinstance(one, Project)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from whet import limits
 from whet.errors import ArtefactError, WhetError
 from whet.evm.pairs import exports
 from whet.evm.pairs.exports import NotRead
-from whet.evm.pairs.nouns import NO_TEXT, TEST, Project
-from whet.evm.pairs.projects import decoded, from_folder, from_npm, without_tests
+from whet.evm.pairs.nouns import TEST, UNREAD, Project
+from whet.evm.pairs.projects import from_folder, from_npm, without_tests
 from whet.records import Dropped
 from whet.sources import _walk
 from whet.sources._walk import Found, find, folder_above
@@ -19,12 +18,13 @@ from whet.text import open as opening
 from whet.text.open import open_bytes, plain_name
 from whet.text.refused import Refused
 from whet.untrusted import parse
+from whet.visible import visible
 
 TOO_LARGE = "file too large"
-NO_EXPORT = "a JSON file that is no export of Solidity"
+NO_EXPORT = "JSON that is no export of Solidity"
 OTHER_FILE = "neither .sol nor .json"
 PACKAGE = "the package cannot be had"
-REASONS = (TOO_LARGE, NO_EXPORT, OTHER_FILE, PACKAGE, NO_TEXT, TEST, *_walk.REASONS, *opening.REASONS)
+REASONS = (TOO_LARGE, NO_EXPORT, OTHER_FILE, PACKAGE, TEST, *UNREAD, *_walk.REASONS, *opening.REASONS)
 
 _CONFIGURING = ("remappings.txt", "foundry.toml")
 _METADATA = "metadata.json"
@@ -86,36 +86,48 @@ def _folder(
 
 def _whole(project: Project) -> Iterator[Project | Dropped]:
     yield project
-    for file in project.unread:
-        yield Dropped(origin=f"{project.name}:{file}", reason=NO_TEXT)
+    for file, (reason, detail) in project.unread.items():
+        yield Dropped(origin=f"{project.name}:{visible(file)}", reason=reason, detail=visible(detail))
     for file in project.tests:
-        yield Dropped(origin=f"{project.name}:{file}", reason=TEST)
+        yield Dropped(origin=f"{project.name}:{visible(file)}", reason=TEST)
 
 
 def _exported(raw: bytes, label: str, *, tests: bool) -> Iterator[Project | Dropped]:
+    """Each entry is a project or a drop of its own; what others make of it is nothing to it."""
     try:
-        for project in exports.from_json(raw, label):
-            yield from _whole(project if tests else without_tests(project))
+        entries = exports.entries(raw, label)
     except NotRead as why:
-        yield Dropped(origin=label, reason=NO_EXPORT, detail=str(why), size_bytes=len(raw))
+        yield _no_export(label, why, raw)
+        return
+    for name, values in entries:
+        try:
+            project = exports.project(values, name)
+        except NotRead as why:
+            yield _no_export(name, why, raw if name == label else b"")
+        else:
+            yield from _whole(project if tests else without_tests(project))
+
+
+def _no_export(origin: str, why: Exception, raw: bytes) -> Dropped:
+    return Dropped(origin=origin, reason=NO_EXPORT, detail=visible(str(why)), size_bytes=len(raw))
 
 
 def _beside(
     place: str, label: str, raw: bytes, plain: dict[str, bytes], *, tests: bool
 ) -> Iterator[Project | Dropped]:
-    """A contract of Sourcify's repository: its sources lie in sources/, and are taken out of `plain`."""
+    """A contract of Sourcify's repository: its sources lie in sources/; those that it lists are taken out of `plain`."""
     home = f"{place.rpartition('/')[0]}/sources/".lstrip("/")
     files = {name[len(home) :]: name for name in plain if name.startswith(home)}
     try:
         values = parse(raw, label, limits.EXPORT_DEPTH)
-        texts, unread = decoded({name: plain[at] for name, at in files.items()})
-        project = exports.from_metadata(values if isinstance(values, dict) else {}, texts, label)
-        project = replace(project, unread=tuple(unread))
-        yield from _whole(project if tests else without_tests(project))
-        for at in files.values():
-            del plain[at]
+        beside = {name: plain[at] for name, at in files.items()}
+        project = exports.from_metadata(values if isinstance(values, dict) else {}, beside, label)
     except (NotRead, ArtefactError) as why:
-        yield Dropped(origin=label, reason=NO_EXPORT, detail=str(why), size_bytes=len(raw))
+        yield _no_export(label, why, raw)
+        return
+    yield from _whole(project if tests else without_tests(project))
+    for name in (*project.texts, *project.unread):
+        plain.pop(files.get(name, ""), None)
 
 
 def _read(item: Found) -> bytes | Dropped:

@@ -8,73 +8,88 @@ odd values mean "not told".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from whet import limits
 from whet.errors import ArtefactError
-from whet.evm.pairs.nouns import Project
-from whet.evm.pairs.projects import remapped
+from whet.evm.pairs.nouns import NOT_LISTED, Project
+from whet.evm.pairs.projects import read, remapped
 from whet.untrusted import parse
+from whet.visible import visible
 
 NOT_EXPORT = "no export that is known here"
 VYPER = "not Solidity"
 
+_VERSION = re.compile(r"(?<!\d)\d{1,9}\.\d{1,9}\.\d{1,9}(?!\d)")
 _NO_LICENCE = ("None", "Unlicense", "UNLICENSED")
 
 
 class NotRead(ValueError):
-    """This JSON gives no project; says why."""
+    """This JSON, or this entry of it, gives no project; says why."""
 
 
-def from_json(raw: bytes, where: str) -> list[Project]:
-    """The projects in one JSON file. Raises NotRead for anything else."""
+def entries(raw: bytes, where: str) -> Iterator[tuple[str, Any]]:
+    """What stands in one JSON file, each with its name: the file itself, or every entry of a list. Raises NotRead for what
+    is no JSON."""
     try:
-        values = parse(raw, where, limits.EXPORT_DEPTH)
+        return listed(parse(raw, where, limits.EXPORT_DEPTH), where)
     except ArtefactError as error:
         raise NotRead(error.what) from error
-    return projects(values, where)
 
 
-def projects(values: Any, name: str) -> list[Project]:
-    """The same of parsed JSON. Raises NotRead."""
-    if isinstance(values, list):
-        return [project for at, one in enumerate(values) for project in projects(one, f"{name}[{at}]")]
+def listed(values: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The same of parsed JSON; the answer of Etherscan's API has its list in `result`."""
+    if isinstance(values, Mapping) and isinstance(values.get("result"), list):
+        values = values["result"]
+    if isinstance(values, list) and values:
+        for at, one in enumerate(values):
+            yield from listed(one, f"{name}[{at}]")
+    else:
+        yield name, values
+
+
+def project(values: Any, name: str) -> Project:
+    """The project that one entry is. Raises NotRead."""
     if not isinstance(values, Mapping):
         raise NotRead(NOT_EXPORT)
-    if isinstance(values.get("result"), list):  # the answer of Etherscan's API
-        return projects(values["result"], name)
     if isinstance(values.get("input"), Mapping):  # build-info of Foundry, Hardhat 2 and 3
-        return [_standard(values["input"], name, str(values.get("solcVersion") or ""))]
+        return _standard(values["input"], name, str(values.get("solcVersion") or ""))
     if "SourceCode" in values:
-        return [_etherscan(values, name)]
+        return _etherscan(values, name)
     if isinstance(values.get("compilation"), Mapping) and "sources" in values:
-        return [_sourcify(values, name)]
+        return _sourcify(values, name)
     if isinstance(values.get("stdJsonInput"), Mapping):
-        return [_standard(values["stdJsonInput"], name, _sourcify_version(values))]
+        return _standard(values["stdJsonInput"], name, _sourcify_version(values))
     if isinstance(values.get("files"), list):  # Sourcify's first API
-        return [_files(values["files"], name)]
+        return _files(values["files"], name)
     if isinstance(values.get("sources"), Mapping):
-        return [_standard(values, name, _metadata_version(values))]
+        return _standard(values, name, _metadata_version(values))
     raise NotRead(NOT_EXPORT)
 
 
-def from_metadata(metadata: Mapping[str, Any], texts: Mapping[str, str], name: str) -> Project:
-    """A contract's metadata.json, whose sources lie beside it. Raises NotRead if none of them does."""
-    listed = metadata.get("sources")
-    listed = listed if isinstance(listed, Mapping) else {}
-    found = {one: texts[one] for one in map(str, listed) if one in texts}
-    if not found:
+def from_metadata(metadata: Mapping[str, Any], beside: Mapping[str, object], name: str) -> Project:
+    """A contract's metadata.json, whose sources lie beside it or stand in it; those that do neither are unread. beside: as
+    `projects.read` takes them. Raises NotRead if there is no source at all."""
+    _of_solidity(metadata)
+    sources = _contents(metadata.get("sources"))
+    sources |= {one: beside[one] for one in sources if one in beside}
+    if all(held is None for held in sources.values()):
         raise NotRead("metadata whose sources are not beside it")
     return _project(
-        name, found, _told(metadata.get("settings"), _metadata_version(metadata)), metadata.get("settings")
+        name, sources, _told(metadata.get("settings"), _metadata_version(metadata)), metadata.get("settings")
     )
 
 
-def _standard(given: Mapping[str, Any], name: str, version: str) -> Project:
+def _of_solidity(given: Mapping[str, Any]) -> None:
     language = given.get("language", "Solidity")
     if language != "Solidity":
         raise NotRead(f"{VYPER}: {str(language)[:40]}")
+
+
+def _standard(given: Mapping[str, Any], name: str, version: str) -> Project:
+    _of_solidity(given)
     return _project(
         name, _contents(given.get("sources")), _told(given.get("settings"), version), given.get("settings")
     )
@@ -82,17 +97,17 @@ def _standard(given: Mapping[str, Any], name: str, version: str) -> Project:
 
 def _etherscan(values: Mapping[str, Any], name: str) -> Project:
     version, code = str(values.get("CompilerVersion") or ""), str(values.get("SourceCode") or "")
-    called = str(values.get("ContractName") or "contract")[:200]
+    called = visible(str(values.get("ContractName") or "contract")[:200])
     name = f"{name}:{called}"
     if not code.strip() or version.startswith("vyper"):
-        raise NotRead(f"{VYPER}: {version}" if code.strip() else "no verified source")
-    licence = str(values.get("LicenseType") or "")
+        raise NotRead(f"{VYPER}: {version[:40]}" if code.strip() else "no verified source")
+    licence = visible(str(values.get("LicenseType") or "")[:200])
     licence = "" if licence in _NO_LICENCE else licence
     if code.lstrip().startswith("{"):
         code = code.strip()
         doubled = code.startswith("{{") and code.endswith("}}")
         try:
-            inner = parse((code[1:-1] if doubled else code).encode("utf-8", "replace"), name)
+            inner = parse((code[1:-1] if doubled else code).encode("utf-8", "surrogatepass"), name)
         except ArtefactError as error:
             raise NotRead(error.what) from error
         if not isinstance(inner, Mapping):
@@ -117,11 +132,10 @@ def _flags(values: Mapping[str, Any], version: str) -> dict[str, Any]:
 
 def _sourcify(values: Mapping[str, Any], name: str) -> Project:
     about = values["compilation"]
-    if str(about.get("language", "Solidity")) != "Solidity":
-        raise NotRead(f"{VYPER}: {str(about['language'])[:40]}")
+    _of_solidity(about)
     settings = about.get("compilerSettings")
     told = _told(settings, _sourcify_version(values))
-    name = f"{name}:{str(about.get('fullyQualifiedName') or 'contract')[:200]}"
+    name = f"{name}:{visible(str(about.get('fullyQualifiedName') or 'contract')[:200])}"
     return _project(name, _contents(values["sources"]), told, settings)
 
 
@@ -132,22 +146,25 @@ def _sourcify_version(values: Mapping[str, Any]) -> str:
 
 def _files(files: Sequence[Any], name: str) -> Project:
     """[{"name", "path", "content"}]: one of them is the metadata."""
-    texts, metadata = {}, None
-    for one in files:
-        content = one.get("content") if isinstance(one, Mapping) else None
-        if not isinstance(content, str):
-            continue
-        if one.get("name") == "metadata.json":
+    sources: dict[str, object] = {}
+    metadata = None
+    for at, one in enumerate(files):
+        one = one if isinstance(one, Mapping) else {"name": f"[{at}]"}
+        content = one.get("content")
+        if one.get("name") == "metadata.json" and isinstance(content, str):
             try:
-                metadata = parse(content.encode("utf-8", "replace"), name)
+                metadata = parse(content.encode("utf-8", "surrogatepass"), name)
             except ArtefactError as error:
                 raise NotRead(error.what) from error
         else:
             path = str(one.get("path") or one.get("name"))
-            texts[path.rpartition("/sources/")[2]] = content
-    if isinstance(metadata, Mapping):
-        return from_metadata(metadata, texts, name)
-    return _project(name, texts, {}, None)
+            sources[path.rpartition("/sources/")[2]] = content
+    if not isinstance(metadata, Mapping):
+        return _project(name, sources, {}, None)
+    found = from_metadata(metadata, sources, name)
+    known = {*found.texts, *found.unread}
+    others = {one: (NOT_LISTED, "") for one in sources if one.endswith(".sol") and one not in known}
+    return replace(found, unread={**found.unread, **others})
 
 
 def _metadata_version(values: Mapping[str, Any]) -> str:
@@ -155,16 +172,16 @@ def _metadata_version(values: Mapping[str, Any]) -> str:
     return str(compiler.get("version") or "") if isinstance(compiler, Mapping) else ""
 
 
-def _contents(sources: Any) -> dict[str, str]:
+def _contents(sources: Any) -> dict[str, object]:
+    """{file: its text, or whatever stands there instead}."""
     if not isinstance(sources, Mapping):
         return {}
-    found = {str(file): one.get("content") for file, one in sources.items() if isinstance(one, Mapping)}
-    return {file: text for file, text in found.items() if isinstance(text, str)}
+    return {file: one.get("content") if isinstance(one, Mapping) else None for file, one in sources.items()}
 
 
 def _told(settings: Any, version: str) -> dict[str, Any]:
     """What the project says of its compiler, as keys of `Settings`."""
-    match = re.search(r"\d+\.\d+\.\d+", version)
+    match = _VERSION.search(version)
     told: dict[str, Any] = {"version": match[0]} if match else {}
     if not isinstance(settings, Mapping):
         return told
@@ -181,14 +198,15 @@ def _told(settings: Any, version: str) -> dict[str, Any]:
 
 
 def _project(
-    name: str, texts: Mapping[str, str], told: Mapping[str, Any], settings: Any, licence: str = ""
+    name: str, sources: Mapping[str, object], told: Mapping[str, Any], settings: Any, licence: str = ""
 ) -> Project:
+    texts, unread = read(sources)
     if not texts:
         raise NotRead("no sources within")
     mapped = settings.get("remappings") if isinstance(settings, Mapping) else None
-    rules = [str(one) for one in mapped] if isinstance(mapped, list) else []
-    sources = remapped(texts, rules)
-    return Project(name, name, sources, tuple(sorted(sources)), licence, told)
+    rules = map(str, mapped) if isinstance(mapped, list) else ()
+    texts = remapped(texts, [one.encode("utf-8", "replace").decode() for one in rules])
+    return Project(name, name, texts, tuple(sorted(texts)), licence, told, unread)
 
 
 def _plain(name: str) -> str:

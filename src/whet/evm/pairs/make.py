@@ -51,7 +51,7 @@ def make(project: Project, build: str, pool: Pool, solc: str = "", emitted: bool
         _refused(project, [file], reason, detail, everything, reasons)
     made.figures["files"] = len(project.own)
     made.figures["files_compiled_otherwise"] = len(found.otherwise)
-    made.figures["files_no_text"] = len(project.unread)
+    made.figures["files_no_text"] = sum(reason == nouns.NO_TEXT for reason, _ in project.unread.values())
     pairs: dict[str, Pair] = {}
     for chunk in found.chunks:
         done = compiled(chunk, pool, made.figures)

@@ -27,6 +27,9 @@ CUT = "the lifter cut it off"
 LIFTER_FAILED = "the lifter failed"
 LONG = "too long"
 NO_TEXT = "no UTF-8"
+NO_CONTENT = "listed without its text"
+NOT_LISTED = "not among the sources that its metadata lists"
+NO_SETTINGS = "settings that cannot be read"
 TEST = "a test, mock or script"
 
 REASONS = (
@@ -52,6 +55,9 @@ REASONS = (
     NO_TEXT,
 )
 """Every reason for which a function is no pair; where several hold of one function, the first of these is told."""
+
+UNREAD = (NO_TEXT, NO_CONTENT, NOT_LISTED, NO_SETTINGS)
+"""Every reason for which a file of a project is not read."""
 
 ENDED = "its process was ended by the system; too little memory?"
 """A detail of COMPILER_FAILED."""
@@ -98,8 +104,8 @@ class Project:
     own: tuple[str, ...]
     licence: str = ""
     compiled: Mapping[str, Any] = field(default_factory=dict)
-    unread: tuple[str, ...] = ()
-    """Files of it that are no text."""
+    unread: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """{file: (reason, detail)} of what belongs to it and is not read; reasons of UNREAD."""
     tests: tuple[str, ...] = ()
     """Tests, mocks and scripts that are no longer among its own files."""
 

@@ -17,8 +17,9 @@ Version = tuple[int, int, int]
 Range = tuple[Version, Version]
 """From the first version up to, and not with, the second."""
 
+_DIGITS = 10
 _END: Version = (1 << 30, 0, 0)
-_PART = re.compile(r"(\^|~|>=|<=|>|<|=)?\s*v?(\d+|[xX*])(?:\.(\d+|[xX*]))?(?:\.(\d+|[xX*]))?")
+_PART = re.compile(r"(\^|~|>=|<=|>|<|=)?\s*v?(\d+|[xX*])(?:\.(\d+|[xX*]))?(?:\.(\d+|[xX*]))?\s*")
 
 
 class Unreadable(ValueError):
@@ -36,7 +37,7 @@ def number(version: str) -> Version:
     match = re.fullmatch(r"v?(\d+)\.(\d+)\.(\d+)(?:[+-].*)?", version.strip())
     if not match:
         raise Unreadable(f"no version: {version!r}")
-    return int(match[1]), int(match[2]), int(match[3])
+    return _number(match[1]), _number(match[2]), _number(match[3])
 
 
 def written(version: Version) -> str:
@@ -88,7 +89,7 @@ def _all(text: str) -> Range:
             raise Unreadable(f"no range of versions: {text!r}")
         one = _compared(part[1] or "=", part.groups()[1:])
         low, high = max(low, one[0]), min(high, one[1])
-        at = part.end() + len(text[part.end() :]) - len(text[part.end() :].lstrip())
+        at = part.end()
     if not text:
         raise Unreadable("a pragma without a version")
     return low, high
@@ -102,7 +103,7 @@ def _single(text: str) -> Range:
 
 
 def _compared(sign: str, given: Sequence[str | None]) -> Range:
-    known = [int(one) for one in given if one is not None and one not in "xX*"]
+    known = [_number(one) for one in given if one is not None and one not in "xX*"]
     low = _filled(known)
     after = _filled([*known[:-1], known[-1] + 1]) if known else _END
     if sign == "^" and known:
@@ -116,6 +117,12 @@ def _compared(sign: str, given: Sequence[str | None]) -> Range:
         "<": ((0, 0, 0), low),
         "<=": ((0, 0, 0), after),
     }.get(sign, (low, after))
+
+
+def _number(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise Unreadable(f"no version: {digits[:20]}...")
+    return int(digits)
 
 
 def _filled(known: Sequence[int]) -> Version:

@@ -7,12 +7,15 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from whet import limits
 from whet.errors import WhetError
-from whet.evm.pairs.nouns import Project
+from whet.evm.pairs.nouns import NO_CONTENT, NO_SETTINGS, NO_TEXT, Project
 from whet.evm.solc.npm import Package, package
+from whet.visible import visible
 
+_FOUNDRY = "foundry.toml"
 _IMPORTED = re.compile(r"""(\bimport\b[^;"']{0,3000}["'])([^"'\n]+)(["'][^;]{0,3000};)""")
 _TESTS = re.compile(r"(^|/)(test|tests|mocks?|scripts?)/|\.(t|s)\.sol$")
 
@@ -26,18 +29,30 @@ def from_npm(wanted: str, dependencies: Sequence[str] = (), *, tests: bool = Fal
     if not texts:
         raise WhetError(f"{wanted} holds no Solidity", fix="name another package")
     whole = texts | library(dependencies)
-    project = Project(wanted, name, whole, tuple(texts), _licence(found), unread=tuple(unread))
+    project = Project(wanted, name, whole, tuple(texts), _licence(found), unread=unread)
     return project if tests else without_tests(project)
 
 
-def decoded(files: Mapping[str, bytes]) -> tuple[dict[str, str], list[str]]:
-    """The files as text, by their names in order; and the names of those that are no UTF-8."""
-    texts, unread = {}, []
-    for path, raw in sorted(files.items()):
+Unread = dict[str, tuple[str, str]]
+"""{file: (reason, detail)}, as `Project` has it."""
+
+
+def read(files: Mapping[str, object]) -> tuple[dict[str, str], Unread]:
+    """The files as text, and those that are none: neither bytes nor a string, or no UTF-8, which names can be too (JSON can
+    hold halves of characters)."""
+    texts: dict[str, str] = {}
+    unread: Unread = {}
+    for name, held in files.items():
         try:
-            texts[path] = raw.decode("utf-8")
-        except UnicodeDecodeError:
-            unread.append(path)
+            name.encode()
+            text = held.decode() if isinstance(held, bytes) else held
+            if isinstance(text, str):
+                text.encode()
+                texts[name] = text
+            else:
+                unread[name] = NO_CONTENT, ""
+        except UnicodeError:
+            unread[name] = NO_TEXT, ""
     return texts, unread
 
 
@@ -51,26 +66,31 @@ def from_folder(
     name: str, files: Mapping[str, bytes], dependencies: Sequence[str] = (), *, tests: bool = False
 ) -> Project:
     """The .sol files of a folder, {path inside it: bytes}; paths are what they are imported by. remappings.txt and
-    foundry.toml among them are obeyed; the libraries of such a project (lib/) are there to be imported. Raises WhetError
-    for what `dependencies` cannot give."""
-    texts, unread = decoded(files)
-    rules = _rules(texts)
+    foundry.toml among them are obeyed, as far as they can be read; the libraries of such a project (lib/) are there to be
+    imported. Raises WhetError for what `dependencies` cannot give."""
+    texts, unread = read(dict(sorted(files.items())))
+    rules, why = _rules(texts)
+    if why:
+        unread[_FOUNDRY] = NO_SETTINGS, why
     sources = remapped({path: text for path, text in texts.items() if path.endswith(".sol")}, rules)
-    libraries = rules or "foundry.toml" in texts
+    libraries = rules or _FOUNDRY in texts
     own = tuple(path for path in sources if not (libraries and path.startswith("lib/")))
-    project = Project(name, name, sources | library(dependencies), own, unread=tuple(unread))
+    project = Project(name, name, sources | library(dependencies), own, unread=unread)
     return project if tests else without_tests(project)
 
 
-def _rules(texts: Mapping[str, str]) -> list[str]:
-    """The remappings of a Foundry project: written ones, then what Foundry infers for each folder in lib/."""
+def _rules(texts: Mapping[str, str]) -> tuple[list[str], str]:
+    """The remappings of a Foundry project: written ones, then what Foundry infers for each folder in lib/; and why those
+    in foundry.toml cannot be read, or ""."""
     found = [line for line in texts.get("remappings.txt", "").splitlines() if "=" in line]
-    if "foundry.toml" in texts:
+    why = ""
+    if _FOUNDRY in texts:
         try:
-            profile = tomllib.loads(texts["foundry.toml"]).get("profile", {}).get("default", {})
-            found += [str(one) for one in profile.get("remappings", ())]
-        except (tomllib.TOMLDecodeError, AttributeError, TypeError):
-            pass
+            found += _told(texts[_FOUNDRY])
+        except RecursionError:
+            why = "nested too deeply"
+        except ValueError as error:
+            why = str(error)
         for name in sorted(
             {path.split("/")[1] for path in texts if path.startswith("lib/") and path.count("/") > 1}
         ):
@@ -78,7 +98,19 @@ def _rules(texts: Mapping[str, str]) -> list[str]:
             found.append(
                 f"{name}/={next(one for one in places if any(path.startswith(one) for path in texts))}"
             )
-    return found
+    return found, why
+
+
+def _told(text: str) -> list[str]:
+    """The remappings in a foundry.toml. Raises ValueError, RecursionError."""
+    found: Any = tomllib.loads(text)
+    for key, nothing in (("profile", {}), ("default", {}), ("remappings", [])):
+        if not isinstance(found, dict):
+            raise ValueError(f"no table holds {key!r}")
+        found = found.get(key, nothing)
+    if not isinstance(found, list):
+        raise ValueError("the remappings are no list")
+    return [str(one) for one in found]
 
 
 def library(wanted: Sequence[str]) -> dict[str, str]:
@@ -120,15 +152,14 @@ def _target(file: str, path: str, rules: Sequence[tuple[str, str, str]]) -> str:
     return path
 
 
-def _package_texts(found: Package, name: str) -> tuple[dict[str, str], list[str]]:
-    texts, unread = {}, []
-    for path in sorted(found.folder.rglob("*.sol")):
-        inside = f"{name}/{path.relative_to(found.folder).as_posix()}"
-        try:
-            texts[inside] = path.read_text("utf-8")
-        except UnicodeDecodeError:
-            unread.append(inside)
-    return texts, unread
+def _package_texts(found: Package, name: str) -> tuple[dict[str, str], Unread]:
+    files = sorted(path for path in found.folder.rglob("*.sol") if path.is_file())
+    return read(
+        {
+            f"{name}/{path.relative_to(found.folder).as_posix()}": re.sub(rb"\r\n?", b"\n", path.read_bytes())
+            for path in files
+        }
+    )
 
 
 def _licence(found: Package) -> str:
@@ -136,6 +167,6 @@ def _licence(found: Package) -> str:
     path = found.folder / "package.json"
     try:
         said = json.loads(path.read_bytes()[: limits.SETTINGS_BYTES]).get("license", "")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return ""
-    return said if isinstance(said, str) else ""
+    return visible(said) if isinstance(said, str) else ""
