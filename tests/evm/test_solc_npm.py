@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from whet.errors import ArtefactError, WhetError
+from whet.evm.pairs.nouns import NO_TEXT
+from whet.evm.pairs.projects import from_npm
 from whet.evm.solc import npm
 from whet.evm.solc.node import _why
 
@@ -24,7 +26,7 @@ def tarball(files: Files, links: Sequence[str] = ()) -> bytes:
     with tarfile.open(fileobj=raw, mode="w:gz") as tar:
         for name, content in files.items():
             about = tarfile.TarInfo(name)
-            about.size = len(content)
+            about.size, about.pax_headers = len(content), {"path": name}
             tar.addfile(about, io.BytesIO(content))
         for name in links:
             about = tarfile.TarInfo(name)
@@ -121,6 +123,21 @@ def test_names_that_lead_elsewhere_and_links_are_no_files(
     assert written <= {"ok.sol", "evil.sol"}
     assert all(path.is_relative_to(folder) for path in tmp_path.rglob("*.sol"))
     assert not Path("/tmp/evil.sol").exists()
+
+
+def test_a_name_that_no_file_can_have_is_refused(registry: Callable[[bytes], list[str]]) -> None:
+    registry(tarball({"package/A\0.sol": b""}))
+    with pytest.raises(WhetError, match="no package of npm"):
+        npm.package("b", "1.0.0")
+
+
+def test_odd_packages_are_projects(registry: Callable[[bytes], list[str]]) -> None:
+    files = {"package/A.sol": b"// 1\r\n", "package/D.sol/E.sol": b"", "package/F.sol": b"\xff"}
+    registry(tarball({**files, "package/package.json": b'{"a":' + b"[" * 100_000}))
+    project = from_npm("b@1.0.0")
+    assert project.texts == {"b/A.sol": "// 1\n", "b/D.sol/E.sol": ""}
+    assert project.unread == {"b/F.sol": (NO_TEXT, "")}
+    assert project.licence == ""
 
 
 def test_too_large_is_refused_and_leaves_nothing(

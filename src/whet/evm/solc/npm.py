@@ -173,7 +173,7 @@ def _unpack(raw: bytes, work: Path, key: str) -> dict[str, str]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
                 files[str(name)] = hashlib.sha256(content).hexdigest()
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, ValueError) as error:
         raise WhetError(f"{key} is no package of npm: {error}") from error
     return dict(sorted(files.items()))
 
