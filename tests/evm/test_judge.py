@@ -223,3 +223,58 @@ def test_the_emitter_is_judged_too(judge: Judge, pairs: list[Pair]) -> None:
         assert (verdict.parses, verdict.compiles, verdict.behaves) == (True, True, "same"), verdict
     assert found[0][1].abi
     assert found[1][1].abi
+
+
+NAMED = """pragma solidity ^0.8.20;
+type Price is int128;
+interface IBank { function held(address) external view returns (uint256); }
+contract Shop {
+    type Tag is bytes4;
+    enum State { Open, Shut }
+    mapping(address => int128) private _of;
+    bytes4 private _tag;
+    function price(IBank bank, int128 by) external returns (int128) {
+        return Price.unwrap(_priced(bank, Price.wrap(by)));
+    }
+    function tag(bytes4 a, uint8 b) external returns (uint256) {
+        return _tagged(Tag.wrap(a), State(b)) + _tagged(Tag.wrap(a), State.Open);
+    }
+    function low(Price by) external pure returns (bool) { return Price.unwrap(by) < 7; }
+    function _priced(IBank bank, Price by) private returns (Price) {
+        _of[address(bank)] += Price.unwrap(by) * int128(uint128(block.number));
+        for (uint256 i = 0; i < 3; i++) _of[address(bank)] += 1;
+        return by;
+    }
+    function _tagged(Tag a, State b) private returns (uint256 sum) {
+        if (b == State.Shut) _tag = Tag.unwrap(a);
+        for (uint256 i = 0; i < 3; i++) sum += i * block.number;
+    }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def named(pool: Pool) -> tuple[Judge, list[Pair]]:
+    project = Project("named@1", "named", {"Shop.sol": NAMED}, ("Shop.sol",))
+    return Judge([project], pool, calls=60), make(project, "off", pool).pairs
+
+
+def test_types_of_the_authors_are_compared_by_what_they_stand_for(named: tuple[Judge, list[Pair]]) -> None:
+    judge, pairs = named
+    chosen = [pair for pair in pairs if pair.name in ("_priced", "_tagged")]
+    assert len(chosen) == 2
+    wanted = {pair.name: judge.taken_from(pair) for pair in chosen}
+    assert {name: one.header.abi for name, one in wanted.items() if not isinstance(one, str)} == {
+        "_priced": (("address", "int128"), ("int128",)),
+        "_tagged": (("bytes4", "uint8"), ("uint256",)),
+    }
+    for _, verdict in judge.emitted(chosen):
+        assert verdict.abi, verdict
+
+
+def test_a_type_of_the_authors_is_one_of_the_abi_outside(named: tuple[Judge, list[Pair]]) -> None:
+    judge, pairs = named
+    pair = one(pairs, "low(Price)", "Shop")
+    text = "function low(int128 by) external pure returns (bool) { return by < 7; }"
+    assert said(judge, pair, text).abi
+    assert not said(judge, pair, text.replace("int128", "int256")).abi

@@ -9,7 +9,7 @@ from typing import Any
 
 from whet.evm.pairs.headers import Header, header
 from whet.evm.pairs.inventory import TOKEN, functions
-from whet.evm.pairs.label import LABELS, Key, Labels
+from whet.evm.pairs.label import LABELS, Key, Labels, indexed
 from whet.evm.solc.compiler import CompileError, Settings
 from whet.evm.solc.harness import Harness, Output, Reader, compile_harnesses
 from whet.evm.solc.worker import CompilerFailure
@@ -87,7 +87,8 @@ def _reads(at: Key, length: int) -> Callable[[Output], Callable[[str, str], dict
         labels = LABELS.read(output)
         whole = f"{at[1]}:{length}:"
         nodes = [node for _, node in functions(output["sources"][at[0]]["ast"])]
-        there = next((header(node) for node in nodes if node["src"].startswith(whole)), None)
+        index = indexed(output)
+        there = next((header(node, index) for node in nodes if node["src"].startswith(whole)), None)
         return lambda file, name: {**labels(file, name), "header": there}
 
     return reading

@@ -14,7 +14,7 @@ from whet.evm.judge.nouns import Verdict, one_line, refused
 from whet.evm.keccak import selector
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.untangle import untangled
-from whet.evm.pairs.headers import Header, canonical
+from whet.evm.pairs.headers import Header
 from whet.evm.pairs.label import Labels
 from whet.evm.pairs.nouns import ENDED
 from whet.evm.pairs.texts import function_of
@@ -41,8 +41,7 @@ def wanted(labels: Labels, key: int | str, header: Header) -> Wanted:
         if selector(f"{entry['name']}({','.join(types)})") == key:
             results = tuple(type_of(item) for item in entry["outputs"])
             return Wanted(key, types, results, header.mutability)
-    parameters, returns = (tuple(map(canonical, part)) for part in (header.parameters, header.returns))
-    return Wanted(key, parameters, returns, header.mutability)
+    return Wanted(key, *header.abi, header.mutability)
 
 
 def emitted(runtime: str, functions: Sequence[Wanted], calls: int) -> list[tuple[str, Verdict]]:

@@ -56,7 +56,7 @@ class Labels:
 def _read(output: Output) -> Callable[[str, str], dict[str, Any]]:
     """What finds the labels of one contract of an output; {"labels": Labels}."""
     asts = output["sources"]
-    index = {node["id"]: node for source in asts.values() for node in walk(source["ast"]) if "id" in node}
+    index = indexed(output)
     files = {source["id"]: file for file, source in asts.items()}
     homes = {
         node["id"]: (file, int(node["src"].split(":")[0]))
@@ -82,10 +82,16 @@ def _read(output: Output) -> Callable[[str, str], dict[str, Any]]:
         _check_selectors(labels, contract["evm"]["deployedBytecode"].get("sourceMap", ""), ranges)
         labels.abi = contract["abi"]
         labels.known = names.known(labels, contract, node)
-        labels.headers = {key: header(nodes[key]) for key in labels.known.mentions}
+        labels.headers = {key: header(nodes[key], index) for key in labels.known.mentions}
         return {"labels": labels}
 
     return read
+
+
+def indexed(output: Output) -> dict[int, Mapping[str, Any]]:
+    """{id: node} of all syntax trees."""
+    sources = output["sources"].values()
+    return {node["id"]: node for source in sources for node in walk(source["ast"]) if "id" in node}
 
 
 class _Names:
