@@ -105,6 +105,7 @@ def _row(pair: Pair, kind: str, verdict: Verdict, seconds: float, text: str) -> 
 
 
 def summary(rows: list[Row]) -> dict[str, Row]:
+    """By kind. Equal code is told by itself: nothing of it is called."""
     found = {}
     for kind in dict.fromkeys(row["kind"] for row in rows):
         of_kind = [row for row in rows if row["kind"] == kind]
@@ -113,13 +114,21 @@ def summary(rows: list[Row]) -> dict[str, Row]:
         found[kind] = {
             "texts": len(of_kind),
             **{name: sum(row[name] for row in of_kind) for name in ("parses", "compiles", "abi")},
-            **Counter(row["behaves"] for row in of_kind),
-            "the same code": sum(row["why"] == SAME_CODE for row in of_kind),
-            "median seconds": round(statistics.median(row["seconds"] for row in of_kind), 2)
-            if of_kind
-            else 0,
+            "the same code": timed([row for row in of_kind if row["why"] == SAME_CODE]),
+            "called": timed([row for row in of_kind if row["compiles"] and row["why"] != SAME_CODE]),
         }
     return found
+
+
+def timed(rows: list[Row]) -> Row:
+    """What these texts are called, and how long that takes."""
+    seconds = [row["seconds"] for row in rows] or [0]
+    return {
+        "texts": len(rows),
+        **Counter(row["behaves"] for row in rows),
+        "median seconds": round(statistics.median(seconds), 2),
+        "mean seconds": round(statistics.mean(seconds), 2),
+    }
 
 
 def shown(row: Row) -> bool:

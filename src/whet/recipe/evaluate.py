@@ -17,7 +17,7 @@ class WrittenSolidity(Section):
 
     functions: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=40,
-        description="Held-out functions of a domain at most, spread evenly over eras and lengths; "
+        description="Held-out functions of a domain at most, in which eras and lengths have the shares that they have in all; "
         "how many are left out is said.",
     )
     new_tokens: Annotated[int, Field(ge=1)] = Field(

@@ -62,7 +62,8 @@ class SoliditySource(Source):
     )
     solc: str = Field(
         default="",
-        description="One compiler for all, such as `0.8.30`; without, each file gets the newest that its pragma allows.",
+        description="One compiler for all, such as `0.8.30`; without, each file gets the one that its export says, else the "
+        "one that most files of its project allow, of those that its pragma allows.",
     )
     builds: list[str] = Field(
         default_factory=lambda: [DEFAULT],
