@@ -96,7 +96,9 @@ def _standard(given: Mapping[str, Any], name: str, version: str) -> Project:
 
 
 def _etherscan(values: Mapping[str, Any], name: str) -> Project:
-    version, code = str(values.get("CompilerVersion") or ""), str(values.get("SourceCode") or "")
+    version, code = str(values.get("CompilerVersion") or ""), values["SourceCode"] or ""
+    if not isinstance(code, str):
+        raise NotRead(NOT_EXPORT)
     called = visible(str(values.get("ContractName") or "contract")[:200])
     name = f"{name}:{called}"
     if not code.strip() or version.startswith("vyper"):
