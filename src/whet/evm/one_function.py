@@ -16,6 +16,7 @@ LINE_ENDS = re.compile("\r\n|[\r\v\f\u2028\u2029]")
 """What ends a comment for the compiler, beside a line feed."""
 
 _BEGINS = ("function", "fallback", "receive")
+_STRING = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII)
 _KEYWORDS = """
 return emit new delete else do throw revert is using import in case default leave break continue
@@ -92,7 +93,7 @@ def require_short(text: str) -> None:
 def _tokens(text: str) -> Iterator[Token]:
     for match in TOKEN.finditer(text):
         found = match[0]
-        if found in ('"', "'"):
+        if found.startswith(('"', "'")) and not _STRING.fullmatch(found):
             raise NotOne("a string without an end")
         if found.startswith("/*") and (len(found) < 4 or not found.endswith("*/")):
             raise NotOne("a comment without an end")

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 TOKEN = re.compile(
-    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|0[xX][0-9a-fA-F]+|[\w$]+"
+    r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?|0[xX][0-9a-fA-F]+|[\w$]+"
     r"|>>>=|>>=|<<=|>>>|=>|->|\+\+|--|&&|\|\||\*\*|<<|>>|[-+*/%&|^!<>=]=|:=|[^\s\w]",
     re.DOTALL,
 )
+"""Comments and strings that do not end go on to the end of the text, or of the line: so no place is looked at twice."""
 _SPDX = re.compile(r"SPDX-License-Identifier:\s*([^\s*]+(?:\s+(?:AND|OR|WITH)\s+[^\s*]+)*)")
 _VISIBLE = ("public", "external", "internal", "private")
 _MUTABLE = ("pure", "view", "payable", "constant")
