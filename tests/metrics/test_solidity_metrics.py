@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,11 +15,20 @@ from whet.errors import DataError, WhetError
 from whet.metrics.solidity import similarity
 from whet.metrics.solidity.base import SOLIDITY_METRICS, Pair
 from whet.metrics.solidity.bleu import Bleu
+from whet.metrics.solidity.chrf import ChrF
 from whet.metrics.solidity.edit_distance import EditDistance
 from whet.metrics.solidity.keywords import Keywords, frequencies
 from whet.metrics.solidity.length_difference import LengthDifference
 from whet.metrics.solidity.renamed_match import RenamedMatch, renamed
-from whet.metrics.solidity.structure import Called, ControlFlow, calls, control, f1, productions
+from whet.metrics.solidity.structure import (
+    Called,
+    ControlFlow,
+    StructuralFidelity,
+    calls,
+    control,
+    f1,
+    productions,
+)
 from whet.metrics.solidity.syntax import MOST_BYTES, _parser, nodes, parse
 
 SOURCES = sorted((Path(__file__).parents[1] / "evm/fixtures/sources").glob("*.sol"))
@@ -90,6 +100,75 @@ def test_what_cannot_be_read_has_a_figure(text: str) -> None:
             assert math.isfinite(value), metric.NAME
 
 
+SOUP = """function f g ( ) { } { } ; , . = + x uint address public returns if for while do assembly let := contract C D
+" ' é \\ [ ] revert require 1 ether 0x1f ? : => # $ @ constructor modifier struct enum event emit try catch unchecked"""
+
+
+def test_every_word_of_any_text_is_a_token_and_no_other_is() -> None:
+    draw, words = random.Random(3), SOUP.split()
+    for at in range(2000):
+        text = " ".join(draw.choice(words) for _ in range(draw.randint(0, 25)))
+        text = f"function f() public {{ x = y; }}\n{text}" if at % 2 else text
+        tokens = "".join("".join(token.text.split()) for token in parse(text).tokens)
+        assert tokens == "".join(text.split()), text
+
+
+@pytest.mark.parametrize(
+    "behind", ["\n}", "\n}\nfunction g() public { selfdestruct(msg.sender); }", "\n} and now some prose. {", "} contract D {"]
+)  # fmt: skip
+def test_what_stands_behind_the_end_of_the_contract_counts(behind: str) -> None:
+    pair = Pair(TRANSFER + behind, TRANSFER)
+    assert pair.candidate.errors > 0
+    assert pair.candidate.canonical.startswith(CANONICAL + "\n}")
+    for metric in (EditDistance, Bleu, ChrF, StructuralFidelity, LengthDifference):
+        assert metric.values([pair])[0] not in (0, 1, pytest.approx(100)), metric.NAME
+    assert EditDistance.values([pair])[0] > 0
+    assert RenamedMatch.values([pair]) == [0.0]
+
+
+def test_two_functions_with_a_brace_too_many_are_both_printed() -> None:
+    side = parse("function f() { a(); } } function g() { if (b) { c(); } }")
+    assert side.canonical.splitlines() == [
+        "function f() {", "    a();", "}",
+        "}",
+        "function g() {", "    if (b) {", "        c();", "    }", "}",
+    ]  # fmt: skip
+    assert calls(side) == ["a", "c"]
+
+
+def test_nothing_of_what_a_text_is_parsed_between_is_its_own() -> None:
+    cut = parse("function f() public { assembly { x := ")
+    assert cut.canonical == "function f() public { assembly { x :="
+    assert cut.errors > 0
+    open_ = parse("function f() { a(); ")
+    assert open_.canonical == "function f() {\n    a();"
+    assert ("function_body", "{", "statement") in productions(open_)
+    assert productions(parse("")) == productions(parse(" // nothing")) == []
+
+
+def test_no_text_takes_more_than_its_length_in_time() -> None:
+    loops = (
+        "if(a)",
+        "if(a){",
+        "()",
+        ".y(a)",
+        "[0](x)",
+        "}",
+        "{",
+        "{}",
+        "} function g() { x(); }",
+        "f(",
+        "try a.b() {",
+    )
+    for loop in loops:
+        side = parse("function f() public { f" + loop * 5000)
+        began = time.monotonic()
+        assert len(control(side)) + len(calls(side)) + len(productions(side)) + len(side.canonical) > 0
+        assert time.monotonic() - began < 5, loop
+    deep = parse("function f() { " + "{ " * 5000 + "} " * 5000 + "}")
+    assert len(deep.canonical) < 2_000_000, "the lines of deep blocks are not as long as these are deep"
+
+
 def test_too_long() -> None:
     with pytest.raises(DataError, match="too long"):
         parse("x" * (MOST_BYTES + 1))
@@ -149,6 +228,57 @@ def test_structure() -> None:
     assert Called.values([Pair(wrap(nested), wrap(flat))]) == [1.0]
     assert productions(parse(wrap("a = 1;"))) == productions(parse(wrap("bcd = 77;")))
     assert productions(parse(wrap("a = 1;"))) != productions(parse(wrap("a += 1;")))
+
+
+@pytest.mark.parametrize(
+    ("statement", "names"),
+    [
+        ("revert E2(b);", ["E2"]),
+        ("revert Lib.E3(a, f(b));", ["E3", "f"]),
+        ("revert E4({a: b});", ["E4"]),
+        ('revert("no");', ["revert"]),
+        ("revert(a, g(b));", ["revert", "g"]),
+        ("revert();", ["revert"]),
+        ("emit A.B(c);", ["B"]),
+        ("handlers[id](x);", ["handlers"]),
+        ("a.handlers /* c */ [id] /* d */ (x);", ["handlers"]),
+        ("f(a)(b);", ["f"]),
+        ("t.call{value: v}(a);", ["call"]),
+        ("new Foo(x); new uint[](n); new A.B[](n);", ["Foo", "B"]),
+        ("uint(x); payable(x).transfer(y); I(x).f();", ["transfer", "f", "I"]),
+    ],
+)
+def test_the_name_of_what_is_called(statement: str, names: list[str]) -> None:
+    assert calls(parse(f"function f() {{ {statement} }}")) == names
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("do { require(x); } while (y);", "do require end"),
+        ("do { return; } while (y);", "do return end"),
+        ("assembly { sstore(0, 1) }", "assembly end"),
+        ("assembly { switch x case 0 { leave } default { } }", "assembly switch return end end"),
+        ("try a.b() { c(); } catch { }", "try catch end end"),
+        ("while (a) b();", "while end"),
+        ("return a ? b : c;", "return ?"),
+        ("if (a) throw;", "if revert end"),
+    ],
+)
+def test_what_holds_statements_has_an_end(statement: str, words: str) -> None:
+    assert control(parse(f"function f() {{ {statement} }}")) == words.split()
+
+
+def test_two_empty_texts_are_alike() -> None:
+    empty, half = Pair("", "// nothing"), Pair("", TRANSFER)
+    for metric in SOLIDITY_METRICS:
+        best = {"bleu": 100.0, "chrf": 100.0, "edit_distance": 0.0, "length_difference": 0.0}.get(
+            metric.NAME, 1.0
+        )
+        values = metric.values([empty, half])
+        assert values[0] == best, metric.NAME
+        assert values[1] != best, metric.NAME
+        assert metric.overall([empty, empty], [best, best]) == best, metric.NAME
 
 
 def test_frequencies_of_keywords() -> None:

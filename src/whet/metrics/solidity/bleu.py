@@ -1,7 +1,8 @@
 """BLEU: n-grams of tokens, up to four, that the written text shares with the true one (Papineni et al. 2002).
 
 Tokens are those of the grammar, no tokenizer of natural language. For a single function: sacrebleu's sentence BLEU with
-its default smoothing (exp) and effective order; overall: corpus BLEU, which is no mean of them. 0 to 100.
+its default smoothing (exp) and effective order; overall: corpus BLEU, which is no mean of them. 0 to 100. Where neither
+side has a token: 100.
 """
 
 from __future__ import annotations
@@ -24,14 +25,17 @@ class Bleu(SolidityMetric):
         from sacrebleu.metrics.bleu import BLEU
 
         metric = BLEU(tokenize="none", effective_order=True)
-        return [metric.sentence_score(_text(pair.candidate), [_text(pair.reference)]).score for pair in pairs]
+        texts = [(_text(pair.candidate), _text(pair.reference)) for pair in pairs]
+        return [metric.sentence_score(one, [other]).score if one or other else 100.0 for one, other in texts]
 
     @classmethod
     def overall(cls, pairs: Sequence[Pair], values: Sequence[float]) -> float:
         from sacrebleu.metrics.bleu import BLEU
 
-        written = [_text(pair.candidate) for pair in pairs]
-        return float(BLEU(tokenize="none").corpus_score(written, [[_text(p.reference) for p in pairs]]).score)
+        written, true = [_text(pair.candidate) for pair in pairs], [_text(pair.reference) for pair in pairs]
+        return (
+            float(BLEU(tokenize="none").corpus_score(written, [true]).score) if any(written + true) else 100.0
+        )
 
 
 def _text(side: Solidity) -> str:

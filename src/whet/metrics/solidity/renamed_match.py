@@ -17,7 +17,7 @@ from whet.metrics.solidity.syntax import Solidity, Token
 # fmt: off
 _GLOBALS = frozenset((
     "abi", "addmod", "assert", "block", "blockhash", "blobhash", "ecrecover", "gasleft", "keccak256", "msg", "mulmod",
-    "now", "require", "revert", "ripemd160", "selfdestruct", "sha256", "sha3", "suicide", "super", "this", "tx", "type",
+    "now", "require", "revert", "ripemd160", "selfdestruct", "sha256", "sha3", "suicide", "super", "this", "throw", "tx", "type",
 ))
 _MEMBERS = frozenset((
     "balance", "call", "callcode", "code", "codehash", "concat", "delegatecall", "length", "max", "min", "pop", "push",

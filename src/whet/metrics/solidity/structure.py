@@ -4,10 +4,11 @@ Three figures from 0 to 1, and their mean:
 
 - `syntax_shape`: F1 of the multisets of productions of both syntax trees. A production is a node's kind with the kinds of
   its children in their order, comments left out; names and literals count by their kind alone.
-- `control_flow`: 1 less the normalised edit distance of the sequences of control words (`CONTROL`), each with a mark
-  where what it holds ends.
-- `called`: F1 of the multisets of names that are called (the last name before the parenthesis; `require`, events and
-  errors too; not conversions to the language's own types). Where neither calls anything: 1.
+- `control_flow`: 1 less the normalised edit distance of the sequences of control words (`CONTROL`), with a mark where
+  what holds statements (`_HOLDS`) ends.
+- `called`: F1 of the multisets of names that are called (the name behind the last dot before the parenthesis; of an
+  element of an array or mapping, the array's; `require`, events and errors too, `revert` where it names no error; not
+  conversions to the language's own types, nor what another call gave back). Where neither calls anything: 1.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from whet.metrics.solidity.base import Pair, SolidityMetric
-from whet.metrics.solidity.syntax import Solidity, nodes
+from whet.metrics.solidity.syntax import AT, Solidity, nodes
 
 CONTROL = {
     "if_statement": "if",
@@ -29,7 +30,6 @@ CONTROL = {
     "break_statement": "break",
     "continue_statement": "continue",
     "revert_statement": "revert",
-    "throw_statement": "revert",
     "try_statement": "try",
     "catch_clause": "catch",
     "ternary_expression": "?",
@@ -42,8 +42,23 @@ CONTROL = {
     "yul_continue": "continue",
 }
 """Node kinds of the grammar and the words they count as."""
+_HOLDS = frozenset({"if", "for", "while", "do", "try", "catch", "assembly", "switch"})
+"""Words for what has statements in it."""
 _REFUSALS = frozenset({"require", "assert", "revert"})
 """Calls that are control flow."""
+_CALLS = frozenset({"call_expression", "emit_statement", "revert_statement", "yul_function_call"})
+_NAMES = frozenset({"identifier", "yul_identifier", "yul_evm_builtin"})
+_NAMED_BY = {
+    "expression": -1,
+    "member_expression": -1,
+    "new_expression": -1,
+    "user_defined_type": -1,
+    "type_name": 0,
+    "array_access": 0,
+    "slice_access": 0,
+    "struct_expression": 0,
+}
+"""Kinds of what is called, and which of its parts has its name; a `struct_expression` is a call with options."""
 
 
 class SyntaxShape(SolidityMetric):
@@ -108,17 +123,17 @@ def f1(found: Iterable[Hashable], true: Iterable[Hashable]) -> float:
 
 
 def productions(side: Solidity) -> list[tuple[str, ...]]:
-    """Of all nodes that have children, but the one around the whole."""
+    """Of all nodes that have children, and of errors; but of what is around the text, and without what it has no part in."""
     found = []
     for node in nodes(side.root):
-        children = tuple(child.type for child in node.children if child.type != "comment")
-        if children and node is not side.root:
+        children = tuple(c.type for c in node.children if c.type != "comment" and side.holds(c))
+        if node.is_error or (children and node.start_byte >= AT):
             found.append((node.type, *children))
     return found
 
 
 def control(side: Solidity) -> list[str]:
-    """Control words from left to right; `end` where a node that holds other statements ends."""
+    """Control words from left to right; `end` where a node that holds statements ends."""
     found: list[str] = []
     left: list[Any] = [side.root]
     while left:
@@ -129,13 +144,15 @@ def control(side: Solidity) -> list[str]:
         word = CONTROL.get(node.type) or _refusal(node)
         if word:
             found.append(word)
-            if any(child.type in CONTROL for child in nodes(node)[1:]) or word in ("if", "for", "while"):
-                left.append("end")
+        if word in _HOLDS:
+            left.append("end")
         left += reversed(node.children)
     return found
 
 
 def _refusal(node: Any) -> str:
+    if node.type == "identifier":
+        return "revert" if node.text == b"throw" else ""  # to the grammar it is a name
     name = _callee(node) if node.type == "call_expression" else ""
     return name if name in _REFUSALS else ""
 
@@ -146,20 +163,20 @@ def calls(side: Solidity) -> list[str]:
 
 
 def _callee(node: Any) -> str:
-    """The last name of what a call, an event or an error calls; empty for other nodes."""
-    if node.type not in ("call_expression", "emit_statement", "revert_statement", "yul_function_call"):
+    """The name of what a call, an event or an error calls; empty for other nodes, and for what has no name."""
+    if node.type not in _CALLS:
         return ""
-    before = []
+    callee = None
     for child in node.children:
-        if child.type in ("(", "call_argument"):
+        if child.type in ("(", "call_argument", "revert_arguments"):
             break
-        before.append(child)
-    if node.type == "revert_statement" and not any(child.type == "expression" for child in before):
-        return "revert"
-    names = [
-        leaf.text.decode("utf-8", "replace")
-        for child in before
-        for leaf in nodes(child, without="struct_field_assignment")
-        if leaf.type in ("identifier", "yul_identifier", "yul_evm_builtin")
-    ]
-    return names[-1] if names else ""
+        callee = child if child.type in _NAMED_BY or child.type in _NAMES else callee
+    return _name(callee) or ("revert" if node.type == "revert_statement" else "")
+
+
+def _name(node: Any) -> str:
+    """The one by which it is called. No further than to another call, so that a chain of calls is walked once."""
+    while node and node.type in _NAMED_BY:
+        parts = [child for child in node.children if child.is_named and child.type != "comment"]
+        node = parts[_NAMED_BY[node.type]] if parts else None
+    return node.text.decode("utf-8", "replace") if node and node.type in _NAMES else ""

@@ -1,12 +1,13 @@
 """Solidity text as a syntax tree, as tokens and in one canonical form: what all metrics of this folder look at.
 
-The grammar is tree-sitter's, which reads single functions and every version of the language; what it cannot read stays
-in the tree as an error, and `Solidity.errors` counts it. Comments are no part of anything.
+The grammar is tree-sitter's, which reads every version of the language; a text is read as what stands in a contract's
+braces. What it cannot read stays in the tree as an error, and `Solidity.errors` counts it; what stands behind a brace that
+closes the contract, too. Nothing of the text is left out but its comments, which are no part of anything.
 
 The canonical form of a text is its tokens, printed again:
 
 - each member and statement of a block, and the `}` behind them, begins a line; nothing else does;
-- a line has four blanks for each block that is open;
+- a line has four blanks for each block that is open, 32 of them at most: else a text of braces would become its square;
 - one blank between two tokens, but none before `)`, `]`, `,`, `;`, `.`, `:`, `++` and `--` behind an operand, none behind
   `(`, `[`, `.` and a sign, `!`, `~`, `++`, `--` before an operand, none before `(` and `[` behind a name, a type, `)` or
   `]`, and none around the `{` and before the `}` of a call's options and named arguments.
@@ -17,7 +18,7 @@ String literals and numbers stay as they are written.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -30,6 +31,12 @@ _WHOLE = frozenset({"string", "hex_string_literal", "unicode_string_literal", "y
 _BLOCKS = frozenset(
     {"contract_body", "function_body", "block_statement", "struct_body", "assembly_statement", "yul_block"}
 )
+_BEFORE, _BEHIND = b"contract C {\n", b"\n}"
+"""What a text is read between: members of a contract."""
+AT = len(_BEFORE)
+"""Where it begins in what is parsed."""
+_DEEPEST = 32
+"""Open blocks that indent a line."""
 _NO_BLANK_BEFORE = frozenset({")", "]", ",", ";", ".", ":"})
 _NO_BLANK_BEHIND = frozenset({"(", "[", "."})
 _HEADS = frozenset(
@@ -55,24 +62,43 @@ class Token:
 
 @dataclass(frozen=True)
 class Solidity:
-    """Members of a contract as text, and their tree. root: the grammar's node of a body that holds them."""
+    """Members of a contract as text, and their tree.
+
+    root: the grammar's node of a body that holds them; of the whole tree, where the text ends that body or leaves none.
+    source: what was parsed, the text between `_BEFORE` and `_BEHIND`.
+    """
 
     text: str
     root: Any
+    source: bytes
 
     @cached_property
     def tokens(self) -> list[Token]:
         """In order, without comments."""
-        return list(_tokens(self.root))[1:-1]
+        return list(_tokens(self.root, self._piece))
 
     @cached_property
     def errors(self) -> int:
-        """Places that the grammar cannot read."""
-        return sum(node.is_error or node.is_missing for node in nodes(self.root))
+        """Places that the grammar cannot read; a text that ends the contract has one at least."""
+        found = sum(node.is_error or node.is_missing for node in nodes(self.root))
+        return found or int(self.root.type != "contract_body")
 
     @cached_property
     def canonical(self) -> str:
         return _printed(self.tokens)
+
+    def holds(self, node: Any) -> bool:
+        """Whether any of the node is the text's, and not of what it was parsed between."""
+        start, end = self._inside(node.start_byte, node.end_byte)
+        return start < end
+
+    def _piece(self, start: int, end: int) -> bytes:
+        """What the text has of these bytes of `source`."""
+        start, end = self._inside(start, end)
+        return self.source[start:end]
+
+    def _inside(self, start: int, end: int) -> tuple[int, int]:
+        return max(start, AT), min(end, len(self.source) - len(_BEHIND))
 
 
 def parse(text: str) -> Solidity:
@@ -83,9 +109,12 @@ def parse(text: str) -> Solidity:
     data = text.encode("utf-8", "replace")
     if len(data) > MOST_BYTES:
         raise DataError(f"a text of {len(data):,} bytes is too long to be parsed; at most {MOST_BYTES:,}")
-    tree = _parser().parse(b"contract C {\n" + data + b"\n}").root_node
-    bodies = [node for node in nodes(tree) if node.type == "contract_body"]
-    return Solidity(text, bodies[0] if bodies else tree)
+    source = _BEFORE + data + _BEHIND
+    tree = _parser().parse(source).root_node
+    around = (_BEFORE.index(b"{"), len(source))
+    bodies = (node for child in tree.children for node in child.children if node.type == "contract_body")
+    whole = (node for node in bodies if (node.start_byte, node.end_byte) == around)
+    return Solidity(text, next(whole, tree), source)
 
 
 def nodes(root: Any, without: str = "") -> list[Any]:
@@ -112,34 +141,40 @@ def _parser() -> Any:
         return Parser(Language(tree_sitter_solidity.language()))
 
 
-def _tokens(root: Any) -> Iterator[Token]:
-    """Leaves, and what stands between a node's children without being one of them (the number of `1 ether`)."""
-    left: list[tuple[Any, str, bool, int, bool]] = [(root, "", True, 0, False)]
+def _tokens(root: Any, piece: Callable[[int, int], bytes]) -> Iterator[Token]:
+    """Leaves, and what stands in a node without being one of its children (the number of `1 ether`)."""
+    left: list[tuple[Any, str, bool, int, bool]] = [(root, "", True, 1, False)]
     while left:
         node, within, first, depth, begins = left.pop()
         if isinstance(node, Token):
             yield node
         elif node.type == "comment":
             continue
-        elif not node.child_count or node.type in _WHOLE:
-            if node.text:
-                yield Token(node.text.decode("utf-8", "replace"), node.type, within, first, depth, begins)
-        else:
-            left += reversed(list(_children(node, depth, begins)))
+        elif node.child_count and node.type not in _WHOLE:
+            left += reversed(list(_children(node, depth, begins, piece)))
+        elif text := piece(node.start_byte, node.end_byte).decode("utf-8", "replace"):
+            for word in text.split() if node.is_error else [text]:
+                yield Token(word, node.type, within, first, depth, begins)
+                begins = False
 
 
-def _children(node: Any, depth: int, begins: bool) -> Iterator[tuple[Any, str, bool, int, bool]]:
-    end, inside = node.start_byte, False
-    for at, child in enumerate(node.children):
-        for word in node.text[end - node.start_byte : child.start_byte - node.start_byte].split():
+def _children(
+    node: Any, depth: int, begins: bool, piece: Callable[[int, int], bytes]
+) -> Iterator[tuple[Any, str, bool, int, bool]]:
+    ours = node.start_byte >= AT
+    end, inside = node.start_byte, node.type == "source_file"
+    for at, child in enumerate((*node.children, None)):
+        start = child.start_byte if child else node.end_byte
+        for word in piece(end, start).split():
             text = word.decode("utf-8", "replace")
             yield Token(text, node.type, node.type, at == 0, depth, begins), "", False, 0, False
             begins = False
-        end = child.end_byte
-        closes = child.type == "}"
-        yield child, node.type, at == 0, depth + (inside and not closes), begins or inside
-        begins = False
-        inside = inside or (child.type == "{" and node.type in _BLOCKS)
+        if child:
+            end = child.end_byte
+            deeper = ours and inside and child.type != "}"
+            yield child, node.type, at == 0, depth + deeper, begins or inside
+            begins = False
+            inside = inside or (child.type == "{" and node.type in _BLOCKS)
 
 
 def _printed(tokens: list[Token]) -> str:
@@ -147,7 +182,7 @@ def _printed(tokens: list[Token]) -> str:
     last: Token | None = None
     for token in tokens:
         if last is None or token.begins:
-            lines.append(["    " * (token.depth - 1)])
+            lines.append(["    " * min(token.depth - 1, _DEEPEST)])
         elif not _tight(last, token):
             lines[-1].append(" ")
         lines[-1].append(token.text)
