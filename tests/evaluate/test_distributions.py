@@ -365,3 +365,7 @@ def test_every_metric_and_the_median_of_lengths_have_a_column() -> None:
     assert structure.rows[0].cells[1:4] == [
         (f"{means[name]:.2f}", "") for name in ("syntax_shape", "control_flow", "called")
     ]
+    assert structure.head[-1] == "Not read whole"
+    assert [row.cells[-1] for row in structure.rows] == [
+        (str(figures_["errors"]), "") for figures_ in WRITTEN["tables"][0]["writers"].values()
+    ]

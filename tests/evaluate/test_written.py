@@ -18,7 +18,7 @@ from whet.begin import require_possible
 from whet.errors import RecipeError, WhetError
 from whet.evaluate.written import EMITTER, FALLBACK, MODEL, figures
 from whet.evaluate.written.answers import Answer, answers, batches
-from whet.evaluate.written.held_out import Asked, _kind, drawn, length_bin, metadata_of
+from whet.evaluate.written.held_out import Asked, _kind, characters, drawn, length_bin, metadata_of
 from whet.evaluate.written.nearest import Example, nearest, runs
 from whet.evaluate.written.score import or_else
 from whet.evm.pairs.nouns import Pair, View
@@ -77,6 +77,13 @@ def test_bins_of_lengths() -> None:
     assert [length_bin(characters) for characters in (0, 99, 100, 399, 400, 999, 1000, 9999)] == [
         0, 0, 1, 2, 3, 3, 4, 4,
     ]  # fmt: skip
+
+
+def test_lengths_are_those_of_canonical_text() -> None:
+    short, padded = "function f() public { a(); }", f"function f() public {{ /* {'x' * 500} */ a(); }}"
+    assert characters(short) == characters(padded) == len("function f() public {\n    a();\n}")
+    kinds = [_kind(replace(asked(1), true=text)) for text in (short, padded)]
+    assert kinds[0] == kinds[1]
 
 
 def test_a_record_that_hides_its_metadata_is_known_by_its_origin() -> None:
@@ -231,7 +238,18 @@ def test_a_metric_that_cannot_be_computed_is_named_and_left_out(monkeypatch: pyt
     table = figures.tables(records, metrics)[0]
     assert "similar" not in table["writers"][MODEL]
     assert "semantic_similarity" not in records[0]["texts"][FALLBACK]["metrics"]
-    assert figures.bounds([one["true"] for one in records]) is None
+    assert figures.bounds([one["true"] for one in records], said.append) is None
+    assert said[1].startswith("floor and ceiling of the similarity are left out: the embedding model is not")
+
+
+def test_texts_that_cannot_be_read_whole_are_counted() -> None:
+    records = [record(at) for at in range(12)]
+    all_of_them = figures.tables(records, figures.measure(records, print))[0]["writers"]
+    errors = {name: figures_["errors"] for name, figures_ in all_of_them.items()}
+    assert errors["untrained"] == 12
+    assert errors[EMITTER] == errors["nearest example"] == 0
+    assert errors[MODEL] == 11, "all that are cut"
+    assert "errors" not in figures.tables(records, [])[0]["writers"][MODEL]
 
 
 def test_without_a_judge_there_are_no_verdicts_and_without_functions_no_tables() -> None:

@@ -84,6 +84,7 @@ class Written:
     words: Grid | None
     frequencies: Strips | None
     groups: list[Grid]
+    bounds: str
     plots: list[Curve | Strips]
     legend: list[tuple[str, str]]
     beside: list[Beside]
@@ -111,6 +112,7 @@ def _domain(name: str, found: Mapping[str, Any]) -> Written:
         words=_words(words),
         frequencies=frequencies(words),
         groups=list(_groups(found)),
+        bounds=_bounds_told(part(found, "similarity")),
         plots=plots,
         legend=[(kind_of(writer), writer) for writer in texts(found, "writers")],
         beside=beside(found),
@@ -141,6 +143,8 @@ def _near(found: Mapping[str, Any], table: Mapping[str, Any]) -> Iterator[Grid]:
         known = {name: said for name, said in metrics.items() if name in part(found, "metrics")}
         if known and writers:
             columns = list(_columns(known))
+            if metrics is STRUCTURE:
+                columns.append(Column("Not read whole", _unread, ABSENT))
             rows = [
                 Row(writer, kind_of(writer), [column.of(figures) for column in columns])
                 for writer, figures in writers
@@ -159,6 +163,12 @@ def _bounds(similarity: Mapping[str, Any], columns: list[Column]) -> Iterator[Ro
         yield Row(_PAPER, "paper", [(column.paper, "") for column in columns])
 
 
+def _bounds_told(similarity: Mapping[str, Any]) -> str:
+    """For where they have no rows; they are of all functions there too."""
+    told = {bound: number(similarity, bound) for bound in BOUNDS}
+    return ", ".join(f"{bound} {decimal(value)}" for bound, value in told.items() if value is not None)
+
+
 def _columns(known: Mapping[str, tuple[str, int]]) -> Iterator[Column]:
     """The metrics, and what the paper counts beside the metric that it is of."""
     for name, (heading, places) in known.items():
@@ -174,6 +184,11 @@ def _columns(known: Mapping[str, tuple[str, int]]) -> Iterator[Column]:
 
 def _metric(name: str, places: int, figures: Mapping[str, Any]) -> Cell:
     return decimal(number(figures, "metrics", name), places), ""
+
+
+def _unread(figures: Mapping[str, Any]) -> Cell:
+    """How many texts the grammar cannot read to their end; the other figures are of what it could."""
+    return whole(number(figures, "errors")), ""
 
 
 def _median(figures: Mapping[str, Any]) -> Cell:

@@ -15,11 +15,10 @@ from typing import Any
 from whet.errors import WhetError
 from whet.evaluate.middles import wilson
 from whet.evaluate.written import LENGTHS
-from whet.evaluate.written.held_out import length_bin
+from whet.evaluate.written.held_out import characters, length_bin
 from whet.metrics.solidity import similarity
 from whet.metrics.solidity.base import SOLIDITY_METRICS, Pair, SolidityMetric
 from whet.metrics.solidity.keywords import frequencies
-from whet.metrics.solidity.syntax import parse
 
 OUTCOMES = ("same", "different", "inconclusive", "not compared")
 STEPS = ("parses", "compiles", "abi")
@@ -38,7 +37,7 @@ def measure(records: Sequence[dict[str, Any]], notice: Say) -> list[type[Solidit
     Returns the metrics that could be computed. What a metric needs and is not installed is said, and it is left out.
     """
     for record in records:
-        record["characters"] = _characters(record["true"])
+        record["characters"] = characters(record["true"])
     texts = [(text, record["true"]) for record in records for text in record["texts"].values()]
     pairs = [Pair(text["text"], true) for text, true in texts]
     done: list[type[SolidityMetric]] = []
@@ -54,19 +53,12 @@ def measure(records: Sequence[dict[str, Any]], notice: Say) -> list[type[Solidit
     return done
 
 
-def _characters(true: str) -> int:
-    """Of the canonical text; of the text as it is, where the grammar is not installed."""
-    try:
-        return len(parse(true).canonical)
-    except WhetError:
-        return len(true)
-
-
-def bounds(true: Sequence[str]) -> dict[str, float] | None:
-    """Between what a similarity is to be read: floor and ceiling (docs/metrics.md); None where there is none."""
+def bounds(true: Sequence[str], notice: Say) -> dict[str, float] | None:
+    """Between what a similarity is to be read: floor and ceiling (docs/metrics.md); None where there is none, which is said."""
     try:
         return {"floor": similarity.floor(true), "ceiling": similarity.ceiling(true)}
-    except (WhetError, ImportError):
+    except (WhetError, ImportError) as why:
+        notice(f"floor and ceiling of the similarity are left out: {why}")
         return None
 
 
@@ -119,7 +111,15 @@ def _figures(
         **dict(_counted(texts)),
         **_verdicts(texts),
         "ended": dict(Counter(text["ended"] for text in texts if text["ended"])),
-        "keywords": {word: list(two) for word, two in frequencies(pairs).items()} if metrics else {},
+        **(_read(pairs) if metrics else {"keywords": {}}),
+    }
+
+
+def _read(pairs: Sequence[Pair]) -> dict[str, Any]:
+    """What the grammar says of the texts; it is there where any metric is."""
+    return {
+        "errors": sum(pair.candidate.errors > 0 for pair in pairs),
+        "keywords": {word: list(two) for word, two in frequencies(pairs).items()},
     }
 
 

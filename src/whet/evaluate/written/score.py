@@ -107,7 +107,7 @@ class _Domain:
             "metrics": {
                 one.NAME: {"units": one.UNITS, "lower_is_better": one.LOWER_IS_BETTER} for one in metrics
             },
-            "similarity": bounds([one.true for one in asked]),
+            "similarity": bounds([one.true for one in asked], self._notice),
             "tables": tables(records, metrics),
             "functions": records,
         }
