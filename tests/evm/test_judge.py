@@ -11,6 +11,7 @@ from tests.evm.judged import PROJECT
 from whet import limits
 from whet.evm.judge import BEHAVES, Judge, Verdict
 from whet.evm.judge.behaviour import replayed
+from whet.evm.judge.emitted import one_function
 from whet.evm.pairs.answer import answer
 from whet.evm.pairs.make import make
 from whet.evm.pairs.nouns import Pair, Project
@@ -278,3 +279,18 @@ def test_a_type_of_the_authors_is_one_of_the_abi_outside(named: tuple[Judge, lis
     text = "function low(int128 by) external pure returns (bool) { return by < 7; }"
     assert said(judge, pair, text).abi
     assert not said(judge, pair, text.replace("int128", "int256")).abi
+
+
+@pytest.mark.parametrize(
+    ("text", "parses"),
+    [
+        ("function f() public { unknown = 1; }", True),
+        ("/// twice\nfunction f(Unknown x) public returns (uint256) { return x.y + f; }", True),
+        ("function f() public { x = ; }", False),
+        ("function f() public {} function g() public {}", False),
+        ("function f() public;", False),
+        ("} contract D {", False),
+    ],
+)
+def test_what_does_not_compile_may_still_parse(text: str, parses: bool) -> None:
+    assert one_function(text, "0.8.30") == parses

@@ -14,11 +14,14 @@ from whet.evm.judge.nouns import Verdict, one_line, refused
 from whet.evm.keccak import selector
 from whet.evm.lifting import lift_code
 from whet.evm.meaning.untangle import untangled
+from whet.evm.one_function import NotOne, read
 from whet.evm.pairs.headers import Header
 from whet.evm.pairs.label import Labels
 from whet.evm.pairs.nouns import ENDED
 from whet.evm.pairs.texts import function_of
 from whet.evm.replay.vectors import split_types, type_of
+from whet.evm.solc.compiler import compile_standard
+from whet.evm.solc.worker import CompilerFailure
 
 NOT_WRITTEN = "the emitter did not write it"
 
@@ -72,7 +75,8 @@ def _told(author: Wanted, function: Function | None, result: Decompiled) -> tupl
     text, judged = function.text, function.judged
     written = result.source.written(text)
     if judged.label in (NOT_COMPILED, NOT_VERIFIED):
-        return written, refused(judged.reason or judged.label)
+        parses = not result.no_compiler and one_function(written, result.source.compiler)
+        return written, refused(judged.reason or judged.label, parses=parses)
     inner = text.signature[text.signature.find("(") + 1 : -1]
     alike = (tuple(split_types(inner)), text.returns, text.mutability) == (
         author.parameters,
@@ -82,3 +86,18 @@ def _told(author: Wanted, function: Function | None, result: Decompiled) -> tupl
     shown = judged.counterexample.split("\n")
     why = "; ".join(part for part in (judged.reason, *shown) if part)
     return written, Verdict(parses=True, compiles=True, abi=alike, behaves=judged.label, why=one_line(why))
+
+
+def one_function(text: str, version: str) -> bool:
+    """Whether the parser of solc `version` takes a text as exactly one function with a body, whatever its names are."""
+    request = {
+        "language": "Solidity",
+        "sources": {"One.sol": {"content": f"contract C {{\n{text}\n}}"}},
+        "settings": {"outputSelection": {}},
+    }
+    try:
+        read(text)
+        said = compile_standard(version, request).get("errors", ())
+    except (NotOne, CompilerFailure):
+        return False
+    return all(error.get("type") != "ParserError" for error in said)
