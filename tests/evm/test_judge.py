@@ -9,9 +9,13 @@ import pytest
 
 from tests.evm.judged import PROJECT
 from whet import limits
+from whet.evm.decompile.given import Task
+from whet.evm.decompile.many import one as decompiled
+from whet.evm.decompile.nouns import NOT_COMPILED, Judged
+from whet.evm.decompile.run import Options
 from whet.evm.judge import BEHAVES, Judge, Verdict
 from whet.evm.judge.behaviour import replayed
-from whet.evm.judge.emitted import one_function
+from whet.evm.judge.emitted import _told, one_function, wanted
 from whet.evm.pairs.answer import answer
 from whet.evm.pairs.make import make
 from whet.evm.pairs.nouns import Pair, Project
@@ -294,3 +298,17 @@ def test_a_type_of_the_authors_is_one_of_the_abi_outside(named: tuple[Judge, lis
 )
 def test_what_does_not_compile_may_still_parse(text: str, parses: bool) -> None:
     assert one_function(text, "0.8.30") == parses
+
+
+def test_of_the_emitters_text_that_is_refused_its_parsing_is_known(judge: Judge, pairs: list[Pair]) -> None:
+    taken = judge.taken_from(one(pairs, "count()"))
+    assert not isinstance(taken, str)
+    result = decompiled(Task("contract", taken.labels.runtime, Options(calls=120))).result
+    assert result is not None
+    author = wanted(taken.labels, taken.place.key, taken.header)
+    function = replace(result.functions[0], judged=Judged(NOT_COMPILED, reason="stack too deep"))
+    _, verdict = _told(author, function, result)
+    assert verdict == Verdict(
+        parses=True, compiles=False, abi=False, behaves="not compared", why="stack too deep"
+    )
+    assert not _told(author, function, replace(result, no_compiler=True))[1].parses
