@@ -46,6 +46,7 @@ def record(at: int) -> dict[str, Any]:
         "solc": ("0.8.30", "0.4.26")[at % 2],
         "build": ("runs200", "runs200-ir")[at % 3 == 0],
         "via_ir": at % 3 == 0,
+        "outside": at % 4 > 0,
         "metadata": ("shown", "hidden")[at % 5 == 0],
         "prompt": f"// function\nfunction take{at}(uint256 arg0) public {{\n  stor_1[msg.sender] = 1\n}}",
         "prompt_tokens": 60,

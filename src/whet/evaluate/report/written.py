@@ -21,7 +21,13 @@ from whet.evaluate.report.wording import ABSENT, SPACE, decimal, difference, sha
 from whet.evaluate.report.writers import kind_of
 from whet.evaluate.written import MODEL
 
-RIGHT = {"parses": "Parses", "compiles": "Compiles", "abi": "ABI exact", "same": "Behaves the same"}
+RIGHT = {
+    "parses": "Parses",
+    "compiles": "Compiles",
+    "abi": "ABI exact",
+    "abi_outside": "The same, called from outside",
+    "same": "Behaves the same",
+}
 OUTCOMES = ("different", "inconclusive", "not compared")
 LIKENESS = {
     "semantic_similarity": ("Similarity", 2),

@@ -110,6 +110,7 @@ def _figures(
         "metrics": dict(_overall(texts, pairs, metrics)),
         **dict(_counted(texts)),
         **_verdicts(texts),
+        **_outside([text["verdict"] for text, one in zip(texts, records, strict=True) if one["outside"]]),
         "ended": dict(Counter(text["ended"] for text in texts if text["ended"])),
         **(_read(pairs) if metrics else {"keywords": {}}),
     }
@@ -142,6 +143,13 @@ def _counted(texts: Sequence[Record]) -> Iterator[tuple[str, Any]]:
     if lengths:
         yield "near_length", wilson(sum(abs(value) <= NEAR_CHARACTERS for value in lengths), len(texts))
         yield "length_difference_median", statistics.median(lengths)
+
+
+def _outside(verdicts: Sequence[Any]) -> dict[str, Any]:
+    """The ABI of functions that are called from outside: others have none, and are compared by types inside the code."""
+    if not verdicts or None in verdicts:
+        return {}
+    return {"abi_outside": wilson(sum(verdict["abi"] for verdict in verdicts), len(verdicts))}
 
 
 def _values(texts: Sequence[Record], metric: str) -> list[float]:
