@@ -25,7 +25,7 @@ RIGHT = {
     "parses": "Parses",
     "compiles": "Compiles",
     "abi": "ABI exact",
-    "abi_outside": "The same, called from outside",
+    "abi_outside": "ABI exact, of those called from outside",
     "same": "Behaves the same",
 }
 OUTCOMES = ("different", "inconclusive", "not compared")
