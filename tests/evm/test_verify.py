@@ -193,6 +193,16 @@ def test_gas_that_is_shown_and_the_codes_own_hash_are_not_differences() -> None:
     assert "reads its own code" in found.reason
 
 
+def test_a_part_of_the_codes_own_is_no_difference_and_hides_none() -> None:
+    """Read as the code of an address; the same beside a word of storage that one side writes otherwise."""
+    part = "PUSH {word} PUSH 0 SSTORE PUSH 32 PUSH 30 PUSH 0 ADDRESS EXTCODECOPY PUSH 32 PUSH 0 RETURN"
+    found = only(dispatched(part.format(word=1)), dispatched("PUSH 1 POP " + part.format(word=1)))
+    assert found.verdict == INCONCLUSIVE
+    assert "reads its own code" in found.reason
+    found = only(dispatched(part.format(word=1)), dispatched("PUSH 1 POP " + part.format(word=2)))
+    assert found.verdict == DIFFERENT
+
+
 def test_a_side_that_needs_more_gas_does_the_same_with_more() -> None:
     """A loop of as many rounds as the argument says: of many, one side runs out of gas; with four times as much neither
     does. A loop that never ends is no matter of gas."""

@@ -164,14 +164,21 @@ def calling_code(address: int) -> bytes:
     )
 
 
+_DELEGATE = (
+    f"CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY PUSH 0 PUSH 0 CALLDATASIZE PUSH 0 PUSH {INSIDE} GAS DELEGATECALL "
+    "RETURNDATASIZE PUSH 0 PUSH 0 RETURNDATACOPY @fine JUMPI RETURNDATASIZE PUSH 0 REVERT :fine RETURNDATASIZE "
+    "PUSH 0 RETURN"
+)
+
+
 def self_calling_code() -> bytes:
     """Of the target: a person's call becomes its call of itself, and all others run the code at `INSIDE` as its own."""
-    inside = (
-        f"CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY PUSH 0 PUSH 0 CALLDATASIZE PUSH 0 PUSH {INSIDE} GAS DELEGATECALL "
-        "RETURNDATASIZE PUSH 0 PUSH 0 RETURNDATACOPY @fine JUMPI RETURNDATASIZE PUSH 0 REVERT :fine RETURNDATASIZE "
-        "PUSH 0 RETURN"
-    )
-    return assemble(f"CALLER ORIGIN EQ ISZERO @inside JUMPI {_forward(TARGET)} :inside {inside}")
+    return assemble(f"CALLER ORIGIN EQ ISZERO @inside JUMPI {_forward(TARGET)} :inside {_DELEGATE}")
+
+
+def proxy_code() -> bytes:
+    """Of the target: runs the code at `INSIDE` as its own."""
+    return assemble(_DELEGATE)
 
 
 def people_and_mocks(storage: Callable[[int], int] = lambda i: 0) -> dict[int, Account]:

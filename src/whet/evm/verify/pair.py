@@ -15,7 +15,7 @@ from whet.evm.interpret import Block, OutOfSteps, Result, Transaction, run
 from whet.evm.lifting import lift_code
 from whet.evm.replay.cases import Case, Tried
 from whet.evm.replay.compare import Difference, compare, compare_outcomes
-from whet.evm.replay.mocks import CODED, MOCKS, PEOPLE, TARGET, forwarding_code
+from whet.evm.replay.mocks import CODED, INSIDE, MOCKS, PEOPLE, TARGET, forwarding_code, proxy_code
 from whet.evm.replay.reference import Outcome, run_reference
 from whet.evm.replay.run import Replay, home, transaction, unread
 from whet.evm.replay.trace import trace
@@ -62,7 +62,9 @@ CALLED = dict.fromkeys(("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"), 1) | 
 """{instruction: which of its arguments is an address at which it needs code}."""
 ANSWERING, PRECOMPILES, KNOWN = 8, frozenset({*range(18), 0x100}), frozenset({*CODED, *PEOPLE})
 PADDING = b"\xfe" * 7
-"""Behind the code nothing jumps to it; a contract that then does something else reads its own code."""
+"""Behind the code nothing jumps to it; a contract that then does something else reads its code."""
+READING = frozenset({"EXTCODECOPY", "EXTCODEHASH", "EXTCODESIZE"})
+"""Instructions that read the code of an address, which may be the contract's own."""
 
 
 @dataclass(slots=True)
@@ -249,7 +251,7 @@ class Pair(Replay):
             return "depends on gas"
         if changes(self.candidate, less, theirs):
             return "the candidate depends on gas"
-        if changes(self.code + PADDING, tx, ours):
+        if self._reads_itself(before, tx, block):
             return "reads its own code"
         made, others = (_created(side, before) for side in (ours, theirs))
         return "creates contracts of other code" if made != others and len(made) == len(others) else ""
@@ -277,6 +279,26 @@ class Pair(Replay):
         more, wide = replace(tx, gas=MORE_GAS * tx.gas), replace(block, gas_limit=MORE_GAS * block.gas_limit)
         one, other = (self._reference(code, before, more, wide) for code in (self.code, self.candidate))
         return not compare_outcomes(one, other, before, NAMES)
+
+    def _reads_itself(self, before: World, tx: Transaction, block: Block) -> bool:
+        """Whether the difference may be one of the code that one side reads: as that of an address, then both do the same
+        once a proxy's stands there; or as its own, then what stands behind it changes what the original does."""
+
+        def ran(code: bytes) -> Outcome:
+            return self._reference(code, before, tx, block)
+
+        if self._reads_code and home(before) == TARGET:
+            proxy = replace(before.account(TARGET), code=proxy_code())
+            before = World(before.accounts | {TARGET: proxy, INSIDE: Account(nonce=1)})
+            if not compare_outcomes(ran(self.code), ran(self.candidate), before, NAMES):
+                return True
+        return bool(compare_outcomes(ran(self.code + PADDING), ran(self.code), before, NAMES))
+
+    @cached_property
+    def _reads_code(self) -> bool:
+        contracts = (self.contract, self.other)
+        functions = (function for contract in contracts for function in contract.functions.values())
+        return any(s.op in READING for function in functions for s in function.statements())
 
     def _lives_on_a_stipend(self, case: Case) -> bool:
         """Whether one side, called by itself, had to do with what `transfer` and `send` give."""
