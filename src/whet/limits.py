@@ -117,6 +117,12 @@ EXPORT_BYTES = 512 * 2**20
 EXPORT_DEPTH = 400
 """So is one that is nested deeper (a build-info holds the compiler's syntax trees)."""
 
+FOUNDRY_BYTES = 2**20
+"""Of a larger foundry.toml no remapping is read, which is said."""
+
+FOUNDRY_DOTS = 256
+"""Nor of one with more dots on a line (the time that a dotted key takes grows with the square of its parts)."""
+
 CODE_BYTES = 2**20
 """EVM code larger than this is refused (a contract has at most 24,576 bytes, creation code 49,152)."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whet.evm.pairs import exports
+from whet.evm.pairs import exports, projects
 from whet.evm.pairs.builds import chunks
 from whet.evm.pairs.exports import NotRead
 from whet.evm.pairs.kept import place
@@ -28,6 +29,7 @@ from whet.evm.pairs.nouns import (
     Project,
 )
 from whet.evm.pairs.projects import from_folder, remapped
+from whet.evm.solc.npm import Package
 from whet.evm.solc.sources import ANY_VERSION, for_any_version, imports, pragmas
 
 TOKEN = "// SPDX-License-Identifier: MIT\npragma solidity ^0.8.0;\ncontract Token { }\n"
@@ -320,6 +322,8 @@ def test_a_folder_of_foundry_obeys_its_remappings() -> None:
     [
         b"a=" + b"[" * 20_000,
         b"a=" + b"9" * 5000,
+        b"a" + b".a" * 300_000 + b"=1",
+        b"#" * (2**20 + 1),
         b"a",
         b"profile = 3",
         b"[profile]\ndefault = []",
@@ -339,6 +343,27 @@ def test_a_file_whose_name_is_no_text_is_named() -> None:
     project = from_folder("p", {name: b"", "A.sol": b""})
     assert project.own == ("A.sol",)
     assert project.unread == {name: (NO_TEXT, "")}
+
+
+def test_a_file_of_a_dependency_that_is_no_text_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, files in {
+        "mine": {"A.sol": b"contract A {}"},
+        "other": {"B.sol": b"", "C.sol": b"\xff"},
+    }.items():
+        (tmp_path / name).mkdir()
+        for file, content in files.items():
+            (tmp_path / name / file).write_bytes(content)
+    monkeypatch.setattr(
+        projects, "package", lambda name, version: Package(name, version, tmp_path / name, "", False)
+    )
+    of_package = projects.from_npm("mine@1.0.0", ["alias=other@1.0.0"])
+    of_folder = from_folder("p", {"A.sol": b"contract A {}"}, ["alias=other@1.0.0"])
+    assert (of_package.own, of_folder.own) == (("mine/A.sol",), ("A.sol",))
+    for project in (of_package, of_folder):
+        assert project.unread == {"alias/C.sol": (NO_TEXT, "")}
+        assert "alias/B.sol" in project.texts
 
 
 def test_the_longest_prefix_wins_and_a_context_is_kept_to() -> None:

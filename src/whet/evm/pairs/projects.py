@@ -28,8 +28,8 @@ def from_npm(wanted: str, dependencies: Sequence[str] = (), *, tests: bool = Fal
     texts, unread = _package_texts(found, name)
     if not texts:
         raise WhetError(f"{wanted} holds no Solidity", fix="name another package")
-    whole = texts | library(dependencies)
-    project = Project(wanted, name, whole, tuple(texts), _licence(found), unread=unread)
+    others, not_read = library(dependencies)
+    project = Project(wanted, name, texts | others, tuple(texts), _licence(found), unread=unread | not_read)
     return project if tests else without_tests(project)
 
 
@@ -75,7 +75,8 @@ def from_folder(
     sources = remapped({path: text for path, text in texts.items() if path.endswith(".sol")}, rules)
     libraries = rules or _FOUNDRY in texts
     own = tuple(path for path in sources if not (libraries and path.startswith("lib/")))
-    project = Project(name, name, sources | library(dependencies), own, unread=unread)
+    others, not_read = library(dependencies)
+    project = Project(name, name, sources | others, own, unread=unread | not_read)
     return project if tests else without_tests(project)
 
 
@@ -103,6 +104,10 @@ def _rules(texts: Mapping[str, str]) -> tuple[list[str], str]:
 
 def _told(text: str) -> list[str]:
     """The remappings in a foundry.toml. Raises ValueError, RecursionError."""
+    if len(text) > limits.FOUNDRY_BYTES:
+        raise ValueError(f"more than {limits.FOUNDRY_BYTES:,} characters")
+    if any(line.count(".") > limits.FOUNDRY_DOTS for line in text.split("\n")):
+        raise ValueError(f"more than {limits.FOUNDRY_DOTS} dots on a line")
     found: Any = tomllib.loads(text)
     for key, nothing in (("profile", {}), ("default", {}), ("remappings", [])):
         if not isinstance(found, dict):
@@ -113,14 +118,18 @@ def _told(text: str) -> list[str]:
     return [str(one) for one in found]
 
 
-def library(wanted: Sequence[str]) -> dict[str, str]:
-    """The sources of several packages by the names that imports use. Raises WhetError (see `npm`)."""
+def library(wanted: Sequence[str]) -> tuple[dict[str, str], Unread]:
+    """The sources of several packages by the names that imports use, and those that are no text. Raises WhetError (see
+    `npm`)."""
     texts: dict[str, str] = {}
+    unread: Unread = {}
     for one in wanted:
         alias, _, key = one.rpartition("=")
         name, _, version = key.rpartition("@")
-        texts |= _package_texts(package(name, version), alias or name)[0]
-    return texts
+        found, not_read = _package_texts(package(name, version), alias or name)
+        texts |= found
+        unread |= not_read
+    return texts, unread
 
 
 def remapped(texts: Mapping[str, str], mapped: Sequence[str]) -> dict[str, str]:
