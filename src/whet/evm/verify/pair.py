@@ -251,7 +251,7 @@ class Pair(Replay):
             return "depends on gas"
         if changes(self.candidate, less, theirs):
             return "the candidate depends on gas"
-        if self._reads_itself(before, tx, block):
+        if self._reads_itself(before, tx, block, ours):
             return "reads its own code"
         made, others = (_created(side, before) for side in (ours, theirs))
         return "creates contracts of other code" if made != others and len(made) == len(others) else ""
@@ -280,7 +280,7 @@ class Pair(Replay):
         one, other = (self._reference(code, before, more, wide) for code in (self.code, self.candidate))
         return not compare_outcomes(one, other, before, NAMES)
 
-    def _reads_itself(self, before: World, tx: Transaction, block: Block) -> bool:
+    def _reads_itself(self, before: World, tx: Transaction, block: Block, ours: Outcome) -> bool:
         """Whether the difference may be one of the code that one side reads: as that of an address, then both do the same
         once a proxy's stands there; or as its own, then what stands behind it changes what the original does."""
 
@@ -290,9 +290,10 @@ class Pair(Replay):
         if self._reads_code and home(before) == TARGET:
             proxy = replace(before.account(TARGET), code=proxy_code())
             before = World(before.accounts | {TARGET: proxy, INSIDE: Account(nonce=1)})
-            if not compare_outcomes(ran(self.code), ran(self.candidate), before, NAMES):
+            ours = ran(self.code)
+            if not compare_outcomes(ours, ran(self.candidate), before, NAMES):
                 return True
-        return bool(compare_outcomes(ran(self.code + PADDING), ran(self.code), before, NAMES))
+        return bool(compare_outcomes(ran(self.code + PADDING), ours, before, NAMES))
 
     @cached_property
     def _reads_code(self) -> bool:
