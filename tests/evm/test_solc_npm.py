@@ -17,6 +17,8 @@ from whet.evm.pairs.nouns import NO_TEXT
 from whet.evm.pairs.projects import from_npm
 from whet.evm.solc import npm
 from whet.evm.solc.node import _why
+from whet.recipe.load import builtin_recipes, load_recipe
+from whet.sources.solidity import SoliditySource
 
 Files = dict[str, bytes]
 
@@ -194,6 +196,21 @@ def test_every_pin_is_a_sha512() -> None:
         assert npm._NAME.fullmatch(name)
         assert npm._VERSION.fullmatch(version)
         assert len(base64.b64decode(pin.removeprefix("sha512-"), validate=True)) == 64
+
+
+def test_every_package_of_a_built_in_recipe_is_pinned() -> None:
+    named = [
+        one.rpartition("=")[2]
+        for recipe, text in builtin_recipes().items()
+        if "source: solidity" in text
+        for stage in load_recipe(recipe).recipe.stages
+        for source in stage.data
+        if isinstance(source, SoliditySource)
+        for one in (*source.npm, *source.dependencies)
+    ]
+    assert named
+    npm.pins.cache_clear()
+    assert [one for one in named if one not in npm.pins()] == []
 
 
 def test_packages_are_fetched_while_there_is_a_network(
