@@ -43,8 +43,17 @@ PAIR = Pair(
 def asked(
     at: int, *, tac: str = "", era: str = "0.8", characters: int = 50, metadata: Any = "shown"
 ) -> Asked:
-    pair = replace(PAIR, name=f"f{at}", tac=tac, hidden=View(tac, {}, []), solc=f"{era}.9", line=at)
-    return Asked(pair, metadata, pair.origin, 0, "", "x" * characters, [1, 2])
+    pair = replace(
+        PAIR,
+        name=f"f{at}",
+        tac=tac,
+        hidden=View(tac, {}, []),
+        solc=f"{era}.9",
+        line=at,
+        source="x" * characters,
+    )
+    origin = pair.origin if metadata == "shown" else f"{pair.origin}:hidden"
+    return Asked(pair, metadata, origin, 0, "", pair.source, [1, 2])
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +76,49 @@ def test_those_drawn_are_as_the_whole_is(many: list[Asked], count: int) -> None:
     chosen = drawn(many, count)
     assert len(chosen) == min(count, len(many))
     assert chosen == [one for one in many if one in chosen]
-    kinds, mine = (Counter(_kind(one)[:3] for one in some) for some in (many, chosen))
+    kinds, mine = (Counter(_kind(one, alone=True)[:3] for one in some) for some in (many, chosen))
     for kind, there in kinds.items():
         assert abs(mine[kind] - there * len(chosen) / len(many)) <= 1, kind
     assert drawn(many[::-1], count) == chosen[::-1], "the order given does not matter"
+
+
+def both_ways(functions: int, *, one_way: int = 0) -> list[Asked]:
+    """Of each function a record that shows its metadata and one that hides it, in the names of its prompt, shorter ones;
+    of the last `one_way` only one of the two."""
+    draw = random.Random(5)
+    found = []
+    for at in range(functions):
+        shown = asked(at, era=draw.choice(["0.4", "0.8"]), characters=draw.randint(60, 1200))
+        hidden = replace(
+            asked(at), pair=shown.pair, metadata="hidden", origin=f"{shown.pair.origin}:hidden", true="x" * 20
+        )
+        found += [shown, hidden] if at < functions - one_way else [draw.choice([shown, hidden])]
+    draw.shuffle(found)
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 24, 39, 40, 41, 199])
+def test_the_same_functions_are_drawn_shown_and_hidden(count: int) -> None:
+    """Also where the answers differ; an odd number leaves a place empty, one draws a record."""
+    everything = both_ways(100)
+    chosen = drawn(everything, count)
+    ways = [
+        {one.pair.origin for one in chosen if one.metadata == metadata} for metadata in ("shown", "hidden")
+    ]
+    assert len(chosen) == (count - count % 2 if count > 1 else 1)
+    assert ways[0] == ways[1] or count == 1
+    assert drawn(everything[::-1], count) == chosen[::-1]
+
+
+@pytest.mark.parametrize("count", [2, 3, 40, 41, 150, 184])
+def test_functions_with_one_record_have_their_share(count: int) -> None:
+    everything = both_ways(100, one_way=15)
+    chosen = drawn(everything, count)
+    assert len(chosen) == count
+    records, mine = (Counter(one.pair.origin for one in some) for some in (everything, chosen))
+    assert all(records[origin] == number for origin, number in mine.items()), "none is drawn one way only"
+    alone = sum(number == 1 for number in mine.values())
+    assert abs(alone - 15 * count / len(everything)) <= 1
 
 
 def test_bins_of_lengths() -> None:
@@ -82,7 +130,8 @@ def test_bins_of_lengths() -> None:
 def test_lengths_are_those_of_canonical_text() -> None:
     short, padded = "function f() public { a(); }", f"function f() public {{ /* {'x' * 500} */ a(); }}"
     assert characters(short) == characters(padded) == len("function f() public {\n    a();\n}")
-    kinds = [_kind(replace(asked(1), true=text)) for text in (short, padded)]
+    pairs = [replace(PAIR, source=text) for text in (short, padded)]
+    kinds = [_kind(replace(asked(1), pair=pair, true=pair.name), alone=True) for pair in pairs]
     assert kinds[0] == kinds[1]
 
 

@@ -141,13 +141,13 @@ class _Domain:
     def _say_left_out(self, found: HeldOut) -> None:
         if found.gone:
             self._notice(
-                f"{found.gone} of {found.there} held-out functions are no longer given by their source; nobody is asked "
+                f"{found.gone} of {found.there} held-out records are no longer given by their source; nobody is asked "
                 "for them"
             )
         left = found.there - found.gone - len(found.asked)
         if left:
             self._notice(
-                f"{len(found.asked)} held-out functions are written; {left} others are left out "
+                f"{len(found.asked)} held-out records are written; {left} others are left out "
                 "(evaluate.solidity.functions)"
             )
 
