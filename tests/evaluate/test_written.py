@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.evaluate.written_example import example_written, record
@@ -16,6 +17,7 @@ from tests.test_fill_in_the_middle import TOKENIZER
 from whet import pipeline
 from whet.begin import require_possible
 from whet.errors import RecipeError, WhetError
+from whet.evaluate.middles import wilson
 from whet.evaluate.written import EMITTER, FALLBACK, MODEL, figures
 from whet.evaluate.written.answers import Answer, answers, batches
 from whet.evaluate.written.held_out import Asked, _kind, characters, drawn, length_bin, metadata_of
@@ -230,6 +232,7 @@ def test_every_table_adds_up() -> None:
     for by in figures.GROUPS:
         own = [table for table in tables if table["by"] == by]
         assert sum(table["functions"] for table in own) == 24
+        assert sum(table["distinct"] for table in own) == 24
         assert len({table["group"] for table in own}) == len(own)
         for writer in found["writers"]:
             for outcome in figures.OUTCOMES:
@@ -243,6 +246,31 @@ def test_every_table_adds_up() -> None:
             assert one["parses"]["value"] >= one["compiles"]["value"] >= one["abi"]["value"]
             assert one["abi"]["value"] >= one["same"]["value"]
             assert set(one["metrics"]) == set(found["metrics"])
+
+
+def test_records_of_one_function_count_as_one_trial() -> None:
+    """Shown and hidden with one verdict: as many records again, and the same shares and intervals."""
+    once = [record(at) for at in range(12)]
+    metrics = figures.measure(once, print)
+    twice = [one | {"metadata": metadata} for one in once for metadata in ("shown", "hidden")]
+    alone, both = (figures.tables(some, metrics)[0] for some in (once, twice))
+    assert (alone["functions"], alone["distinct"]) == (12, 12)
+    assert (both["functions"], both["distinct"]) == (24, 12)
+    for writer, expected in alone["writers"].items():
+        for name in (*figures.STEPS, "abi_outside", "same", "similar", "near_length"):
+            assert both["writers"][writer][name] == expected[name], (writer, name)
+    assert alone["writers"][MODEL]["same"] == wilson(3, 12)
+    shown = next(one for one in figures.tables(twice, metrics) if one["group"] == "shown")
+    assert (shown["functions"], shown["distinct"]) == (12, 12)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 30, [2] * 15, [1, 1, 1, 1, 8], [3, 1, 4, 1, 5, 9, 2, 6]])
+def test_trials_have_the_variance_of_records_that_agree_within_a_function(sizes: list[int]) -> None:
+    records = [{"source_hash": str(at)} for at, size in enumerate(sizes) for _ in range(size)]
+    draws = np.random.default_rng(4).random((40_000, len(sizes))) < 0.3
+    spread = np.var(draws @ np.array(sizes) / sum(sizes))
+    assert 0.3 * 0.7 / figures.trials(records) == pytest.approx(spread, rel=0.05)
+    assert figures.trials(records) <= len(sizes)
 
 
 def test_a_perfect_text_has_the_best_figures() -> None:
@@ -309,7 +337,7 @@ def test_without_a_judge_there_are_no_verdicts_and_without_functions_no_tables()
     table = figures.tables(records, figures.measure(records, print))[0]
     assert not {"same", "behaves", "parses"} & table["writers"][MODEL].keys()
     assert figures.tables([], figures.measure([], print)) == [
-        {"by": "all", "group": "", "functions": 0, "writers": {}}
+        {"by": "all", "group": "", "functions": 0, "distinct": 0, "writers": {}}
     ]
 
 
