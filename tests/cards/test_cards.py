@@ -226,16 +226,18 @@ def test_what_was_written_for_functions_is_in_the_card(facts: Facts) -> None:
     facts = copy.deepcopy(facts)
     assert facts.evaluation
     every = {"model": figures(0.5), "the | emitter": {"metrics": {"bleu": 7.25}}}
-    table = {"by": "all", "functions": 24, "writers": every}
+    table = {"by": "all", "functions": 24, "distinct": 12, "writers": every}
     other = {"by": "era", "group": "0.8", "functions": 3, "writers": {"model": figures(0.25)}}
     found = {"writers": list(every), "metrics": {"bleu": {}}, "tables": [other, table]}
     facts.evaluation["solidity"] = {"code": found}
     card = model_card(facts)
-    assert "### Solidity written for `code`\n\nFor 24 held-out functions" in card
+    assert "### Solidity written for `code`\n\nFor 24 held-out records of 12 functions: the share" in card
     assert "| model | 0.500 [0.400, 0.600] | 0.500 [0.400, 0.600] | 12.500 |" in card
     (row,) = (line for line in card.splitlines() if "emitter" in line)
     assert row.endswith("| – | – | 7.250 |")
     assert "0.250" not in card.partition("### Solidity")[2].partition("\n## ")[0], "a part of the functions"
+    del table["distinct"]
+    assert "For 24 held-out records: the share" in model_card(facts), "as evaluated before"
     facts.evaluation["solidity"] = {"code": {**found, "tables": []}}
     assert "### Solidity" not in model_card(facts)
 

@@ -129,6 +129,8 @@ def test_wilson_is_the_published_interval(matches: int, count: int, low: float, 
     assert (found["low"], found["high"]) == (pytest.approx(low, abs=6e-5), pytest.approx(high, abs=6e-5))
     assert found["value"] == matches / count
     assert wilson(0, 0) == {"value": None, "low": None, "high": None}
+    assert wilson(matches, count, count) == found
+    assert wilson(2 * matches, 2 * count, count) == found
 
 
 RECIPE = """

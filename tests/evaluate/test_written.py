@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.evaluate.written_example import example_written, record
@@ -16,6 +17,7 @@ from tests.test_fill_in_the_middle import TOKENIZER
 from whet import pipeline
 from whet.begin import require_possible
 from whet.errors import RecipeError, WhetError
+from whet.evaluate.middles import wilson
 from whet.evaluate.written import EMITTER, FALLBACK, MODEL, figures
 from whet.evaluate.written.answers import Answer, answers, batches
 from whet.evaluate.written.held_out import Asked, _kind, characters, drawn, length_bin, metadata_of
@@ -43,8 +45,17 @@ PAIR = Pair(
 def asked(
     at: int, *, tac: str = "", era: str = "0.8", characters: int = 50, metadata: Any = "shown"
 ) -> Asked:
-    pair = replace(PAIR, name=f"f{at}", tac=tac, hidden=View(tac, {}, []), solc=f"{era}.9", line=at)
-    return Asked(pair, metadata, pair.origin, 0, "", "x" * characters, [1, 2])
+    pair = replace(
+        PAIR,
+        name=f"f{at}",
+        tac=tac,
+        hidden=View(tac, {}, []),
+        solc=f"{era}.9",
+        line=at,
+        source="x" * characters,
+    )
+    origin = pair.origin if metadata == "shown" else f"{pair.origin}:hidden"
+    return Asked(pair, metadata, origin, 0, "", pair.source, [1, 2])
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +78,49 @@ def test_those_drawn_are_as_the_whole_is(many: list[Asked], count: int) -> None:
     chosen = drawn(many, count)
     assert len(chosen) == min(count, len(many))
     assert chosen == [one for one in many if one in chosen]
-    kinds, mine = (Counter(_kind(one)[:3] for one in some) for some in (many, chosen))
+    kinds, mine = (Counter(_kind(one, alone=True)[:3] for one in some) for some in (many, chosen))
     for kind, there in kinds.items():
         assert abs(mine[kind] - there * len(chosen) / len(many)) <= 1, kind
     assert drawn(many[::-1], count) == chosen[::-1], "the order given does not matter"
+
+
+def both_ways(functions: int, *, one_way: int = 0) -> list[Asked]:
+    """Of each function a record that shows its metadata and one that hides it, in the names of its prompt, shorter ones;
+    of the last `one_way` only one of the two."""
+    draw = random.Random(5)
+    found = []
+    for at in range(functions):
+        shown = asked(at, era=draw.choice(["0.4", "0.8"]), characters=draw.randint(60, 1200))
+        hidden = replace(
+            asked(at), pair=shown.pair, metadata="hidden", origin=f"{shown.pair.origin}:hidden", true="x" * 20
+        )
+        found += [shown, hidden] if at < functions - one_way else [draw.choice([shown, hidden])]
+    draw.shuffle(found)
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 24, 39, 40, 41, 199])
+def test_the_same_functions_are_drawn_shown_and_hidden(count: int) -> None:
+    """Also where the answers differ; an odd number leaves a place empty, one draws a record."""
+    everything = both_ways(100)
+    chosen = drawn(everything, count)
+    ways = [
+        {one.pair.origin for one in chosen if one.metadata == metadata} for metadata in ("shown", "hidden")
+    ]
+    assert len(chosen) == (count - count % 2 if count > 1 else 1)
+    assert ways[0] == ways[1] or count == 1
+    assert drawn(everything[::-1], count) == chosen[::-1]
+
+
+@pytest.mark.parametrize("count", [2, 3, 40, 41, 150, 184])
+def test_functions_with_one_record_have_their_share(count: int) -> None:
+    everything = both_ways(100, one_way=15)
+    chosen = drawn(everything, count)
+    assert len(chosen) == count
+    records, mine = (Counter(one.pair.origin for one in some) for some in (everything, chosen))
+    assert all(records[origin] == number for origin, number in mine.items()), "none is drawn one way only"
+    alone = sum(number == 1 for number in mine.values())
+    assert abs(alone - 15 * count / len(everything)) <= 1
 
 
 def test_bins_of_lengths() -> None:
@@ -82,7 +132,8 @@ def test_bins_of_lengths() -> None:
 def test_lengths_are_those_of_canonical_text() -> None:
     short, padded = "function f() public { a(); }", f"function f() public {{ /* {'x' * 500} */ a(); }}"
     assert characters(short) == characters(padded) == len("function f() public {\n    a();\n}")
-    kinds = [_kind(replace(asked(1), true=text)) for text in (short, padded)]
+    pairs = [replace(PAIR, source=text) for text in (short, padded)]
+    kinds = [_kind(replace(asked(1), pair=pair, true=pair.name), alone=True) for pair in pairs]
     assert kinds[0] == kinds[1]
 
 
@@ -181,6 +232,7 @@ def test_every_table_adds_up() -> None:
     for by in figures.GROUPS:
         own = [table for table in tables if table["by"] == by]
         assert sum(table["functions"] for table in own) == 24
+        assert sum(table["distinct"] for table in own) == 24
         assert len({table["group"] for table in own}) == len(own)
         for writer in found["writers"]:
             for outcome in figures.OUTCOMES:
@@ -194,6 +246,31 @@ def test_every_table_adds_up() -> None:
             assert one["parses"]["value"] >= one["compiles"]["value"] >= one["abi"]["value"]
             assert one["abi"]["value"] >= one["same"]["value"]
             assert set(one["metrics"]) == set(found["metrics"])
+
+
+def test_records_of_one_function_count_as_one_trial() -> None:
+    """Shown and hidden with one verdict: as many records again, and the same shares and intervals."""
+    once = [record(at) for at in range(12)]
+    metrics = figures.measure(once, print)
+    twice = [one | {"metadata": metadata} for one in once for metadata in ("shown", "hidden")]
+    alone, both = (figures.tables(some, metrics)[0] for some in (once, twice))
+    assert (alone["functions"], alone["distinct"]) == (12, 12)
+    assert (both["functions"], both["distinct"]) == (24, 12)
+    for writer, expected in alone["writers"].items():
+        for name in (*figures.STEPS, "abi_outside", "same", "similar", "near_length"):
+            assert both["writers"][writer][name] == expected[name], (writer, name)
+    assert alone["writers"][MODEL]["same"] == wilson(3, 12)
+    shown = next(one for one in figures.tables(twice, metrics) if one["group"] == "shown")
+    assert (shown["functions"], shown["distinct"]) == (12, 12)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 30, [2] * 15, [1, 1, 1, 1, 8], [3, 1, 4, 1, 5, 9, 2, 6]])
+def test_trials_have_the_variance_of_records_that_agree_within_a_function(sizes: list[int]) -> None:
+    records = [{"source_hash": str(at)} for at, size in enumerate(sizes) for _ in range(size)]
+    draws = np.random.default_rng(4).random((40_000, len(sizes))) < 0.3
+    spread = np.var(draws @ np.array(sizes) / sum(sizes))
+    assert 0.3 * 0.7 / figures.trials(records) == pytest.approx(spread, rel=0.05)
+    assert figures.trials(records) <= len(sizes)
 
 
 def test_a_perfect_text_has_the_best_figures() -> None:
@@ -260,7 +337,7 @@ def test_without_a_judge_there_are_no_verdicts_and_without_functions_no_tables()
     table = figures.tables(records, figures.measure(records, print))[0]
     assert not {"same", "behaves", "parses"} & table["writers"][MODEL].keys()
     assert figures.tables([], figures.measure([], print)) == [
-        {"by": "all", "group": "", "functions": 0, "writers": {}}
+        {"by": "all", "group": "", "functions": 0, "distinct": 0, "writers": {}}
     ]
 
 

@@ -174,11 +174,12 @@ def test_the_prompts_are_those_of_the_prepared_data(run: pipeline.Run) -> None:
 def test_the_page_and_the_typed_results_say_what_was_measured(
     run: pipeline.Run, found: dict[str, Any]
 ) -> None:
-    page = (run.folder / "report.html").read_text("utf-8")
+    page = (run.folder / "report.html").read_text("utf-8").replace("\N{NO-BREAK SPACE}", " ")
     assert "Written Solidity" in page
-    assert "6 functions of 12 that are held out" in page
+    assert "6 records of 3 functions; 12 records are held out" in page
     (model, *_, fallback) = run.evaluate().written("decompile")
-    assert (model.writer, model.functions, fallback.shares["same"].value) == (MODEL, 6, 1)
+    assert (model.writer, model.functions, model.distinct) == (MODEL, 6, 3)
+    assert fallback.shares["same"].value == 1
     assert model.metrics == found["tables"][0]["writers"][MODEL]["metrics"]
     with pytest.raises(WhetError, match="there is no domain 'nothing'"):
         run.evaluate().written("nothing")

@@ -42,6 +42,7 @@ def record(at: int) -> dict[str, Any]:
         "origin": f"pkg@1:src/M{at}.sol:{at}:M.take{at}:0.8.30-runs200",
         "name": f"take{at}",
         "signature": f"take{at}(uint256)",
+        "source_hash": f"{at:032x}",
         "era": ("0.8", "0.4")[at % 2],
         "solc": ("0.8.30", "0.4.26")[at % 2],
         "build": ("runs200", "runs200-ir")[at % 3 == 0],

@@ -208,6 +208,8 @@ def test_only_names_are_renamed() -> None:
     other = TRANSFER.replace("balances", "stor_0").replace("amount", "arg1").replace("Zero", "Error_1")
     swapped = TRANSFER.replace("transfer(address to, uint256 amount)", "transfer(address amount, uint256 to)")
     assert RenamedMatch.values([Pair(other, TRANSFER), Pair(swapped, TRANSFER)]) == [1.0, 0.0]
+    assert RenamedMatch.values([Pair("function f() constant { }", "function f() only { }")]) == [0.0]
+    assert RenamedMatch.values([Pair("modifier m() { _; }", "modifier m() { x; }")]) == [0.0]
     assert RenamedMatch.values([Pair("f(msg.sender);", "f(msg.value);")]) == [0.0]
     assert RenamedMatch.values([Pair("a.push(b);", "c.push(d);"), Pair("a.push(b);", "a.pop(b);")]) == [
         1.0,
@@ -216,12 +218,62 @@ def test_only_names_are_renamed() -> None:
     assert renamed(parse("x = y + x;")) == ["n1", "=", "n2", "+", "n1", ";"]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ('a.call{value: 1}("");', 'a.call{gas: 1}("");'),
+        ("new C{salt: s}();", "new C{value: s}();"),
+        ("try a.f{value: 1}() { } catch { }", "try a.f{gas: 1}() { } catch { }"),
+        ('a.call.value(1)("");', 'a.call.gas(1)("");'),
+        ("c.f.value(1).gas(2)();", "c.f.gas(1).value(2)();"),
+        ("Id.wrap(y);", "Id.unwrap(y);"),
+        ("type(I).interfaceId;", "type(I).creationCode;"),
+        ("type(uint).max;", "type(uint).min;"),
+        ("this.f.selector;", "this.f.address;"),
+        ("assembly { y := x.slot }", "assembly { y := x.offset }"),
+        ("assembly { x.slot := y }", "assembly { x.length := y }"),
+        ("assembly { y := codesize() }", "assembly { y := pc() }"),
+        ("try a.f() { } catch Error(string memory r) { }", "try a.f() { } catch Panic(string memory r) { }"),
+        ("bytes.concat(a);", "bytes.n(a);"),
+        ("log1(a, b);", "log2(a, b);"),
+        ("abi.encode(a);", "abi.encodePacked(a);"),
+    ],
+)
+def test_the_languages_own_words_are_not_renamed(one: str, other: str) -> None:
+    wrap = "function f() {{ {} }}".format
+    assert RenamedMatch.values([Pair(wrap(one), wrap(other))]) == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("uint value = gas + salt;", "uint a = b + c;"),
+        ("s.value = s.gas;", "s.a = s.b;"),
+        ("s.slot = s.offset;", "s.a = s.b;"),
+        ("f({value: 1, gas: 2});", "f({a: 1, b: 2});"),
+        ("a.f{value: value}(gas);", "a.f{value: b}(c);"),
+        ("wrap(x); unwrap(y); x.wrap;", "a(x); b(y); x.a;"),
+        ("Math.max(a, b);", "Math.min(a, b);"),
+        ("x.name; x.interfaceId;", "x.a; x.b;"),
+        ("x.msg.sender;", "x.a.b;"),
+        ("s.concat(t);", "s.a(t);"),
+        ("revert Error(Panic);", "revert A(B);"),
+        ("assembly { let slot := x.slot let value := offset }", "assembly { let a := x.slot let b := c }"),
+        ("assembly { let z := x_slot }", "assembly { let z := a }"),
+        ("assembly { function now(x) -> y { } let block := now(1) }", "assembly { function a(x) -> y { } let b := a(1) }"),
+    ],
+)  # fmt: skip
+def test_the_same_words_elsewhere_are_somebodys(one: str, other: str) -> None:
+    wrap = "function f() {{ {} }}".format
+    assert RenamedMatch.values([Pair(wrap(one), wrap(other))]) == [1.0]
+
+
 def test_structure() -> None:
     side = parse(TRANSFER)
     assert control(side) == ["require", "if", "revert", "end", "for", "end", "return"]
     assert calls(side) == ["require", "Zero", "Transfer", "call", "encode"]
-    assert control(parse(ASSEMBLY)) == ["assembly", "if", "end", "end"]
-    assert calls(parse(ASSEMBLY)) == ["iszero", "revert", "add", "sstore"]
+    assert control(parse(ASSEMBLY)) == ["assembly", "if", "revert", "end", "end"]
+    assert calls(parse(ASSEMBLY)) == []
     nested, flat = "if (a) { if (b) { c(); } }", "if (a) { } if (b) { c(); }"
     wrap = "function f() {{ {} }}".format
     assert ControlFlow.values([Pair(wrap(nested), wrap(flat))])[0] < 1
@@ -246,6 +298,7 @@ def test_structure() -> None:
         ("t.call{value: v}(a);", ["call"]),
         ("new Foo(x); new uint[](n); new A.B[](n);", ["Foo", "B"]),
         ("uint(x); payable(x).transfer(y); I(x).f();", ["transfer", "f", "I"]),
+        ("assembly { function g(a) -> b { b := add(a, mload(0)) } x := g(codesize()) }", ["g"]),
     ],
 )
 def test_the_name_of_what_is_called(statement: str, names: list[str]) -> None:
@@ -258,6 +311,8 @@ def test_the_name_of_what_is_called(statement: str, names: list[str]) -> None:
         ("do { require(x); } while (y);", "do require end"),
         ("do { return; } while (y);", "do return end"),
         ("assembly { sstore(0, 1) }", "assembly end"),
+        ("assembly { revert(0, 0) }", "assembly revert end"),
+        ("assembly { if iszero(x) { return(0, 32) } stop() }", "assembly if return end end"),
         ("assembly { switch x case 0 { leave } default { } }", "assembly switch return end end"),
         ("try a.b() { c(); } catch { }", "try catch end end"),
         ("while (a) b();", "while end"),

@@ -402,11 +402,21 @@ def _written(found: Record, domain: str) -> list[str]:
     return [
         f"### Solidity written for {code(domain)}",
         "",
-        f"For {plural(table_of_all['functions'], 'held-out function')}: the share that parses, compiles, has the ABI and",
+        f"For {_asked(table_of_all)}: the share that parses, compiles, has the ABI and",
         "behaves the same (95 % intervals), and means of what compares texts. Of shares and similarities more is better, of",
         "distances and differences less.",
         *table(["Writer", *(code(step) for step in steps), *(code(metric) for metric in metrics)], rows),
     ]
+
+
+def _asked(table_of_all: Record) -> str:
+    """How many records, and of how many functions; an older evaluation did not count these."""
+    records = plural(table_of_all["functions"], "held-out record")
+    return (
+        f"{records} of {plural(table_of_all['distinct'], 'function')}"
+        if "distinct" in table_of_all
+        else records
+    )
 
 
 def _scored(counts: Record) -> str:

@@ -164,14 +164,17 @@ def judged(middle: Middle, new: list[int], tokenizer: Tokenizer, *, ended: bool)
     }
 
 
-def wilson(matches: int, count: int) -> dict[str, float | None]:
-    """A share and its 95 % score interval (Wilson 1927), which stays within 0 and 1 also for no match at all."""
+def wilson(matches: int, count: int, trials: float | None = None) -> dict[str, float | None]:
+    """A share and its 95 % score interval (Wilson 1927), which stays within 0 and 1 also for no match at all.
+
+    trials: how many independent ones the `count` are worth, where that is fewer.
+    """
     if not count:
         return {"value": None, "low": None, "high": None}
-    z, share = 1.959963984540054, matches / count
-    spread = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    below = 1 + z**2 / count
-    centre = share + z**2 / (2 * count)
+    z, share, trials = 1.959963984540054, matches / count, trials or count
+    spread = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    below = 1 + z**2 / trials
+    centre = share + z**2 / (2 * trials)
     return {
         "value": share,
         "low": (centre - spread) / below if matches else 0.0,

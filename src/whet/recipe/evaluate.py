@@ -17,8 +17,8 @@ class WrittenSolidity(Section):
 
     functions: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=40,
-        description="Held-out functions of a domain at most, in which eras and lengths have the shares that they have in all; "
-        "how many are left out is said.",
+        description="Held-out records of a domain at most (a function shown and hidden is two, drawn together), in which eras "
+        "and lengths have the shares that they have in all; how many are left out is said.",
     )
     new_tokens: Annotated[int, Field(ge=1)] = Field(
         default=512, description="Tokens of an answer at most; answers that are cut are counted."

@@ -25,8 +25,8 @@ from whet.evaluate.report.wording import (
     moment,
     plural,
     share,
-    whole,
 )
+from whet.evaluate.report.written import asked
 from whet.evaluate.written import FALLBACK, MODEL
 
 BEGINNINGS = frozenset({"untrained", "base"})
@@ -57,10 +57,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """Of how many held-out functions of a domain the text behaves the same: the model's, and with the fallback."""
+    """For which share of a domain's held-out records the text behaves the same: the model's, and with the fallback."""
 
     domain: str
-    functions: str
+    asked: str
     same: str
     fallback: str
 
@@ -123,9 +123,7 @@ def _written(solidity: Mapping[str, Any]) -> list[Wrote]:
         same = estimate(table, "writers", MODEL, "same")
         fallback = estimate(table, "writers", FALLBACK, "same")
         if same and fallback:
-            found.append(
-                Wrote(domain, whole(number(table, "functions")), share(same.value), share(fallback.value))
-            )
+            found.append(Wrote(domain, asked(table), share(same.value), share(fallback.value)))
     return found
 
 

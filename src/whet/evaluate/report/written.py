@@ -17,7 +17,7 @@ from whet.evaluate.report.charts import Curve, Strips
 from whet.evaluate.report.distributions import distributions
 from whet.evaluate.report.fields import Estimate, estimate, number, part, parts, text, texts
 from whet.evaluate.report.keywords import Counts, frequencies, keywords, off
-from whet.evaluate.report.wording import ABSENT, SPACE, decimal, difference, share, whole
+from whet.evaluate.report.wording import ABSENT, SPACE, decimal, difference, plural, share, whole
 from whet.evaluate.report.writers import kind_of
 from whet.evaluate.written import MODEL
 
@@ -80,7 +80,7 @@ class Column:
 @dataclass(frozen=True, slots=True)
 class Written:
     domain: str
-    functions: str
+    asked: str
     held_out: str
     same: str
     same_interval: str
@@ -108,7 +108,7 @@ def _domain(name: str, found: Mapping[str, Any]) -> Written:
     plots, words = distributions(found), keywords(found)
     return Written(
         domain=name,
-        functions=whole(number(whole_table, "functions")),
+        asked=asked(whole_table),
         held_out=whole(number(found, "held_out")),
         same=share(same.value) if same else "",
         same_interval=_interval(same),
@@ -123,6 +123,11 @@ def _domain(name: str, found: Mapping[str, Any]) -> Written:
         legend=[(kind_of(writer), writer) for writer in texts(found, "writers")],
         beside=beside(found),
     )
+
+
+def asked(table: Mapping[str, Any]) -> str:
+    """`240 records of 120 functions`; an older evaluation did not count the functions."""
+    return " ".join(filter(None, [plural(number(table, "functions"), "record"), _functions(table)]))
 
 
 def _right(found: Mapping[str, Any], table: Mapping[str, Any]) -> Grid | None:
@@ -217,14 +222,19 @@ def _groups(found: Mapping[str, Any]) -> Iterator[Grid]:
                 text(table, "group"),
                 "",
                 [
-                    (whole(number(table, "functions")), ""),
+                    (whole(number(table, "functions")), _functions(table)),
                     *(_short(part(table, "writers", writer)) for writer in writers),
                 ],
             )
             for table in tables
         ]
         if rows:
-            yield Grid(corner, ["Functions", *writers], rows)
+            yield Grid(corner, ["Records", *writers], rows)
+
+
+def _functions(table: Mapping[str, Any]) -> str:
+    functions = number(table, "distinct")
+    return "" if functions is None else f"of {plural(functions, 'function')}"
 
 
 def _short(figures: Mapping[str, Any]) -> Cell:

@@ -1,7 +1,8 @@
 """How near written functions are to the true ones, and tables of it: overall, and by era, length, via-IR and metadata.
 
-A record is one held-out function as plain values, as evaluation.json keeps it (docs/file-formats.md). `measure` adds every
-metric's value to the texts of all records; `table` makes figures of some of them. Shares have Wilson's intervals.
+A record is one held-out function in one build, asked one way, as plain values, as evaluation.json keeps it
+(docs/file-formats.md). `measure` adds every metric's value to the texts of all records; `table` makes figures of some of
+them. Shares are of records, with Wilson's intervals for as many trials as the functions are worth (`trials`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from whet.errors import WhetError
@@ -63,7 +64,8 @@ def bounds(true: Sequence[str], notice: Say) -> dict[str, float] | None:
 
 
 def tables(records: Sequence[Record], metrics: Sequence[type[SolidityMetric]]) -> list[dict[str, Any]]:
-    """`by`, `group`, `functions`, and `writers`: the figures of each; `by` is "all" in the first one."""
+    """`by`, `group`, `functions` (records), `distinct` (functions among them), and `writers`: the figures of each; `by` is
+    "all" in the first one."""
     found = [{"by": "all", "group": "", **_table(records, metrics)}]
     for by, group_of in GROUPS.items():
         groups: dict[Any, list[Record]] = {}
@@ -98,7 +100,24 @@ def _name(by: str, group: Any) -> str:
 
 def _table(records: Sequence[Record], metrics: Sequence[type[SolidityMetric]]) -> dict[str, Any]:
     writers = {name: _figures(records, name, metrics) for name in (records[0]["texts"] if records else ())}
-    return {"functions": len(records), "writers": writers}
+    return {"functions": len(records), "distinct": len(_sizes(records)), "writers": writers}
+
+
+def _sizes(records: Sequence[Record]) -> list[int]:
+    """How many records each function has."""
+    return list(Counter(record["source_hash"] for record in records).values())
+
+
+def trials(records: Sequence[Record]) -> float:
+    """How many independent trials records are worth where those of one function all have the same outcome (Kish 1965): the
+    square of their number over the sum of the squares of each function's. Where every function has as many: the functions.
+    """
+    return len(records) ** 2 / sum(size**2 for size in _sizes(records))
+
+
+def _share(records: Sequence[Record], holds: Iterable[bool]) -> dict[str, float | None]:
+    """Of records, which are at least one."""
+    return wilson(sum(holds), len(records), trials(records))
 
 
 def _figures(
@@ -108,9 +127,9 @@ def _figures(
     pairs = [Pair(text["text"], record["true"]) for text, record in zip(texts, records, strict=True)]
     return {
         "metrics": dict(_overall(texts, pairs, metrics)),
-        **dict(_counted(texts)),
-        **_verdicts(texts),
-        **_outside([text["verdict"] for text, one in zip(texts, records, strict=True) if one["outside"]]),
+        **dict(_counted(records, texts)),
+        **_verdicts(records, texts),
+        **_outside([record for record in records if record["outside"]], writer),
         "ended": dict(Counter(text["ended"] for text in texts if text["ended"])),
         **(_read(pairs) if metrics else {"keywords": {}}),
     }
@@ -131,39 +150,40 @@ def _overall(
         yield metric.NAME, metric.overall(pairs, [text["metrics"][metric.NAME] for text in texts])
 
 
-def _counted(texts: Sequence[Record]) -> Iterator[tuple[str, Any]]:
-    """Shares of functions beyond the marks that the field counts by."""
+def _counted(records: Sequence[Record], texts: Sequence[Record]) -> Iterator[tuple[str, Any]]:
+    """Shares of records beyond the marks that the field counts by."""
     similarities = _values(texts, "semantic_similarity")
     if similarities:
         yield (
             "similar",
-            {str(mark): wilson(sum(value > mark for value in similarities), len(texts)) for mark in SIMILAR},
+            {str(mark): _share(records, (value > mark for value in similarities)) for mark in SIMILAR},
         )
     lengths = _values(texts, "length_difference")
     if lengths:
-        yield "near_length", wilson(sum(abs(value) <= NEAR_CHARACTERS for value in lengths), len(texts))
+        yield "near_length", _share(records, (abs(value) <= NEAR_CHARACTERS for value in lengths))
         yield "length_difference_median", statistics.median(lengths)
 
 
-def _outside(verdicts: Sequence[Any]) -> dict[str, Any]:
+def _outside(records: Sequence[Record], writer: str) -> dict[str, Any]:
     """The ABI of functions that are called from outside: others have none, and are compared by types inside the code."""
+    verdicts = [record["texts"][writer]["verdict"] for record in records]
     if not verdicts or None in verdicts:
         return {}
-    return {"abi_outside": wilson(sum(verdict["abi"] for verdict in verdicts), len(verdicts))}
+    return {"abi_outside": _share(records, (verdict["abi"] for verdict in verdicts))}
 
 
 def _values(texts: Sequence[Record], metric: str) -> list[float]:
     return [text["metrics"][metric] for text in texts if metric in text["metrics"]]
 
 
-def _verdicts(texts: Sequence[Record]) -> dict[str, Any]:
+def _verdicts(records: Sequence[Record], texts: Sequence[Record]) -> dict[str, Any]:
     """Shares that pass each step and behave the same, and how many behave how; nothing where nobody judged."""
     verdicts = [text["verdict"] for text in texts if text["verdict"]]
     if not verdicts:
         return {}
     outcomes = Counter(verdict["behaves"] for verdict in verdicts)
     return {
-        **{step: wilson(sum(verdict[step] for verdict in verdicts), len(texts)) for step in STEPS},
-        "same": wilson(outcomes["same"], len(texts)),
+        **{step: _share(records, (verdict[step] for verdict in verdicts)) for step in STEPS},
+        "same": _share(records, (verdict["behaves"] == "same" for verdict in verdicts)),
         "behaves": {outcome: outcomes[outcome] for outcome in OUTCOMES},
     }

@@ -1,10 +1,11 @@
 """Which held-out functions are asked, and how: the prompts of the prepared data, with the pairs they were made from.
 
-The functions are drawn by systematic sampling: all that are held out, in the order of metadata, era, length of the true text
-and then a hash, and of these every n-th. So each kind has the share in the sample that it has in the whole, and the
-figures are those of the whole but for chance.
+The functions are drawn by systematic sampling: all that are held out, in the order of era, length of the author's text and
+then a hash, and of these every n-th. So each kind has the share in the sample that it has in the whole, and the figures are
+those of the whole but for chance. A function whose metadata is shown in one record and hidden in another is drawn with both.
 
-Memory: the held-out pairs of one domain. Cost: where some are left out, all true texts are parsed (about a millisecond each).
+Memory: the held-out pairs of one domain. Cost: where some are left out, all authors' texts are parsed (about a millisecond
+each).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Key = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A held-out function. `prompt`: what is asked, without the task and the template; `ids`: all of it, as in training.
+    """A held-out record. `prompt`: what is asked, without the task and the template; `ids`: all of it, as in training.
 
     `true`: the answer that training would have taught. `entry`: which source of the stage's `data` it came from.
     """
@@ -50,8 +51,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """asked: those drawn, in the order of the prepared data. there: how many are held out. gone: how many of these the
-    sources no longer give."""
+    """asked: those drawn, in the order of the prepared data. there: how many records are held out. gone: how many of these
+    the sources no longer give."""
 
     asked: list[Asked]
     there: int
@@ -65,7 +66,7 @@ def keys(store: TokenStore) -> dict[Key, int]:
 
 
 def held_out(store: TokenStore, sources: Mapping[int, SoliditySource], count: int) -> HeldOut:
-    """At most `count` functions of a split. sources: by their place in the stage's `data`."""
+    """At most `count` records of a split. sources: by their place in the stage's `data`."""
     places = {key: at for key, at in keys(store).items() if key[0] in sources}
     found: dict[int, Asked] = {}
     for entry, source in sources.items():
@@ -98,13 +99,31 @@ def view(pair: Pair, metadata: Metadata) -> View:
 
 
 def drawn(all_of_them: Sequence[Asked], count: int) -> list[Asked]:
-    """Every n-th in the order of kinds, so that at most `count` are left; in the order given."""
+    """At most `count`, each kind with its share; in the order given.
+
+    Two records of one function stay together, so an odd `count` leaves a place empty where no function has one record only.
+    A `count` of 1 draws a record.
+    """
     if len(all_of_them) <= count:
         return list(all_of_them)
-    order = sorted(range(len(all_of_them)), key=lambda at: _kind(all_of_them[at]))
-    step = len(order) / count
-    chosen = sorted(order[int((number + 0.5) * step)] for number in range(count))
-    return [all_of_them[at] for at in chosen]
+    functions: dict[tuple[int, str], list[int]] = {}
+    for at, one in enumerate(all_of_them):
+        functions.setdefault((one.entry, one.pair.origin if count > 1 else one.origin), []).append(at)
+    both = [places for places in functions.values() if len(places) == 2]
+    single = [places for places in functions.values() if len(places) == 1]
+    nearest = (2 * count * len(both) + len(all_of_them)) // (2 * len(all_of_them))
+    functions_of_both = min(nearest, count // 2)
+    chosen = [
+        *_every_nth(all_of_them, both, functions_of_both),
+        *_every_nth(all_of_them, single, min(count - 2 * functions_of_both, len(single))),
+    ]
+    return [all_of_them[at] for at in sorted(chosen)]
+
+
+def _every_nth(records: Sequence[Asked], functions: Sequence[list[int]], count: int) -> list[int]:
+    """The places of the records of `count` functions, drawn in the order of kinds."""
+    order = sorted(functions, key=lambda places: _kind(records[places[0]], alone=len(places) == 1))
+    return [at for number in range(count) for at in order[(2 * number + 1) * len(order) // (2 * count)]]
 
 
 def characters(true: str) -> int:
@@ -120,6 +139,8 @@ def length_bin(characters: int) -> int:
     return sum(characters >= begin for begin in LENGTHS)
 
 
-def _kind(asked: Asked) -> tuple[str, str, int, str]:
+def _kind(asked: Asked, *, alone: bool) -> tuple[str, str, int, str]:
+    """By what functions are in order; by the metadata only where a function has no second record."""
     digest = hashlib.sha256(asked.pair.origin.encode("utf-8", "surrogatepass")).hexdigest()
-    return asked.metadata, asked.pair.era, length_bin(characters(asked.true)), digest
+    bin_ = length_bin(characters(asked.pair.source))
+    return asked.metadata if alone else "", asked.pair.era, bin_, digest

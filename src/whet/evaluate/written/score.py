@@ -141,13 +141,13 @@ class _Domain:
     def _say_left_out(self, found: HeldOut) -> None:
         if found.gone:
             self._notice(
-                f"{found.gone} of {found.there} held-out functions are no longer given by their source; nobody is asked "
+                f"{found.gone} of {found.there} held-out records are no longer given by their source; nobody is asked "
                 "for them"
             )
         left = found.there - found.gone - len(found.asked)
         if left:
             self._notice(
-                f"{len(found.asked)} held-out functions are written; {left} others are left out "
+                f"{len(found.asked)} held-out records are written; {left} others are left out "
                 "(evaluate.solidity.functions)"
             )
 
@@ -227,6 +227,7 @@ def _record(one: Asked, near: Near | None, texts: dict[str, Text]) -> dict[str, 
         "origin": one.origin,
         "name": one.pair.name,
         "signature": one.pair.signature,
+        "source_hash": one.pair.source_hash,
         "era": one.pair.era,
         "solc": one.pair.solc,
         "build": one.pair.build,

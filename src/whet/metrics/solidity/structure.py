@@ -8,7 +8,8 @@ Three figures from 0 to 1, and their mean:
   what holds statements (`_HOLDS`) ends.
 - `called`: F1 of the multisets of names that are called (the name behind the last dot before the parenthesis; of an
   element of an array or mapping, the array's; `require`, events and errors too, `revert` where it names no error; not
-  conversions to the language's own types, nor what another call gave back). Where neither calls anything: 1.
+  conversions to the language's own types, nor what another call gave back, nor opcodes in assembly). Where neither calls
+  anything: 1.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from whet.metrics.solidity.base import Pair, SolidityMetric
-from whet.metrics.solidity.syntax import AT, Solidity, nodes
+from whet.metrics.solidity.syntax import AT, OPCODES, Solidity, nodes
 
 CONTROL = {
     "if_statement": "if",
@@ -46,8 +47,10 @@ _HOLDS = frozenset({"if", "for", "while", "do", "try", "catch", "assembly", "swi
 """Words for what has statements in it."""
 _REFUSALS = frozenset({"require", "assert", "revert"})
 """Calls that are control flow."""
+_ENDS = frozenset({"revert", "return"})
+"""Opcodes that are."""
 _CALLS = frozenset({"call_expression", "emit_statement", "revert_statement", "yul_function_call"})
-_NAMES = frozenset({"identifier", "yul_identifier", "yul_evm_builtin"})
+_NAMES = frozenset({"identifier", "yul_identifier"})
 _NAMED_BY = {
     "expression": -1,
     "member_expression": -1,
@@ -153,6 +156,9 @@ def control(side: Solidity) -> list[str]:
 def _refusal(node: Any) -> str:
     if node.type == "identifier":
         return "revert" if node.text == b"throw" else ""  # to the grammar it is a name
+    if node.type == "yul_evm_builtin":
+        word = node.text.decode("utf-8", "replace")
+        return word if word in _ENDS else ""
     name = _callee(node) if node.type == "call_expression" else ""
     return name if name in _REFUSALS else ""
 
@@ -171,6 +177,8 @@ def _callee(node: Any) -> str:
         if child.type in ("(", "call_argument", "revert_arguments"):
             break
         callee = child if child.type in _NAMED_BY or child.type in _NAMES else callee
+    if callee and callee.type == "yul_identifier" and callee.text.decode("utf-8", "replace") in OPCODES:
+        return ""
     return _name(callee) or ("revert" if node.type == "revert_statement" else "")
 
 

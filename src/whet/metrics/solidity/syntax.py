@@ -43,6 +43,8 @@ _HEADS = frozenset(
     {"if", "for", "while", "return", "returns", "catch", "switch", "case", "assembly", "new", "delete"}
 )
 """Words that are no name: a `(` behind them has a blank before it."""
+OPCODES = frozenset({"clz", "codecopy", "codesize", "jump", "jumpi", "pc", "sha3", "suicide"})
+"""Those that the grammar takes for names where assembly calls them."""
 
 
 @dataclass(slots=True)
