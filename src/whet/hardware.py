@@ -171,14 +171,18 @@ def _synchronise(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def cores() -> int:
+    """Processor cores that this process may use; where the system does not say (macOS), all there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def describe(device: torch.device | None = None) -> dict[str, Any]:
     """The machine, for the report: processor, cores, memory, versions."""
     from whet.store import versions
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     facts: dict[str, Any] = {
         "processor": _processor(),
-        "cores": cores,
+        "cores": cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "python": platform.python_version(),
         "platform": f"{platform.system()} on {platform.machine()}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from whet.evm.pairs.nouns import (
     NO_TEXT,
     NOT_LISTED,
     OWN_EVM,
+    OWN_SETTINGS,
     PRAGMA,
     Project,
 )
 from whet.evm.pairs.projects import from_folder, remapped
+from whet.evm.solc.compiler import Settings, compile_standard
 from whet.evm.solc.npm import Package
 from whet.evm.solc.sources import ANY_VERSION, for_any_version, imports, pragmas
 
@@ -77,6 +80,15 @@ KEYS = [
         "Runs",
         "LicenseType",
         "metadata.json",
+    ),
+    *(
+        "details",
+        "deduplicate",
+        "yul",
+        "yulDetails",
+        "debug",
+        "revertStrings",
+        "libraries",
     ),
 ]
 TOLD = {"version": "0.8.24", "runs": 999, "via_ir": True, "evm_version": "cancun"}
@@ -295,6 +307,147 @@ def test_odd_settings_mean_not_told(told: Any) -> None:
     project = one({"sources": {"a.sol": {"content": TOKEN}}, "settings": told})
     assert not project.compiled.get("runs")
     assert "evm_version" not in project.compiled
+
+
+ON = {"enabled": True, "runs": 200}
+MET = [  # settings of the export; what is told of them
+    ({}, {"runs": None}),
+    ({"optimizer": None}, {"runs": None}),
+    ({"optimizer": {"enabled": False, "runs": 7}}, {"runs": None}),
+    ({"optimizer": {"enabled": True}}, {"runs": 200}),
+    ({"optimizer": {**ON, "details": {}}}, {"runs": 200}),
+    (
+        {"optimizer": {**ON, "details": {"yul": True, "cse": True, "yulDetails": {"stackAllocation": True}}}},
+        {"runs": 200},
+    ),
+    (
+        {"optimizer": ON, "viaIR": True, "evmVersion": "paris"},
+        {"runs": 200, "via_ir": True, "evm_version": "paris"},
+    ),
+    (
+        {
+            "optimizer": ON,
+            "metadata": {"bytecodeHash": "none", "appendCBOR": False},
+            "debug": {"revertStrings": "default", "debugInfo": ["location"]},
+            "libraries": {},
+            "outputSelection": {"*": {"*": ["*"]}},
+            "compilationTarget": {"A.sol": "A"},
+            "eofVersion": None,
+            "remappings": ["a/=b/"],
+        },
+        {"runs": 200},
+    ),
+]
+UNMET = [
+    ({"optimizer": {**ON, "details": {"yul": False}}}, {"runs": 200}),
+    ({"optimizer": {**ON, "details": {"yulDetails": {"optimizerSteps": "dhfo"}}}}, {"runs": 200}),
+    ({"optimizer": {"enabled": False, "details": {"yul": True}}}, {"runs": None}),
+    ({"optimizer": {"details": {"deduplicate": True, "yul": False}, "runs": 9}}, {"runs": 9}),
+    ({"optimizer": {"details": {"deduplicate": False, "peephole": True}}}, {"runs": None}),
+    ({"optimizer": {"runs": 9}}, {"runs": None}),
+    ({"optimizer": ON, "debug": {"revertStrings": "strip"}}, {"runs": 200}),
+    ({"optimizer": ON, "debug": {"revertStrings": "debug"}}, {"runs": 200}),
+    ({"optimizer": ON, "libraries": {"A.sol": {"L": "0x" + "11" * 20}}}, {"runs": 200}),
+    ({"optimizer": ON, "eofVersion": 1}, {"runs": 200}),
+    ({"optimizer": ON, "viaSSACFG": True}, {"runs": 200}),
+]
+
+
+def in_each_form(settings: dict[str, Any]) -> Iterator[Project]:
+    """What tells such settings to the compiler 0.8.30."""
+    sources = {"A.sol": {"content": TOKEN}}
+    version = "0.8.30+commit.73712a01"
+    standard = {"language": "Solidity", "sources": sources, "settings": settings}
+    compilation = {"language": "Solidity", "compilerVersion": version, "compilerSettings": settings}
+    metadata = {
+        "compiler": {"version": version},
+        "language": "Solidity",
+        "settings": settings,
+        "sources": {"A.sol": {}},
+    }
+    yield one({"solcVersion": "0.8.30", "input": standard})
+    yield one({**standard, "compiler": {"version": version}})
+    yield one({"compilation": compilation, "sources": sources})
+    yield one({"compilation": compilation, "stdJsonInput": standard})
+    yield one({"SourceCode": "{" + json.dumps(standard) + "}", "CompilerVersion": f"v{version}"})
+    yield exports.from_metadata(metadata, {"A.sol": TOKEN}, "m")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told", "unmet"),
+    [*((*case, False) for case in MET), *((*case, True) for case in UNMET)],
+)
+def test_what_an_export_tells_is_obeyed_or_named(
+    settings: dict[str, Any], told: dict[str, Any], unmet: bool
+) -> None:
+    for project in in_each_form(settings):
+        expected = {"version": "0.8.30", "via_ir": False, **told, **({"unmet": True} if unmet else {})}
+        assert project.compiled == expected, project.name
+        found = chunks(project, "default")
+        assert found.otherwise == ({"A.sol": [OWN_SETTINGS]} if unmet else {})
+        (chunk,) = found.chunks
+        assert chunk.settings == Settings("0.8.30", **told)
+        assert not chunks(project, "runs200").otherwise, (
+            "a build of the recipe's own asks for no more than it says"
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["0.5.17", "0.8.30"])
+@pytest.mark.parametrize(("settings", "told"), MET[:-1])
+def test_what_counts_as_obeyed_gives_the_same_code(
+    settings: dict[str, Any], told: dict[str, Any], version: str
+) -> None:
+    """With a compiler."""
+    if version == "0.5.17" and told.get("via_ir"):
+        return
+    text = (
+        "contract A { function f(uint a) public pure returns (uint) { require(a > 1, 'x'); return a + 1; } }"
+    )
+    code = {"outputSelection": {"*": {"*": ["evm.deployedBytecode.object"]}}}
+    given = {key: value for key, value in settings.items() if value is not None}
+    made = [
+        compile_standard(
+            version,
+            {"language": "Solidity", "sources": {"A.sol": {"content": text}}, "settings": one | code},
+        )["contracts"]
+        for one in (given, Settings(version, **told).standard())
+    ]
+    objects = [one["A.sol"]["A"]["evm"]["deployedBytecode"]["object"] for one in made]
+    assert (
+        objects[0].partition("a265")[0].partition("a264")[0]
+        == objects[1].partition("a265")[0].partition("a264")[0]
+    )
+
+
+def test_where_nothing_is_told_of_settings_metadata_and_sourcify_mean_nothing() -> None:
+    """A standard-JSON input without settings is one without optimiser; metadata without them is not the compiler's."""
+    sources = {"A.sol": {"content": TOKEN}}
+    assert one({"sources": sources}).compiled == {"runs": None, "via_ir": False}
+    assert one({"solcVersion": "0.8.30", "input": {"sources": sources}}).compiled["runs"] is None
+    assert exports.from_metadata({"sources": sources}, {}, "m").compiled == {}
+    compilation = {"compilerVersion": "0.8.30"}
+    assert one({"compilation": compilation, "sources": sources}).compiled == {"version": "0.8.30"}
+
+
+def test_fields_of_etherscan_tell_what_its_input_does_not() -> None:
+    about = {"CompilerVersion": "v0.8.30", "OptimizationUsed": "1", "Runs": "5", "Library": ""}
+    standard = {"sources": {"A.sol": {"content": TOKEN}}, "settings": {"evmVersion": "paris"}}
+    inner = one({**about, "SourceCode": "{" + json.dumps(standard) + "}"})
+    assert inner.compiled == {"version": "0.8.30", "runs": 5, "via_ir": False, "evm_version": "paris"}
+    for odd in (None, 3):
+        nothing = {**standard, "settings": odd}
+        found = one({**about, "SourceCode": "{" + json.dumps(nothing) + "}"}).compiled
+        assert found == {"version": "0.8.30", "runs": 5, "via_ir": False}
+    linked = one({**about, "SourceCode": TOKEN, "Library": "L:" + "11" * 20})
+    assert linked.compiled["unmet"]
+
+
+def test_yul_is_not_taken_by_every_optimiser() -> None:
+    settings = {"optimizer": {**ON, "details": {"yul": True}}}
+    for version, unmet in (("0.5.17", True), ("", True), ("0.6.12", None), ("0.8.30", None)):
+        given = {"sources": {"A.sol": {"content": "contract A { }"}}, "settings": settings}
+        assert one({"solcVersion": version, "input": given}).compiled.get("unmet") is unmet
 
 
 def test_a_folder_of_foundry_obeys_its_remappings() -> None:

@@ -14,6 +14,7 @@ from whet.evm.pairs.make import make
 from whet.evm.pairs.names import Known, Stored, named
 from whet.evm.pairs.nouns import Pair, from_plain
 from whet.evm.pairs.pool import Pool
+from whet.evm.pairs.prompt import prompt
 from whet.evm.tac import Function
 
 
@@ -142,6 +143,22 @@ def test_an_answer_with_the_names_of_its_prompt(pairs: list[Pair]) -> None:
     assert "i < _limit" in sums, "a parameter shadows it"
     take = answer(one(pairs, "_take(address,uint256)"), "hidden", "context")
     assert "emit Paid({who: from, amount: amount})" in take
+
+
+@pytest.mark.slow
+def test_an_answer_has_no_name_that_its_prompt_lacks(pairs: list[Pair]) -> None:
+    fewer = 0
+    for pair in pairs:
+        for metadata in ("shown", "hidden"):
+            view = pair.shown if metadata == "shown" else pair.hidden
+            for budget in (60, 90, 120, 200, 20_000):
+                if (asked := prompt(pair, metadata, budget)) is not None:
+                    said = answer(pair, metadata, "context", asked)
+                    added = {*tokens(said)} - {*tokens(pair.source)}
+                    assert added <= {*re.findall(r"\w+", asked.text)}, (pair.origin, budget)
+                    assert added <= view.names.keys() | {own_name(view.tac)}
+                    fewer += said != answer(pair, metadata, "context")
+    assert fewer
 
 
 @pytest.mark.slow

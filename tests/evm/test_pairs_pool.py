@@ -26,6 +26,13 @@ def lost(number: int, told: Sequence[int]) -> int:
     return -1
 
 
+def test_as_many_as_cores_also_where_no_affinity_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    if hasattr(os, "sched_getaffinity"):
+        assert Pool().jobs == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS
+    assert Pool().jobs == os.cpu_count()
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_results_are_in_order(jobs: int) -> None:
     with Pool(jobs) as pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.text.chat_templates import TEXTS as SAMPLES
+from whet.evm.pairs.answer import answer
 from whet.evm.pairs.nouns import Pair, View
 from whet.evm.pairs.prompt import (
     LEFT_OUT,
@@ -144,6 +146,53 @@ def test_the_nearest_stay_and_what_does_not_fit_is_told() -> None:
     assert found[without(f"{OPEN}\n\n", "bool closed; // slot 0\n")] == (NO_ROOM_CALLED,)
     assert found[without("bool closed; // slot 0\n")] == (NO_ROOM_STORAGE,)
     assert found[EXPECTED] == ()
+
+
+@pytest.mark.parametrize("metadata", ["shown", "hidden"])
+def test_no_name_is_learned_that_the_prompt_does_not_show(metadata: Metadata) -> None:
+    """A name that only a called function has stays the author's where that function is left out."""
+    source = (
+        "function deposit() external payable { _credit(msg.sender, _held[0]); if (_shut) _shut = false; }"
+    )
+    variable = "balances" if metadata == "shown" else "stor_1"
+    view = replace(
+        SHOWN if metadata == "shown" else HIDDEN,
+        names={variable: "_held", "closed": "_shut", "p_7f": "_credit", "p_a1": "_open"},
+    )
+    one = replace(
+        pair(view, view),
+        source=source,
+        mentions={
+            name: [at.start() for at in re.finditer(name, source)] for name in ("_credit", "_held", "_shut")
+        },
+    )
+    found = {}
+    for budget in range(count_tokens(EXPECTED) + 40):
+        if given := prompt(one, metadata, budget):
+            said = answer(one, metadata, "context", given)
+            found.setdefault((said, *(name in given.text for name in (variable, "closed"))), given)
+            assert answer(one, metadata, "author", given) == source
+    small = source.replace("_credit", "p_7f")
+    more = small.replace("_held", variable)
+    assert list(found) == [
+        (small, False, False),
+        (more, True, False),
+        (more.replace("_shut", "closed"), True, True),
+    ]
+    assert answer(one, metadata, "context") == list(found)[-1][0], "without a prompt, that of a large budget"
+
+
+def test_a_name_in_the_metadata_is_none_of_the_code() -> None:
+    one = replace(
+        pair(replace(SHOWN, names={"balances": "_held"})),
+        signature="balances()",
+        source="function deposit() external { _held; }",
+        mentions={"_held": [30]},
+    )
+    given = prompt(one, "shown", count_tokens(f"{EXPECTED.split(chr(10) * 2)[0]}\n\n// function\n{DEPOSIT}"))
+    assert given is not None
+    assert "balances()" in given.text
+    assert answer(one, "shown", "context", given) == one.source
 
 
 def test_a_function_that_was_cut_off_before_is_told_too() -> None:

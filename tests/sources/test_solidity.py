@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -104,6 +105,18 @@ def test_sources_beside_metadata_that_are_no_text_are_named(folder: Path) -> Non
     assert [(one.origin, one.reason) for one in found if isinstance(one, Dropped)] == [
         ("verified/0x1/metadata.json:src/W.sol", nouns.NO_TEXT)
     ]
+
+
+def test_a_file_that_lies_there_twice_is_named(tmp_path: Path) -> None:
+    (tmp_path / "A.sol").write_text("contract A { }", "utf-8")
+    (tmp_path / "A.sol.gz").write_bytes(gzip.compress(b"contract Other { }"))
+    (tmp_path / "B.sol.gz").write_bytes(gzip.compress(b"contract B { }"))
+    dropped, project = projects_at([str(tmp_path)], [], tests=False)
+    assert isinstance(dropped, Dropped)
+    assert (dropped.origin, dropped.reason) == (f"{tmp_path.name}/A.sol.gz", _solidity.TWICE)
+    assert dropped.reason in solidity.REASONS
+    assert isinstance(project, Project)
+    assert project.texts == {"A.sol": "contract A { }", "B.sol": "contract B { }"}
 
 
 def test_an_entry_of_an_export_without_solidity_costs_no_other(tmp_path: Path) -> None:

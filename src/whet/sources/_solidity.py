@@ -24,7 +24,8 @@ TOO_LARGE = "file too large"
 NO_EXPORT = "JSON that is no export of Solidity"
 OTHER_FILE = "neither .sol nor .json"
 PACKAGE = "the package cannot be had"
-REASONS = (TOO_LARGE, NO_EXPORT, OTHER_FILE, PACKAGE, TEST, *UNREAD, *_walk.REASONS, *opening.REASONS)
+TWICE = "the same name as another file's, but for its compression"
+REASONS = (TOO_LARGE, NO_EXPORT, OTHER_FILE, PACKAGE, TWICE, TEST, *UNREAD, *_walk.REASONS, *opening.REASONS)
 
 _CONFIGURING = ("remappings.txt", "foundry.toml")
 _METADATA = "metadata.json"
@@ -55,6 +56,8 @@ def _at(path: str, above: str, dependencies: Sequence[str], *, tests: bool) -> I
             metadata[inside] = item.label, raw
         elif name.endswith(".json"):
             yield from _exported(raw, item.label, tests=tests)
+        elif plain_name(inside) in plain:
+            yield Dropped(origin=item.label, reason=TWICE, size_bytes=item.size_bytes)
         else:
             plain[plain_name(inside)] = raw
     root = plain_name(os.path.relpath(path, above))

@@ -97,8 +97,8 @@ class SoliditySource(Source):
     )
     names: Literal["author", "context"] = Field(
         default="author",
-        description="Whose names the answer has: the author's, or, where one is proved to be the same thing, the prompt's "
-        "(`stor_3`, `p_35d`), which can be known.",
+        description="Whose names the answer has: the author's, or, where the prompt shows one that is proved to be the same "
+        "thing, the prompt's (`stor_3`, `p_35d`), which can be known.",
     )
     emitted: bool = Field(
         default=False,
@@ -199,7 +199,7 @@ class SoliditySource(Source):
             if asked is None:
                 yield Dropped(origin=origin, reason=nouns.LONG, size_bytes=len(pair.source))
             else:
-                yield document(pair, asked, answer(pair, way, self.names), origin, family)
+                yield document(pair, asked, answer(pair, way, self.names, asked), origin, family)
 
     def _paths(self) -> list[str]:
         return [self.path] if isinstance(self.path, str) else list(self.path or ())

@@ -6,16 +6,15 @@ with it, which is said; the rest goes on in new ones.
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from whet.errors import WhetError
+from whet.evm import processes
 from whet.evm.decompile.asking import Writer
 from whet.evm.decompile.given import Task, load
 from whet.evm.decompile.kept import keep, key, remembered
@@ -91,7 +90,7 @@ def several(tasks: Iterable[Task], jobs: int, work: Callable[[Task], Done] = att
 def _until_broken(
     todo: Iterator[Task], jobs: int, work: Callable[[Task], Done], lost: list[Task]
 ) -> Iterator[Done]:
-    pool = _pool(jobs)
+    pool = processes.started(jobs)
     running: dict[Future[Done], Task] = {}
     try:
         while True:
@@ -105,28 +104,15 @@ def _until_broken(
     except BrokenProcessPool:
         lost += [task, *running.values()]
     finally:
-        _end(pool)
+        processes.end(pool)
 
 
 def _alone(task: Task, work: Callable[[Task], Done]) -> Iterator[Done]:
-    pool = _pool(1)
+    pool = processes.started(1)
     try:
         yield pool.submit(work, task).result()
     except BrokenProcessPool:
         told = "its process was ended by the system; too little memory?"
         yield Done(task, error=told, exit_code=1)
     finally:
-        _end(pool)
-
-
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(
-        jobs, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)
-    )
-
-
-def _end(pool: ProcessPoolExecutor) -> None:
-    for process in list((pool._processes or {}).values()):
-        process.terminate()
-    pool.shutdown(wait=True, cancel_futures=True)  # its own thread takes leave of the processes; two must not
+        processes.end(pool)

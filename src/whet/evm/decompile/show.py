@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from whet.evm.decompile.run import Options
 from whet.evm.decompile.serial import to_json
 from whet.evm.show import put, write_out
 from whet.evm.signatures import read_abi
+from whet.hardware import cores
 from whet.progress import Reporter, reporter_for
 
 
@@ -84,7 +84,7 @@ def show_decompiled(
     if html or source or function:
         option = "--html" if html else "--source" if source else "--function"
         raise CodeError("takes one input", where=option, fix=f"{len(tasks)} were given")
-    _several(tasks, wanted, out, jobs or os.cpu_count() or 1, model)
+    _several(tasks, wanted, out, jobs or cores(), model)
 
 
 def _entries(abi: Path | None) -> str:

@@ -60,6 +60,8 @@ def chunks(project: Project, build: str, solc: str = "") -> Chunks:
         if settings.evm_version and EVM_VERSIONS.get(settings.evm_version, _NEVER) > version:
             settings = replace(settings, evm_version="")
             found.otherwise.setdefault(file, []).append(nouns.OWN_EVM)
+        if build == DEFAULT and project.compiled.get("unmet"):
+            found.otherwise.setdefault(file, []).append(nouns.OWN_SETTINGS)
         if why := _impossible(settings):
             found.refused[file] = (nouns.NO_SETTING, why)
         else:

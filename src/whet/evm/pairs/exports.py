@@ -1,8 +1,8 @@
 """Projects from what other programs write: standard-JSON inputs, build-info of Foundry and Hardhat, Etherscan, Sourcify.
 
 Recognised by their keys, not their names. Settings that a file tells (version, optimiser, via-IR, EVM version) go with the
-project; remappings are applied to the imports. All of it is what others wrote: plain JSON of bounded size and depth, whose
-odd values mean "not told".
+project, and whether it tells others that change code; remappings are applied to the imports. All of it is what others wrote:
+plain JSON of bounded size and depth, whose odd values mean "not told".
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ def _of_solidity(given: Mapping[str, Any]) -> None:
 
 def _standard(given: Mapping[str, Any], name: str, version: str) -> Project:
     _of_solidity(given)
-    return _project(
-        name, _contents(given.get("sources")), _told(given.get("settings"), version), given.get("settings")
-    )
+    settings = given.get("settings")
+    told = _told({} if settings is None else settings, version)
+    return _project(name, _contents(given.get("sources")), told, settings)
 
 
 def _etherscan(values: Mapping[str, Any], name: str) -> Project:
@@ -115,21 +115,23 @@ def _etherscan(values: Mapping[str, Any], name: str) -> Project:
         if not isinstance(inner, Mapping):
             raise NotRead(NOT_EXPORT)
         given = inner if "sources" in inner else {"sources": inner}
-        told = _told(given.get("settings"), version) or _flags(values, version)
-        if "settings" not in given:
-            told = _flags(values, version)
-        return _project(name, _contents(given["sources"]), told, given.get("settings"), licence)
-    return _project(name, {f"{_plain(called)}.sol": code}, _flags(values, version), None, licence)
+        settings = _fields(values)
+        if isinstance(given.get("settings"), Mapping):
+            settings = {"optimizer": settings["optimizer"], **given["settings"]}
+        return _project(name, _contents(given["sources"]), _told(settings, version), settings, licence)
+    told = _told(_fields(values), version)
+    return _project(name, {f"{_plain(called)}.sol": code}, told, None, licence)
 
 
-def _flags(values: Mapping[str, Any], version: str) -> dict[str, Any]:
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that Etherscan has in fields of their own, as standard JSON has them; an input in `SourceCode` tells more."""
     runs = str(values.get("Runs") or "")
     used = str(values.get("OptimizationUsed") or "0") == "1"
-    settings = {
+    return {
         "optimizer": {"enabled": used, "runs": int(runs) if runs.isdecimal() and len(runs) < 10 else 200},
         "evmVersion": str(values.get("EVMVersion") or ""),
+        "libraries": str(values.get("Library") or ""),
     }
-    return _told(settings, version)
 
 
 def _sourcify(values: Mapping[str, Any], name: str) -> Project:
@@ -191,12 +193,66 @@ def _told(settings: Any, version: str) -> dict[str, Any]:
     if isinstance(optimiser, Mapping):
         runs = optimiser.get("runs", 200)
         known = isinstance(runs, int) and not isinstance(runs, bool) and 0 <= runs < 2**32
-        told["runs"] = (runs if known else 200) if optimiser.get("enabled") is True else None
+        told["runs"] = (runs if known else 200) if _optimised(optimiser) else None
+    elif optimiser is None:  # so it is for the compiler
+        told["runs"] = None
     told["via_ir"] = settings.get("viaIR") is True
     evm_version = settings.get("evmVersion")
     if isinstance(evm_version, str) and evm_version.lower() not in ("", "default"):
         told["evm_version"] = evm_version
+    if _unmet(settings, optimiser, told):
+        told["unmet"] = True
     return told
+
+
+_OBEYED = ("optimizer", "viaIR", "evmVersion", "remappings")
+_HARMLESS = (
+    "outputSelection",
+    "compilationTarget",
+    "metadata",
+    "modelChecker",
+    "stopAfter",
+    "parserErrorRecovery",
+)
+"""Settings that change no code but what stands behind it."""
+_WITH_YUL = (0, 6, 0)
+"""The first compiler whose optimiser also takes Yul, if not told otherwise."""
+
+
+def _optimised(optimiser: Mapping[str, Any]) -> bool:
+    """Metadata has details instead of `enabled`, of which this one is on where the optimiser is."""
+    details = optimiser.get("details")
+    if "enabled" in optimiser or not isinstance(details, Mapping):
+        return optimiser.get("enabled") is True
+    return details.get("deduplicate") is True
+
+
+def _unmet(settings: Mapping[str, Any], optimiser: Any, told: Mapping[str, Any]) -> bool:
+    """Whether something that changes code is asked for in other settings than those of `Settings`."""
+    debug = settings.get("debug")
+    strings = debug.get("revertStrings") if isinstance(debug, Mapping) else None
+    others = settings.keys() - {*_OBEYED, *_HARMLESS, "debug"}
+    return (
+        strings not in (None, "default")
+        or any(bool(settings[one]) for one in others)
+        or (isinstance(optimiser, Mapping) and _detailed(optimiser, told))
+    )
+
+
+def _detailed(optimiser: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
+    """Whether the optimiser is neither on nor off as a whole. Switched on, each of its parts is on anyhow."""
+    details = optimiser.get("details")
+    if not isinstance(optimiser.get("enabled"), bool):
+        return True
+    if not isinstance(details, Mapping) or not details:
+        return False
+    parts = dict(details)
+    if parts.get("yulDetails") in ({}, {"stackAllocation": True}):
+        parts["yulDetails"] = True
+    with_yul = "version" in told and tuple(map(int, told["version"].split("."))) >= _WITH_YUL
+    return not optimiser["enabled"] or any(
+        value is not True or (name.startswith("yul") and not with_yul) for name, value in parts.items()
+    )
 
 
 def _project(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +72,9 @@ def defined(asts: Mapping[str, Any], texts: Mapping[str, str]) -> Iterator[Defin
     for file in sorted(asts):
         if file in texts:
             raw = texts[file].encode()
+            ends = [match.start() for match in re.finditer(b"\n", raw)]
             for contract, node in functions(asts[file]["ast"]):
-                yield _from_node(node, file, contract, raw)
+                yield _from_node(node, file, contract, raw, ends)
 
 
 def functions(ast: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -94,7 +96,8 @@ def kind_of(node: Mapping[str, Any], contract: str) -> str:
     return str(node.get("kind") or ("function" if node["name"] else "fallback"))
 
 
-def _from_node(node: Mapping[str, Any], file: str, contract: str, raw: bytes) -> Defined:
+def _from_node(node: Mapping[str, Any], file: str, contract: str, raw: bytes, ends: list[int]) -> Defined:
+    """ends: where the file's lines end."""
     start, length, _ = map(int, node["src"].split(":"))
     source = raw[start : start + length].decode("utf-8", "replace")
     kind = kind_of(node, contract)
@@ -108,7 +111,7 @@ def _from_node(node: Mapping[str, Any], file: str, contract: str, raw: bytes) ->
         source=source,
         hash=digest(normalised(source)),
         start=start,
-        line=raw[:start].count(b"\n") + 1,
+        line=bisect_left(ends, start) + 1,
         parameters=tuple(
             bare(part["typeDescriptions"]["typeString"]) for part in node["parameters"]["parameters"]
         ),
@@ -130,8 +133,10 @@ _OPEN = re.compile(r"\b(contract|library|interface)\s+([\w$]+)|\b(function|fallb
 def scanned(file: str, text: str) -> Iterator[Defined]:
     """The functions of a file by its words and brackets: what a file that does not compile would have had."""
     blank = _blanked(text)
+    bodies = _Bodies(blank)
     contract = ""
     until = unclosed = 0
+    at, offset, line = 0, 0, 1
     for match in _OPEN.finditer(blank):
         start = match.start()
         if start < until:  # a type, within a function
@@ -139,7 +144,7 @@ def scanned(file: str, text: str) -> Iterator[Defined]:
         if match[1]:
             contract = match[2]
             continue
-        body = _body(blank, match.end())
+        body = bodies.after(match.end())
         if body and body[1] < 0:
             unclosed += 1
             if unclosed > _MOST_UNCLOSED:
@@ -149,6 +154,9 @@ def scanned(file: str, text: str) -> Iterator[Defined]:
         words = blank[match.end() : body[0]].split("(")[0].split() if body else []
         if not body or (match[3] != "function" and words) or (words and words[0] == contract):
             continue
+        offset += len(text[at:start].encode("utf-8", "replace"))
+        line += text.count("\n", at, start)
+        at = start
         source = text[start : body[1]]
         head = set(re.findall(r"\w+", blank[match.end() : body[0]]))
         yield Defined(
@@ -160,8 +168,8 @@ def scanned(file: str, text: str) -> Iterator[Defined]:
             mutability=next((word for word in _MUTABLE if word in head), "nonpayable"),
             source=source,
             hash=digest(normalised(source)),
-            start=len(text[:start].encode("utf-8", "replace")),
-            line=text.count("\n", 0, start) + 1,
+            start=offset,
+            line=line,
         )
 
 
@@ -171,22 +179,30 @@ def _blanked(text: str) -> str:
     return TOKEN.sub(lambda m: " " * len(m[0]) if m[0].startswith(quiet) else m[0], text)
 
 
-def _body(blank: str, at: int) -> tuple[int, int] | None:
-    """Where the brackets of a function's body open and end (-1 if they do not); None if it has none."""
-    depth = 0
-    opened = -1
-    for place in _BRACKET.finditer(blank, at):
-        sign = place[0]
-        if sign == ";" and opened < 0:
-            return None
-        depth += (sign == "{") - (sign == "}")
-        if sign == "{" and opened < 0:
-            opened = place.start()
-        if opened >= 0 and depth == 0:
-            return opened, place.end()
-        if depth < 0:
-            return None
-    return opened, -1
+class _Bodies:
+    """Where the brackets of a text open and end, each looked at once."""
+
+    def __init__(self, blank: str) -> None:
+        self._places: list[int] = []
+        self._ends: list[int] = []
+        opened: list[int] = []
+        for at, match in enumerate(re.finditer("[;{}]", blank)):
+            self._places.append(match.start())
+            self._ends.append(_OPENS if match[0] == "{" else _NO_BODY)
+            if match[0] == "{":
+                opened.append(at)
+            elif match[0] == "}" and opened:
+                self._ends[opened.pop()] = match.end()
+
+    def after(self, at: int) -> tuple[int, int] | None:
+        """Where the brackets of the body of a function open and end (-1 if they do not), whose words end at `at`; None if
+        it has none."""
+        first = bisect_left(self._places, at)
+        if first == len(self._places):
+            return -1, -1
+        end = self._ends[first]
+        return None if end == _NO_BODY else (self._places[first], end)
 
 
-_BRACKET = re.compile(r"[;{}]")
+_OPENS, _NO_BODY = -1, -2
+"""Instead of the end of a body: it has none; there is no body, since what comes first is no bracket that opens."""

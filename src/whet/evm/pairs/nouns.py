@@ -73,7 +73,8 @@ LEAVING = (OTHER_FAMILY, SAME_SOURCE, SAME_TAC, EQUAL_TAC, FULL)
 
 NEAREST = "compiled by the nearest compiler: none that is allowed is supported"
 OWN_EVM = "compiled for the compiler's own EVM version: it does not know the one asked for"
-OTHERWISE = (NEAREST, OWN_EVM)
+OWN_SETTINGS = "compiled without a setting of its export that changes code and that whet does not have"
+OTHERWISE = (NEAREST, OWN_EVM, OWN_SETTINGS)
 """How a pair can have been compiled otherwise than its file or its export asks for."""
 
 DEFAULT = "default"
@@ -95,7 +96,8 @@ class Project:
 
     texts: {name that imports use: text}, as the authors wrote them. own: the files whose functions are wanted; the rest is
     there to be imported. lineage: what all versions of it are called ("solmate"); name: this one ("solmate@6.8.0").
-    compiled: what an export says of the compiler and its settings, as keys of `Build`; {} if it says nothing.
+    compiled: what an export says of the compiler and its settings, as keys of `Settings`, and `unmet: True` where it says
+    more than these can; {} if it says nothing.
     """
 
     name: str

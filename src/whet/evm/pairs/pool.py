@@ -6,16 +6,15 @@ each task alone.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from whet.evm import processes
 from whet.evm.solc.compiler import close_compilers
+from whet.hardware import cores
 from whet.progress import working
 
 Result = TypeVar("Result")
@@ -26,7 +25,7 @@ class Pool:
     with its progress (`progress.working`)."""
 
     def __init__(self, jobs: int = 0) -> None:
-        self.jobs = jobs or len(os.sched_getaffinity(0))
+        self.jobs = jobs or cores()
         self.of = ""
         self._pool: ProcessPoolExecutor | None = None
 
@@ -92,15 +91,10 @@ class Pool:
 
     def _end(self) -> None:
         if self._pool is not None:
-            for process in list((self._pool._processes or {}).values()):
-                process.terminate()
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            processes.end(self._pool)
             self._pool = None
 
     def _running(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(
-                self.jobs, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)
-            )
+            self._pool = processes.started(self.jobs)
         return self._pool
