@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from whet.evm.judge import Judge, Verdict
+from whet.evm.judge.unseen import UNSEEN
 from whet.evm.pairs.make import make
 from whet.evm.pairs.nouns import Pair, Project
 from whet.evm.pairs.pool import Pool
@@ -54,7 +55,6 @@ def made(request: pytest.FixtureRequest, pool: Pool) -> tuple[Judge, dict[str, P
         text = text.replace("r.slot", "r_slot")
     project = Project("slots@1", "slots", {"S.sol": text}, ("S.sol",))
     found = make(project, "off", pool)
-    print(found.lost)
     return Judge([project], pool, calls=120), {pair.name: pair for pair in found.pairs}
 
 
@@ -103,3 +103,45 @@ def test_the_same_slot_or_memory_is_the_same(
 ) -> None:
     found = said(made, name, right, other)
     assert found.behaves == "same", found
+
+
+WIDE = """pragma solidity ^0.8.20;
+library Wide {
+    function wide(uint256[] memory a, uint256[] memory b, uint256[] memory, uint256[] memory, uint256[] memory)
+        internal pure returns (uint256, uint256, uint256, uint256, uint256, uint256) { a[0] = 3 ^ b[0]; }
+    function fill(uint256[] memory a, uint256 v) internal view {
+        for (uint256 i = 0; i < a.length; i++) a[i] = v ^ (block.number + i);
+    }
+    function most(uint256[] memory a, uint256 v) internal view returns (uint256 found) {
+        for (uint256 i = 0; i < a.length; i++) if (a[i] > found) found = a[i] ^ (block.number + v);
+    }
+    function sum(uint256 v) internal view returns (uint256 found) {
+        for (uint256 i = 0; i < v % 5; i++) found += i ^ block.number;
+    }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def wide(pool: Pool) -> tuple[Judge, dict[str, Pair]]:
+    project = Project("wide@1", "wide", {"W.sol": WIDE}, ("W.sol",))
+    pairs = make(project, "off", pool).pairs
+    return Judge([project], pool, calls=60), {pair.name: pair for pair in pairs}
+
+
+def test_where_nothing_can_show_it_only_the_same_code_is_the_same(
+    wide: tuple[Judge, dict[str, Pair]],
+) -> None:
+    """Behind six results there is no room for five arrays on the stack."""
+    assert said(wide, "wide", "3 ^ b", "(3) ^ b").behaves == "same"
+    for other in ("b[0] ^ 3", "5 ^ b[0]"):
+        found = said(wide, "wide", "3 ^ b[0]", other)
+        assert (found.behaves, found.why) == ("inconclusive", UNSEEN)
+    assert said(wide, "wide", "a[0] =", "require(b.length > 3); a[0] =").behaves == "different"
+
+
+def test_the_emitters_are_not_the_same_either(wide: tuple[Judge, dict[str, Pair]]) -> None:
+    judge, pairs = wide
+    found = [one for _, one in judge.emitted([pairs["fill"], pairs["most"], pairs["sum"]])]
+    assert [one.behaves for one in found] == ["inconclusive", "inconclusive", "same"]
+    assert [one.why for one in found] == [UNSEEN, UNSEEN, ""]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from whet.evm.call_graph import reach
@@ -75,16 +75,20 @@ def bare(code: bytes) -> bytes:
 def ways(original: bytes, key: str, abi: Sequence[dict[str, Any]], name: str) -> list[int | None]:
     """Selectors that lead to the private function at "pc:" and an offset: those of its wrappers, else all, at most `MOST_WAYS`;
     None among them for what no selector reaches."""
-    return ways_in(untangled(lift_code(original)), int(key[3:]), abi, name)
+    return ways_in(untangled(lift_code(original)), int(key[3:]), wrappers_of(abi, name))
 
 
-def ways_in(contract: Contract, pc: int, abi: Sequence[dict[str, Any]], name: str) -> list[int | None]:
-    """As `ways`, of a contract that is lifted."""
+def wrappers_of(abi: Sequence[dict[str, Any]], name: str) -> set[int | None]:
+    """Selectors of what was written to expose internal functions of this name."""
+    wrapper = re.compile(rf"{re.escape(name)}_\d+\(")
+    return {one.selector for one in methods_of(list(abi)) if wrapper.match(one.name)}
+
+
+def ways_in(contract: Contract, pc: int, wrappers: Collection[int | None]) -> list[int | None]:
+    """As `ways`, of a contract that is lifted; by the selectors of the function's wrappers."""
     inside = {one.name for one in contract.functions.values() if one.kind == "private" and one.pc == pc}
     reached = reach(contract)
     selectors = [four for four, one in sorted(contract.public.items()) if inside & reached[one.name]]
-    wrapper = re.compile(rf"{re.escape(name)}_\d+\(")
-    wrappers = {one.selector for one in methods_of(list(abi)) if wrapper.match(one.name)}
     exposing = [four for four in selectors if four in wrappers]
     others = [one.name for one in contract.functions.values() if one.kind in ("fallback", "receive")]
     alone = [] if selectors or others else [contract.entry.name]

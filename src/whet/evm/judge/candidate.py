@@ -46,7 +46,9 @@ def candidate(
     private = _private(texts, settings, at, used)
     if not private:
         return made
-    opened = {file: _opened(one, [start for name, start in private if name == file]) for file, one in texts.items()}
+    opened = {
+        file: _opened(one, [start for name, start in private if name == file]) for file, one in texts.items()
+    }
     file, start = at
     before = sum(name == file and one < start for name, one in private)
     start += before * (len(_OPENED) - len(_PRIVATE))

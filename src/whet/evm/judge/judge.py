@@ -131,7 +131,9 @@ class Judge:
             if isinstance(taken, str):
                 out[at] = "", refused(taken)
             else:
-                asked = wanted(taken.labels, taken.place.key, taken.header)
+                harness = taken.found.contracts[taken.place.contract][0]
+                name = taken.place.function.name
+                asked = wanted(taken.labels, taken.place.key, taken.header, name, harness)
                 contracts[taken.labels.runtime].append((at, asked))
         tasks = [(code, [one for _, one in known], self._calls) for code, known in contracts.items()]
         answers = self._pool.several(emitted, tasks, ended, "decompiling")
@@ -224,7 +226,11 @@ def _behaviour(task: Task, code: bytes, text: str) -> tuple[str, str]:
     original, key, name = task.original, task.place.key, task.place.function.name
     author = bytes.fromhex(original.runtime)
     unseen = []
-    if str(key).startswith("pc:") and any(one.hides for one in task.harness.functions) and bare(author) != bare(code):
+    if (
+        str(key).startswith("pc:")
+        and any(one.hides for one in task.harness.functions)
+        and bare(author) != bare(code)
+    ):
         wanted = ways(author, str(key), original.abi, name)
         unseen = hiding(task.harness, original.abi, wanted)
     if unseen:
