@@ -219,7 +219,8 @@ def test_several_at_once_are_judged_as_each_alone(judge: Judge, pairs: list[Pair
 
 
 def test_the_emitter_is_judged_too(judge: Judge, pairs: list[Pair]) -> None:
-    chosen = [one(pairs, "count()"), one(pairs, "_take(address,uint256)"), one(pairs, "sums(uint256)")]
+    wanted = ("count()", "_take(address,uint256)", "opened()")
+    chosen = [one(pairs, signature) for signature in wanted]
     found = judge.emitted(chosen)
     assert found[0][0].startswith("function count(")
     assert found[1][0].startswith("function p_")
@@ -228,6 +229,8 @@ def test_the_emitter_is_judged_too(judge: Judge, pairs: list[Pair]) -> None:
         assert (verdict.parses, verdict.compiles, verdict.behaves) == (True, True, "same"), verdict
     assert found[0][1].abi
     assert found[1][1].abi
+    assert found[2][0].startswith("function func_5f88eade() private view")
+    assert found[2][1].abi, "the fallback calls it by the author's selector, whose name is not known"
 
 
 NAMED = """pragma solidity ^0.8.20;
@@ -305,7 +308,12 @@ def test_of_the_emitters_text_that_is_refused_its_parsing_is_known(judge: Judge,
     assert not isinstance(taken, str)
     result = decompiled(Task("contract", taken.labels.runtime, Options(calls=120))).result
     assert result is not None
-    author = wanted(taken.labels, taken.place.key, taken.header)
+    harness = taken.found.contracts[taken.place.contract][0]
+    author = wanted(taken.labels, taken.place.key, taken.header, "count", harness)
+    whole = next(one for one in result.functions if one.text.selector == author.key)
+    assert _told(author, whole, result)[1].abi
+    assert not _told(replace(author, called="counted"), whole, result)[1].abi
+    assert not _told(replace(author, called=""), whole, result)[1].abi
     function = replace(result.functions[0], judged=Judged(NOT_COMPILED, reason="stack too deep"))
     _, verdict = _told(author, function, result)
     assert verdict == Verdict(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from whet.evm.call_graph import reach
@@ -50,7 +50,17 @@ def replayed(
         return _together(verify(original, candidate, abi, functions=[key], budget=budget))
     if not key.startswith("pc:"):
         return _together(verify(original, candidate, abi, functions=[None], budget=budget), f"({key})")
-    wanted = ways(untangled(lift_code(original)), int(key[3:]), abi, name)
+    return through(original, candidate, abi, ways(original, key, abi, name), budget)
+
+
+def through(
+    original: bytes,
+    candidate: bytes,
+    abi: Sequence[dict[str, Any]],
+    wanted: Sequence[int | None],
+    budget: Budget | None,
+) -> tuple[str, str]:
+    """As `replayed`, by calls of these selectors."""
     if not wanted:
         return INCONCLUSIVE, NO_WAY
     return _together(verify(original, candidate, abi, functions=wanted, budget=budget))
@@ -62,14 +72,23 @@ def bare(code: bytes) -> bytes:
     return code[: found.offset] if found else code
 
 
-def ways(contract: Contract, pc: int, abi: Sequence[dict[str, Any]], name: str) -> list[int | None]:
-    """Selectors that lead to the private function at `pc`: those of its wrappers, else all, at most `MOST_WAYS`; None among them
-    for what no selector reaches."""
+def ways(original: bytes, key: str, abi: Sequence[dict[str, Any]], name: str) -> list[int | None]:
+    """Selectors that lead to the private function at "pc:" and an offset: those of its wrappers, else all, at most `MOST_WAYS`;
+    None among them for what no selector reaches."""
+    return ways_in(untangled(lift_code(original)), int(key[3:]), wrappers_of(abi, name))
+
+
+def wrappers_of(abi: Sequence[dict[str, Any]], name: str) -> set[int | None]:
+    """Selectors of what was written to expose internal functions of this name."""
+    wrapper = re.compile(rf"{re.escape(name)}_\d+\(")
+    return {one.selector for one in methods_of(list(abi)) if wrapper.match(one.name)}
+
+
+def ways_in(contract: Contract, pc: int, wrappers: Collection[int | None]) -> list[int | None]:
+    """As `ways`, of a contract that is lifted; by the selectors of the function's wrappers."""
     inside = {one.name for one in contract.functions.values() if one.kind == "private" and one.pc == pc}
     reached = reach(contract)
     selectors = [four for four, one in sorted(contract.public.items()) if inside & reached[one.name]]
-    wrapper = re.compile(rf"{re.escape(name)}_\d+\(")
-    wrappers = {one.selector for one in methods_of(list(abi)) if wrapper.match(one.name)}
     exposing = [four for four in selectors if four in wrappers]
     others = [one.name for one in contract.functions.values() if one.kind in ("fallback", "receive")]
     alone = [] if selectors or others else [contract.entry.name]

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from whet.errors import WhetError, mistake
-from whet.evm.judge.behaviour import behaviour
-from whet.evm.judge.candidate import candidate
+from whet.evm.judge.behaviour import bare, behaviour, through, ways
+from whet.evm.judge.candidate import Candidate, candidate
 from whet.evm.judge.emitted import Wanted, emitted, ended, wanted
 from whet.evm.judge.nouns import Verdict, one_line, refused
 from whet.evm.judge.text import in_contract
+from whet.evm.judge.unseen import UNSEEN, hiding
 from whet.evm.one_function import NotOne, read
 from whet.evm.pairs.builds import Chunk, chunks, described
 from whet.evm.pairs.compiled import Found, compiled
@@ -26,6 +27,7 @@ from whet.evm.solc.compiler import Settings
 from whet.evm.solc.harness import Harness
 from whet.evm.solc.sources import closure, for_any_version
 from whet.evm.verify import Budget
+from whet.evm.verify.nouns import INCONCLUSIVE, SAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,9 @@ class Judge:
             if isinstance(taken, str):
                 out[at] = "", refused(taken)
             else:
-                asked = wanted(taken.labels, taken.place.key, taken.header)
+                harness = taken.found.contracts[taken.place.contract][0]
+                name = taken.place.function.name
+                asked = wanted(taken.labels, taken.place.key, taken.header, name, harness)
                 contracts[taken.labels.runtime].append((at, asked))
         tasks = [(code, [one for _, one in known], self._calls) for code, known in contracts.items()]
         answers = self._pool.several(emitted, tasks, ended, "decompiling")
@@ -208,8 +212,52 @@ def _verdict(task: Task) -> Verdict:
     function, original = task.place.function, task.original
     author = read(function.source)
     text = in_contract(read(task.text), author, task.names, renamed=task.metadata == "hidden")
-    made = candidate(
-        task.harness,
+    made = _made(task, task.harness, text)
+    if not made.runtime:
+        return refused(made.why, parses=made.parses)
+    behaves, why = _behaviour(task, bytes.fromhex(made.runtime), text)
+    alike = made.header == original.header
+    told = why if alike else f"its header is {made.header}, the author's {original.header}; {why}"
+    return Verdict(parses=True, compiles=True, abi=alike, behaves=behaves, why=one_line(told))
+
+
+def _behaviour(task: Task, code: bytes, text: str) -> tuple[str, str]:
+    """Where the harness hides something of the function, by another that does not, if that can be compiled."""
+    original, key, name = task.original, task.place.key, task.place.function.name
+    author = bytes.fromhex(original.runtime)
+    unseen = []
+    if (
+        str(key).startswith("pc:")
+        and any(one.hides for one in task.harness.functions)
+        and bare(author) != bare(code)
+    ):
+        wanted = ways(author, str(key), original.abi, name)
+        unseen = hiding(task.harness, original.abi, wanted)
+    if unseen:
+        shown = _shown(task, unseen, text)
+        if shown is not None:
+            return through(*shown, wanted, task.budget)
+    behaves, why = behaviour(author, code, original.abi, key, name, task.budget)
+    return (INCONCLUSIVE, UNSEEN) if unseen and behaves == SAME else (behaves, why)
+
+
+def _shown(task: Task, names: Sequence[str], text: str) -> tuple[bytes, bytes, list[dict[str, Any]]] | None:
+    """The author's contract and the text's, with functions of these names that hide nothing; and the author's ABI."""
+    function = task.place.function
+    harness = task.harness.showing(names)
+    if harness is None:
+        return None
+    author = _made(task, harness, function.source)
+    other = _made(task, harness, text)
+    if not author.runtime or not other.runtime:
+        return None
+    return bytes.fromhex(author.runtime), bytes.fromhex(other.runtime), author.abi
+
+
+def _made(task: Task, harness: Harness, text: str) -> Candidate:
+    function = task.place.function
+    return candidate(
+        harness,
         task.texts,
         task.settings,
         (function.file, function.start),
@@ -217,19 +265,6 @@ def _verdict(task: Task) -> Verdict:
         text,
         [name.split(".")[-1] for name in task.names.values()],
     )
-    if not made.runtime:
-        return refused(made.why, parses=made.parses)
-    behaves, why = behaviour(
-        bytes.fromhex(original.runtime),
-        bytes.fromhex(made.runtime),
-        original.abi,
-        task.place.key,
-        function.name,
-        task.budget,
-    )
-    alike = made.header == original.header
-    told = why if alike else f"its header is {made.header}, the author's {original.header}; {why}"
-    return Verdict(parses=True, compiles=True, abi=alike, behaves=behaves, why=one_line(told))
 
 
 def _ended(task: Task) -> Verdict:

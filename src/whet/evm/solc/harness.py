@@ -16,7 +16,7 @@ a compiler run per eight harnesses, some 0.1 to 4 s.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -82,6 +82,17 @@ class Harness:
             return ""
         body = "".join(f"{exposed.text}\n" for exposed in self.functions)
         return f"{self.frame[0]}{body}{self.frame[1]}"
+
+    def showing(self, names: Collection[str]) -> Harness | None:
+        """Of the functions written to expose internal ones with these alone, none of which hides anything (`Exposed`); None
+        where that cannot be written."""
+        functions = [one for one in self.functions if one.by in names]
+        if any(one.hides and not one.showing for one in functions):
+            return None
+        needed = sorted({_import(*one) for each in functions for one in each.needs})
+        imports = "".join(line for line in needed if line not in self.frame[0])
+        shown = tuple(replace(one, text=one.showing or one.text) for one in functions)
+        return replace(self, frame=(self.frame[0], self.frame[1] + imports), functions=shown)
 
 
 @dataclass(slots=True)
@@ -197,11 +208,15 @@ def _around(found: Surface) -> Harness:
     name = f"Whet{kind.capitalize()}_{found.name or 'free'}"
     pragmas = "pragma experimental ABIEncoderV2;\n" if found.old_coder else ""
     licence = "// SPDX-License-Identifier: UNLICENSED\n"
-    named = "".join(f'import {{{name}}} from "{file}";\n' for file, name in sorted(found.imports))
+    named = "".join(_import(*one) for one in sorted(found.imports))
     head = f'{licence}{ANY_VERSION}\n{pragmas}import "{found.file}";\n{named}'
     base = f" is {found.name}" if kind == "subclass" else ""
     frame = (f"{head}contract {name}{base} {{\n{found.preamble}", "}\n")
     return Harness(found.file, found.name, kind, name, frame, tuple(found.exposed))
+
+
+def _import(file: str, name: str) -> str:
+    return f'import {{{name}}} from "{file}";\n'
 
 
 def _plain(file: str) -> str:

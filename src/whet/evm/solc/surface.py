@@ -18,10 +18,19 @@ Node = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """An internal function made callable: its name and the public function's text (with variables it needs)."""
+    """An internal function made callable: its name and the public function's text (with variables it needs).
+
+    by: the public function's name. hides: what the internal one returns in storage, or may write into its arguments in memory,
+    is not among the results. showing: a text with the same name and parameters whose results have it, a reference to storage
+    as its slot; "" where there is no such. needs: (file, name) of what `showing` names.
+    """
 
     name: str
     text: str
+    by: str = ""
+    hides: bool = False
+    showing: str = ""
+    needs: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -141,16 +150,62 @@ def _expose(found: Surface, functions: Iterable[Node], prefix: str, types: _Type
         count = names[function["name"]] = names.get(function["name"], -1) + 1
         try:
             name = f"{function['name']}_{count}"
-            found.exposed.append(Exposed(function["name"], _wrapper(function, name, prefix, types)))
+            text = _wrapper(function, name, prefix, types)
         except _NoWay as why:
             found.left_out.append((function["name"], str(why)))
+            continue
+        found.exposed.append(_exposed(function, text, name, prefix, types))
 
 
 class _NoWay(Exception):
     """This cannot be written; says why."""
 
 
+def _exposed(function: Node, text: str, name: str, prefix: str, types: _Types) -> Exposed:
+    stored = any(part["storageLocation"] == "storage" for part in function["returnParameters"]["parameters"])
+    if not stored and not any(types.in_memory(part) for part in function["parameters"]["parameters"]):
+        return Exposed(function["name"], text, name)
+    own = _Types(types.index, types.homes, types.version)
+    try:
+        showing = _showing(function, name, prefix, own)
+    except _NoWay:
+        return Exposed(function["name"], text, name, hides=True)
+    return Exposed(function["name"], text, name, hides=True, showing=showing, needs=frozenset(own.imports))
+
+
 def _wrapper(function: Node, name: str, prefix: str, types: _Types) -> str:
+    variables, parameters, call = _called(function, name, prefix, types)
+    returned = function["returnParameters"]["parameters"]
+    if not returned or any(part["storageLocation"] == "storage" for part in returned):
+        return f"{variables}function {name}({parameters}) public {{ {call}; }}"
+    results = ", ".join(types.public(part, result=True) for part in returned)
+    return f"{variables}function {name}({parameters}) public returns ({results}) {{ return {call}; }}"
+
+
+def _showing(function: Node, name: str, prefix: str, types: _Types) -> str:
+    """Returns all results, a reference to storage as its slot, and behind them the arguments in memory as the call left them."""
+    variables, parameters, call = _called(function, name, prefix, types)
+    results, targets, before, after = [], [], "", ""
+    for place, part in enumerate(function["returnParameters"]["parameters"]):
+        if part["storageLocation"] == "storage":
+            slot = f"s{place}.slot" if types.version >= (0, 7, 0) else f"s{place}_slot"
+            results.append(f"uint256 r{place}")
+            before += f"{types.written(part)} storage s{place}; "
+            after += f" assembly {{ r{place} := {slot} }}"
+        else:
+            results.append(f"{types.public(part, result=True)} r{place}")
+        targets.append(f"{'s' if part['storageLocation'] == 'storage' else 'r'}{place}")
+    for place, part in enumerate(function["parameters"]["parameters"]):
+        if types.in_memory(part):
+            results.append(f"{types.public(part, result=True)} m{place}")
+            after += f" m{place} = a{place};"
+    given = f"({', '.join(targets)}) = " if targets else ""
+    head = f"function {name}({parameters}) public returns ({', '.join(results)})"
+    return f"{variables}{head} {{ {before}{given}{call};{after} }}"
+
+
+def _called(function: Node, name: str, prefix: str, types: _Types) -> tuple[str, str, str]:
+    """Variables for the parameters in storage; the others; the call."""
     variables, parameters, arguments = "", [], []
     for place, part in enumerate(function["parameters"]["parameters"]):
         if part["storageLocation"] == "storage":
@@ -160,14 +215,7 @@ def _wrapper(function: Node, name: str, prefix: str, types: _Types) -> str:
         else:
             parameters.append(f"{types.public(part)} a{place}")
             arguments.append(f"a{place}")
-    call = f"{prefix}{function['name']}({', '.join(arguments)})"
-    returned = function["returnParameters"]["parameters"]
-    if not returned or any(part["storageLocation"] == "storage" for part in returned):
-        return f"{variables}function {name}({', '.join(parameters)}) public {{ {call}; }}"
-    results = ", ".join(types.public(part, result=True) for part in returned)
-    return (
-        f"{variables}function {name}({', '.join(parameters)}) public returns ({results}) {{ return {call}; }}"
-    )
+    return variables, ", ".join(parameters), f"{prefix}{function['name']}({', '.join(arguments)})"
 
 
 # Making abstract contracts concrete.
@@ -354,6 +402,12 @@ class _Types:
         if raw.startswith("enum "):
             return f"{text}(0)"
         raise _NoWay("no literal")
+
+    def in_memory(self, part: Node) -> bool:
+        """A parameter of an internal function that refers to memory, as 0.4 takes it to where no word says otherwise."""
+        return part["storageLocation"] not in ("storage", "calldata") and self._reference(
+            part, _bare(str(part["typeDescriptions"]["typeString"]))
+        )
 
     def _reference(self, part: Node, text: str) -> bool:
         raw = part["typeDescriptions"]["typeString"]

@@ -1,0 +1,147 @@
+"""What an internal function returns in storage, or writes into its arguments in memory, decides its verdict (slow: compiles)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from whet.evm.judge import Judge, Verdict
+from whet.evm.judge.unseen import UNSEEN
+from whet.evm.pairs.make import make
+from whet.evm.pairs.nouns import Pair, Project
+from whet.evm.pairs.pool import Pool
+
+pytestmark = pytest.mark.slow
+
+SLOTS = """pragma solidity >=0.5.0;
+library Slots {
+    struct S { uint256 x; mapping(uint256 => uint256) y; }
+    function at(bytes32 s) internal pure returns (S storage r) { assembly { r.slot := s } }
+    function pick(S storage a, S storage b, bool c, uint256 n) internal returns (S storage) {
+        for (uint256 i = 0; i < n % 4; i++) a.x += i;
+        return c ? a : b;
+    }
+    function use(bytes32 s, uint256 n) external returns (uint256) {
+        return pick(at(s), at(keccak256(abi.encode(s))), n > 2, n).x;
+    }
+}
+library Memories {
+    function set(uint256[] memory a, uint256 i, uint256 v) internal pure { a[i] = v; }
+    function swap(uint256[] memory a, uint256 i) internal pure returns (uint256 old) {
+        old = a[i];
+        a[i] = old * 3 + i;
+        _next(a, i / 2, old);
+    }
+    function _next(uint256[] memory a, uint256 i, uint256 v) private pure { a[i] = v ^ 7; }
+    function many(uint256[] memory a, uint256 n) external pure returns (uint256) {
+        set(a, n, 5); set(a, n + 1, 6); _next(a, n, 3);
+        return swap(a, n) + swap(a, 0);
+    }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with Pool(1) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module", params=["0.6.12", "0.8.30"])
+def made(request: pytest.FixtureRequest, pool: Pool) -> tuple[Judge, dict[str, Pair]]:
+    text = SLOTS.replace(">=0.5.0", request.param)
+    if request.param == "0.6.12":
+        text = text.replace("r.slot", "r_slot")
+    project = Project("slots@1", "slots", {"S.sol": text}, ("S.sol",))
+    found = make(project, "off", pool)
+    return Judge([project], pool, calls=120), {pair.name: pair for pair in found.pairs}
+
+
+def said(made: tuple[Judge, dict[str, Pair]], name: str, right: str, wrong: str) -> Verdict:
+    judge, pairs = made
+    source = pairs[name].source
+    slot = "r_slot" if "r_slot" in source else "r.slot"
+    right, wrong = right.replace("r.slot", slot), wrong.replace("r.slot", slot)
+    assert right in source
+    (found,) = judge.judged([(pairs[name], source.replace(right, wrong), "shown")])
+    assert (found.parses, found.compiles, found.abi) == (True, True, True), found
+    return found
+
+
+WRONG = [
+    ("at", "r.slot := s", "r.slot := add(s, 1)"),
+    ("at", "r.slot := s", "r.slot := 7"),
+    ("pick", "c ? a : b", "c ? b : a"),
+    ("pick", "c ? a : b", "a"),
+    ("set", "= v", "= 0"),
+    ("set", "= v", "= v ^ 1"),
+    ("swap", "old * 3", "old * 5"),
+    ("_next", "v ^ 7", "v ^ 6"),
+]
+
+
+@pytest.mark.parametrize(("name", "right", "wrong"), WRONG)
+def test_another_slot_or_memory_is_different(
+    made: tuple[Judge, dict[str, Pair]], name: str, right: str, wrong: str
+) -> None:
+    assert said(made, name, right, wrong).behaves == "different"
+
+
+ALIKE = [
+    ("at", "r.slot := s", "let t := s r.slot := t"),
+    ("pick", "return c ? a : b;", "if (!c) return b; return a;"),
+    ("set", "a[i] = v;", "uint256 at = i; a[at] = v;"),
+    ("swap", "old * 3 + i", "i + 3 * old"),
+    ("_next", "v ^ 7", "7 ^ v"),
+]
+
+
+@pytest.mark.parametrize(("name", "right", "other"), ALIKE)
+def test_the_same_slot_or_memory_is_the_same(
+    made: tuple[Judge, dict[str, Pair]], name: str, right: str, other: str
+) -> None:
+    found = said(made, name, right, other)
+    assert found.behaves == "same", found
+
+
+WIDE = """pragma solidity ^0.8.20;
+library Wide {
+    function wide(uint256[] memory a, uint256[] memory b, uint256[] memory, uint256[] memory, uint256[] memory)
+        internal pure returns (uint256, uint256, uint256, uint256, uint256, uint256) { a[0] = 3 ^ b[0]; }
+    function fill(uint256[] memory a, uint256 v) internal view {
+        for (uint256 i = 0; i < a.length; i++) a[i] = v ^ (block.number + i);
+    }
+    function most(uint256[] memory a, uint256 v) internal view returns (uint256 found) {
+        for (uint256 i = 0; i < a.length; i++) if (a[i] > found) found = a[i] ^ (block.number + v);
+    }
+    function sum(uint256 v) internal view returns (uint256 found) {
+        for (uint256 i = 0; i < v % 5; i++) found += i ^ block.number;
+    }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def wide(pool: Pool) -> tuple[Judge, dict[str, Pair]]:
+    project = Project("wide@1", "wide", {"W.sol": WIDE}, ("W.sol",))
+    pairs = make(project, "off", pool).pairs
+    return Judge([project], pool, calls=60), {pair.name: pair for pair in pairs}
+
+
+def test_where_nothing_can_show_it_only_the_same_code_is_the_same(
+    wide: tuple[Judge, dict[str, Pair]],
+) -> None:
+    """Behind six results there is no room for five arrays on the stack."""
+    assert said(wide, "wide", "3 ^ b", "(3) ^ b").behaves == "same"
+    for other in ("b[0] ^ 3", "5 ^ b[0]"):
+        found = said(wide, "wide", "3 ^ b[0]", other)
+        assert (found.behaves, found.why) == ("inconclusive", UNSEEN)
+    assert said(wide, "wide", "a[0] =", "require(b.length > 3); a[0] =").behaves == "different"
+
+
+def test_the_emitters_are_not_the_same_either(wide: tuple[Judge, dict[str, Pair]]) -> None:
+    judge, pairs = wide
+    found = [one for _, one in judge.emitted([pairs["fill"], pairs["most"], pairs["sum"]])]
+    assert [one.behaves for one in found] == ["inconclusive", "inconclusive", "same"]
+    assert [one.why for one in found] == [UNSEEN, UNSEEN, ""]
