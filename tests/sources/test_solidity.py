@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.evm.test_pairs_make import BANK, DEEP, SUMS
 
 from whet.errors import WhetError
 from whet.evm.pairs import nouns
+from whet.evm.pairs.inventory import tokens
 from whet.evm.pairs.nouns import Project
 from whet.evm.pairs.prompt import LEFT_OUT, NO_ROOM_CALLED
 from whet.records import Document, Dropped
@@ -278,3 +280,28 @@ def test_shown_and_hidden_are_two_records_of_one_group(folder: Path) -> None:
     changed = {change for one in kept for change in one.changes}
     assert changed <= set(LEFT_OUT)
     assert NO_ROOM_CALLED in changed
+
+
+@pytest.mark.slow
+def test_what_an_export_asks_for_in_vain_is_told_of_every_pair(tmp_path: Path) -> None:
+    """With a compiler."""
+    files = {"Bank.sol": {"content": BANK}, "Sums.sol": {"content": SUMS}}
+    told = {"optimizer": {"enabled": True}, "debug": {"revertStrings": "strip"}}
+    standard = {"language": "Solidity", "sources": files, "settings": told}
+    (tmp_path / "E.json").write_text(json.dumps(standard), "utf-8")
+    for build, expected in (("default", (nouns.OWN_SETTINGS,)), ("off", ())):
+        made = source(tmp_path, path="E.json", builds=[build])
+        documents = [one for one in made.documents() if isinstance(one, Document)]
+        assert documents
+        assert {one.changes for one in documents} == {expected}
+
+
+@pytest.mark.slow
+def test_with_names_of_the_prompt_no_answer_has_one_that_it_lacks(folder: Path) -> None:
+    """With a compiler: at any budget."""
+    for budget in (80, 120, 20_000):
+        made = source(folder, path="src", names="context", metadata="both", prompt_tokens=budget)
+        for pair, record in made.pairs():
+            _, asked, said = (message.content for message in from_text(record.text).messages)
+            added = {*tokens(said)} - {*tokens(pair.source)}
+            assert added <= {*re.findall(r"\w+", asked)}, record.origin

@@ -188,7 +188,7 @@ class _Bodies:
         opened: list[int] = []
         for at, match in enumerate(re.finditer("[;{}]", blank)):
             self._places.append(match.start())
-            self._ends.append(_OPENS if match[0] == "{" else _NO_BODY)
+            self._ends.append(_UNCLOSED if match[0] == "{" else _NO_BODY)
             if match[0] == "{":
                 opened.append(at)
             elif match[0] == "}" and opened:
@@ -204,5 +204,5 @@ class _Bodies:
         return None if end == _NO_BODY else (self._places[first], end)
 
 
-_OPENS, _NO_BODY = -1, -2
-"""Instead of the end of a body: it has none; there is no body, since what comes first is no bracket that opens."""
+_UNCLOSED, _NO_BODY = -1, -2
+"""Instead of a body's end: it never ends; what stands there opens none."""
