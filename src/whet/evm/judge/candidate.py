@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from whet.evm.pairs.headers import Header, header
@@ -17,14 +17,14 @@ from whet.evm.solc.worker import CompilerFailure
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """runtime: hexadecimal, "" where it does not compile. parses, why: what the compiler says. header: of the text's. abi: of the
-    contract."""
+    """runtime: hexadecimal, "" where it does not compile. parses, why: what the compiler says. header: of the text's. labels: of
+    the contract."""
 
     parses: bool
     runtime: str = ""
     header: Header | None = None
     why: str = ""
-    abi: list[dict[str, Any]] = field(default_factory=list)
+    labels: Labels | None = None
 
 
 def candidate(
@@ -75,7 +75,7 @@ def _compiled(
     if read["header"] is None:
         return Candidate(parses=False, why="the compiler takes it as something else than one function")
     labels: Labels = read["labels"]
-    return Candidate(True, labels.runtime, read["header"], abi=labels.abi)
+    return Candidate(True, labels.runtime, read["header"], labels=labels)
 
 
 _PRIVATE, _OPENED = b"private", b"internal"

@@ -139,6 +139,17 @@ class Judge:
         answers = self._pool.several(emitted, tasks, ended, "decompiling")
         for known, results in zip(contracts.values(), answers, strict=True):
             out |= {at: result for (at, _), result in zip(known, results, strict=True)}
+        return self._shown(pairs, out)
+
+    def _shown(self, pairs: Sequence[Pair], out: dict[int, tuple[str, Verdict]]) -> list[tuple[str, Verdict]]:
+        """Where the harness hid something of a function: decompiled from a contract that hides nothing, if there is one."""
+        unseen: dict[int, tuple[Task, int]] = {}
+        for at, (_, verdict) in out.items():
+            taken = self.taken_from(pairs[at]) if verdict.why == UNSEEN else ""
+            if not isinstance(taken, str):
+                unseen[at] = (self._task(pairs[at], "", "shown", taken), self._calls)
+        shown = self._pool.several(_emitted_shown, list(unseen.values()), _not_shown, "decompiling")
+        out |= {at: one for at, one in zip(unseen, shown, strict=True) if one is not None}
         return [out[at] for at in range(len(pairs))]
 
     def _task(self, pair: Pair, text: str, metadata: Metadata, taken: Taken) -> Task:
@@ -243,15 +254,35 @@ def _behaviour(task: Task, code: bytes, text: str) -> tuple[str, str]:
 
 def _shown(task: Task, names: Sequence[str], text: str) -> tuple[bytes, bytes, list[dict[str, Any]]] | None:
     """The author's contract and the text's, with functions of these names that hide nothing; and the author's ABI."""
-    function = task.place.function
     harness = task.harness.showing(names)
     if harness is None:
         return None
-    author = _made(task, harness, function.source)
+    author = _made(task, harness, task.place.function.source)
     other = _made(task, harness, text)
-    if not author.runtime or not other.runtime:
+    if author.labels is None or other.labels is None:
         return None
-    return bytes.fromhex(author.runtime), bytes.fromhex(other.runtime), author.abi
+    return bytes.fromhex(author.runtime), bytes.fromhex(other.runtime), author.labels.abi
+
+
+def _emitted_shown(task: Task, calls: int) -> tuple[str, Verdict] | None:
+    """In a process of the pool: what the emitter writes of the function where nothing hides anything of it; None without such."""
+    function, original, key = task.place.function, task.original, str(task.place.key)
+    selectors = ways(bytes.fromhex(original.runtime), key, original.abi, function.name)
+    harness = task.harness.showing(hiding(task.harness, original.abi, selectors))
+    author = _made(task, harness, function.source) if harness else None
+    if author is None or author.labels is None:
+        return None
+    at = (function.file, function.start)
+    for pc, one in author.labels.entries.items():
+        if one == at:
+            asked = wanted(author.labels, f"pc:{pc}", original.header, function.name, task.harness)
+            (found,) = emitted(author.runtime, [replace(asked, hiding=frozenset())], calls)
+            return found if found[1].compiles else None
+    return None
+
+
+def _not_shown(task: Task, calls: int) -> None:
+    return None
 
 
 def _made(task: Task, harness: Harness, text: str) -> Candidate:
