@@ -284,6 +284,7 @@ def _pair(project: Project, file: str, build: str) -> Pair:
     told = {
         "called": {},
         "storage": [],
+        "tac": f"tac of {project.name}/{file} with stor_3",
         "names": {"stor_3": "source"},
         "hidden": View(f"hidden of {file}", {}, []),
         "mentions": {"source": [0]},
