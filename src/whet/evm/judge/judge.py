@@ -236,19 +236,15 @@ def _behaviour(task: Task, code: bytes, text: str) -> tuple[str, str]:
     """Where the harness hides something of the function, by another that does not, if that can be compiled."""
     original, key, name = task.original, task.place.key, task.place.function.name
     author = bytes.fromhex(original.runtime)
-    unseen = []
-    if (
-        str(key).startswith("pc:")
-        and any(one.hides for one in task.harness.functions)
-        and bare(author) != bare(code)
-    ):
-        wanted = ways(author, str(key), original.abi, name)
-        unseen = hiding(task.harness, original.abi, wanted)
-    if unseen:
-        shown = _shown(task, unseen, text)
-        if shown is not None:
-            return through(*shown, wanted, task.budget)
-    behaves, why = behaviour(author, code, original.abi, key, name, task.budget)
+    hides = str(key).startswith("pc:") and any(one.hides for one in task.harness.functions)
+    if not hides or bare(author) == bare(code):
+        return behaviour(author, code, original.abi, key, name, task.budget)
+    wanted = ways(author, str(key), original.abi, name)
+    unseen = hiding(task.harness, original.abi, wanted)
+    shown = _shown(task, unseen, text) if unseen else None
+    if shown is not None:
+        return through(*shown, wanted, task.budget)
+    behaves, why = through(author, code, original.abi, wanted, task.budget)
     return (INCONCLUSIVE, UNSEEN) if unseen and behaves == SAME else (behaves, why)
 
 
