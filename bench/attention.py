@@ -2,10 +2,11 @@
 
     python bench/attention.py
 
-Three ways over rows of growing length, always 4,096 positions in all (4 heads of width 64): `scaled_dot_product_attention`
-with a boolean block mask, the same causal without a mask (which lets documents see one another), and
-`whet.models.attention._explicit`. Each length is measured in rounds A B C A B C. Where `explicit` loses
-its lead is `whet.models.attention.LONGEST`. Left out: other widths, dropout, GPUs, compiled code.
+Four ways over rows of growing length, always 4,096 positions in all (4 heads of width 64): `scaled_dot_product_attention`
+with a boolean block mask, the same causal without a mask (which lets documents see one another),
+`whet.models.attention._explicit`, and the same without cutting its queries into blocks. Each length is measured in rounds
+A B C D A B C D. Up to `whet.models.attention_blocks.LONGEST` whet takes `explicit`; what that costs is memory for half of
+the scores. Left out: other widths, dropout, GPUs, compiled code.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ import rounds
 from quiet import wait_for_quiet
 from whet import hardware
 from whet.models import attention
+from whet.models.attention_blocks import LONGEST
 from whet.models.decoder import packed_mask
 
 POSITIONS = 4096
 HEADS, WIDTH = 4, 64
-LENGTHS = (128, 256, 384, 512, 768, 1024, 2048)
+LENGTHS = (128, 256, 512, 1024, 2048, 4096)
 ROUNDS = 7
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -47,7 +49,13 @@ def explicit(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tens
     return attention._explicit(q, k, v, mask, 0.0, None)
 
 
-WAYS: dict[str, Attend] = {"sdpa, mask": masked, "sdpa, causal": causal, "explicit": explicit}
+def uncut(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """whet's, all queries and keys of a row at once."""
+    query, key, value = (x.flatten(0, 1) for x in (q, k, v))
+    return attention._seen(query, key, value, mask, 0.0, WIDTH**-0.5).view_as(q).transpose(1, 2).contiguous()
+
+
+WAYS: dict[str, Attend] = {"sdpa, mask": masked, "sdpa, causal": causal, "explicit": explicit, "uncut": uncut}
 
 
 def inputs(length: int) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -78,13 +86,18 @@ def measure(length: int) -> dict[str, Any]:
         wait_for_quiet(5.0)
         for name, attend in WAYS.items():
             times[name].append(seconds(attend, qkv, mask))
-    ratio = [mine / theirs for mine, theirs in zip(times["explicit"], times["sdpa, mask"], strict=True)]
     return {
         "length": length,
         "seconds": times,
-        "explicit_of_masked": ratio,
+        "explicit_of_masked": ratios(times["explicit"], times["sdpa, mask"]),
+        "explicit_of_uncut": ratios(times["explicit"], times["uncut"]),
         "peak_gflops": rounds.peak_gflops(),
     }
+
+
+def ratios(mine: list[float], theirs: list[float]) -> list[float]:
+    """Round by round."""
+    return [one / other for one, other in zip(mine, theirs, strict=True)]
 
 
 def crossover(results: list[dict[str, Any]]) -> int:
@@ -107,12 +120,14 @@ def main() -> None:
             result["length"],
             *(f"{1e3 * statistics.median(result['seconds'][name]):.1f}" for name in WAYS),
             rounds.spread(result["explicit_of_masked"]),
+            rounds.spread(result["explicit_of_uncut"]),
         ]
         for result in results
     ]
-    print(rounds.table(["row length", *(f"{name}, ms" for name in WAYS), "explicit / sdpa with mask"], rows))
+    names = (*(f"{name}, ms" for name in WAYS), "explicit / sdpa with mask", "explicit / uncut")
+    print(rounds.table(["row length", *names], rows))
     ahead = crossover(results)
-    print(f"\nexplicit is ahead up to {ahead}; whet.models.attention.LONGEST is {attention.LONGEST}")
+    print(f"\nexplicit is ahead up to {ahead}; whet.models.attention_blocks.LONGEST is {LONGEST}")
     rounds.write("attention", {"machine": rounds.machine(), "ahead_to": ahead, "results": results})
 
 

@@ -11,7 +11,6 @@ from tests.memory.real import LLAMA, SETTINGS, batch, built, names_within, outli
 from whet.memory.operators import How
 from whet.memory.sketch import Sketch, micro_batches
 from whet.memory.tape import Tape
-from whet.models.attention import LONGEST
 from whet.train.probe import peak_above
 
 CPU = torch.device("cpu")
@@ -38,12 +37,6 @@ def planned(family: str, how: How, wanted: str | list[str] | None, passes: int =
     """The same, from the tape."""
     own = replace(how, targets=names_within(family, wanted))
     return micro_batches(outline_of(family), own, passes=passes).peak.total
-
-
-def test_the_constant_is_that_of_the_model() -> None:
-    from whet.memory import operators
-
-    assert operators.LONGEST_EXPLICIT == LONGEST
 
 
 @pytest.mark.parametrize("precision", [2, 4], ids=["bf16", "fp32"])
@@ -76,10 +69,23 @@ def test_gradient_checkpointing(family: str, wanted: str | None) -> None:
         (replace(FULL, rows=1, length=512), None, 1),
         (replace(FULL, rows=1, length=1280), None, 1),
         (replace(ADAPTED, rows=2, length=1280), "attention", 1),
+        (replace(FULL, rows=1, length=2304), None, 1),
+        (replace(ADAPTED, rows=2, length=2304), "attention", 1),
         (replace(FULL, rows=3), None, 1),
         (FULL, None, 2),
     ],
-    ids=["dropout", "dropout again", "fp32", "one row", "fused", "fused adapter", "two chunks", "two passes"],
+    ids=[
+        "dropout",
+        "dropout again",
+        "fp32",
+        "one row",
+        "long row",
+        "long row, adapter",
+        "fused",
+        "fused adapter",
+        "two chunks",
+        "two passes",
+    ],
 )
 def test_the_other_ways(how: How, wanted: str | list[str] | None, passes: int) -> None:
     assert planned("llama", how, wanted, passes) == pytest.approx(

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from whet.errors import IsolationError, WhetError
 from whet.models import chunked, decoder, selfcheck
+from whet.models.attention_blocks import BLOCK, blocks
 from whet.models.build import load_model, new_model, save_model
 from whet.models.decoder import Decoder
 from whet.models.families.base import family_for, from_nothing
@@ -158,17 +159,19 @@ def test_a_scaled_head_keeps_its_scaling() -> None:
     assert selfcheck.chunked_difference(model) < 1e-5
 
 
-def test_attention_on_the_cpu_is_torchs_own() -> None:
+@pytest.mark.parametrize("length", [1, 2, 33, 257, 700])
+def test_attention_on_the_cpu_is_torchs_own(length: int) -> None:
     """The explicit kernel against scaled_dot_product_attention, values and gradients, and grouped heads."""
     from whet.models.attention import _explicit
 
     draw = torch.Generator().manual_seed(5)
-    query = torch.randn(2, 4, 33, 8, generator=draw, dtype=torch.float64, requires_grad=True)
+    query = torch.randn(2, 4, length, 8, generator=draw, dtype=torch.float64, requires_grad=True)
     key, value = (
-        torch.randn(2, 2, 33, 8, generator=draw, dtype=torch.float64, requires_grad=True) for _ in range(2)
+        torch.randn(2, 2, length, 8, generator=draw, dtype=torch.float64, requires_grad=True)
+        for _ in range(2)
     )
-    segments = torch.tensor([[1] * 10 + [2] * 23, [1] * 30 + [0] * 3])
-    mask = decoder.packed_mask(segments)
+    cuts = torch.tensor([[0.3], [0.9]]) * length
+    mask = decoder.packed_mask((torch.arange(length) >= cuts).long())
     found = _explicit(query, key, value, mask, 0.0, None).transpose(1, 2)
     expected = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
     torch.testing.assert_close(found, expected)
@@ -177,6 +180,13 @@ def test_attention_on_the_cpu_is_torchs_own() -> None:
     theirs = torch.autograd.grad((expected * upstream).sum(), (query, key, value))
     for mine, reference in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, reference)
+
+
+def test_blocks_of_queries_cover_a_row_once() -> None:
+    for length in range(1, 1200):
+        cuts = blocks(length)
+        assert [place for start, end in cuts for place in range(start, end)] == list(range(length))
+        assert max(end - start for start, end in cuts) <= BLOCK
 
 
 def test_weights_depend_on_the_seed_alone() -> None:

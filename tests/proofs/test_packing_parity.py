@@ -348,18 +348,18 @@ def test_rows_longer_than_the_explicit_attention(
     require_no_gradient_into_neighbours(model)
 
 
-def test_a_row_of_1100_positions(explicit_calls: list[int]) -> None:
+def test_a_row_of_2100_positions(explicit_calls: list[int]) -> None:
     """No constant changed: the row is longer than LONGEST, its documents are not."""
     shape = Shape(
-        norm="rmsnorm", positions="rope", d_model=16, layers=2, heads=2, d_ff=32, context=2048, vocab_size=101
+        norm="rmsnorm", positions="rope", d_model=16, layers=2, heads=2, d_ff=32, context=4096, vocab_size=101
     )
     model = new_model(shape, SPECIAL, seed=3, device=CPU, precision="fp32")
-    batch = packed_batch([600, 300, 200])
-    assert batch.inputs.shape[1] == 1100 > attention.LONGEST
+    batch = packed_batch([1200, 600, 300])
+    assert batch.inputs.shape[1] == 2100 > attention.LONGEST
     found = gradients(model, [batch])
     assert explicit_calls == []
     expected = gradients(model, alone(batch))
-    assert set(explicit_calls) == {600, 300, 200}
+    assert set(explicit_calls) == {1200, 600, 300}
     assert float((found - expected).norm() / expected.norm()) < 1e-5
     torch.testing.assert_close(
         model.nll_each(batch), torch.cat([model.nll_each(part) for part in alone(batch)]), atol=1e-5, rtol=0
@@ -368,8 +368,8 @@ def test_a_row_of_1100_positions(explicit_calls: list[int]) -> None:
         model.nll_sum(replace(batch, labels=np.where(batch.segments == 2, batch.labels, IGNORED))).backward()  # type: ignore[no-untyped-call]
     grad = seen[0].grad
     assert grad is not None
-    assert float(grad[:, :600].abs().max()) == float(grad[:, 900:].abs().max()) == 0.0
-    assert float(grad[:, 600:900].abs().max()) > 0.0
+    assert float(grad[:, :1200].abs().max()) == float(grad[:, 1800:].abs().max()) == 0.0
+    assert float(grad[:, 1200:1800].abs().max()) > 0.0
 
 
 def deaf(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **more: Any) -> Any:

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from whet.memory.tape import Shadow, Tape
+from whet.models.attention_blocks import LONGEST, blocks
 from whet.models.outline import Linear
 
 Base = Literal["fp32", "compute", "nf4", "fp4", "int8"]
 """How the matrices of the blocks are held: to be trained in fp32, or frozen."""
-LONGEST_EXPLICIT = 1024
-"""Up to so many positions a CPU computes attention with its scores written out (`whet.models.attention`)."""
 FP32 = 4
 
 
@@ -258,35 +257,35 @@ class Operators:
         self, query: Shadow, key: Shadow, value: Shadow, heads: int, *, contiguous: bool = False
     ) -> Shadow:
         """softmax(q k) v for packed rows. `contiguous`: queries and keys come as (B, H, L, W) already."""
-        explicit = not self.how.on_cuda and (self.how.length <= LONGEST_EXPLICIT or self.how.dropout)
+        explicit = not self.how.on_cuda and (self.how.length <= LONGEST or self.how.dropout)
         if explicit:
             return self._explicit(query, key, value, heads, contiguous)
         return self._fused(query, key, value, heads)
 
     def _explicit(self, query: Shadow, key: Shadow, value: Shadow, heads: int, contiguous: bool) -> Shadow:
-        """`whet.models.attention._explicit`, line by line."""
-        how, tape, dtype = self.how, self.tape, value.width
-        length_squared = how.length * how.length
+        """`whet.models.attention._explicit`, line by line; of longer rows with dropout torch's, which cuts none."""
         copied = key.size != query.size
         keys, values = self.repeated(key, query.size), self.repeated(value, query.size)
-        q = self._as_batch(self.cast(query, dtype), contiguous)
-        k = self._as_batch(self.cast(keys, dtype), contiguous or copied)
+        q = self._as_batch(self.cast(query, value.width), contiguous)
+        k = self._as_batch(self.cast(keys, value.width), contiguous or copied)
         v = self._as_batch(values, copied)
-        hidden = tape.new(how.rows * length_squared, dtype)
-        bias = tape.new(how.rows * heads * length_squared, dtype) if heads > 1 else hidden
-        scores = tape.made(
-            how.rows * heads * length_squared,
-            dtype,
-            (q, k),
-            (q, k),
-            back_scratch=query.size * dtype,
-        )
+        length = self.how.length
+        cuts = blocks(length) if length <= LONGEST else [(0, length)]
+        return self.copy(self.joined([self._seen(q, k, v, heads, end - start, end) for start, end in cuts]))
+
+    def _seen(self, q: Shadow, k: Shadow, v: Shadow, heads: int, queries: int, keys: int) -> Shadow:
+        """`whet.models.attention._seen`, line by line."""
+        how, tape, dtype = self.how, self.tape, v.width
+        pairs = how.rows * queries * keys
+        hidden = tape.new(pairs, dtype)
+        bias = tape.new(heads * pairs, dtype) if heads > 1 else hidden
+        scores = tape.made(heads * pairs, dtype, (q, k), (q, k), back_scratch=q.size * dtype)
         weights = self.mapped(scores, saves_result=True)
         if how.dropout:
             weights = self.dropout(weights)
-        mixed = self.copy(tape.made(query.size, dtype, (weights, v), (weights, v)))
+        seen = tape.made(q.size * queries // how.length, dtype, (weights, v), (weights, v))
         del hidden, bias
-        return mixed
+        return seen
 
     def _as_batch(self, x: Shadow, contiguous: bool) -> Shadow:
         """`reshape(B * H, L, W)`, which copies what lies as (B, L, H, W)."""

@@ -1,10 +1,10 @@
-"""Attention over packed rows on a CPU: explicit bf16 products, faster there than torch's fused kernel.
+"""Causal attention over packed rows on a CPU: explicit bf16 products, faster there than torch's fused kernel.
 
-torch's flash kernel for CPUs reaches a small part of the matmul peak at the lengths of small models;
-two batched products around a softmax take 0.4 of its time at 256 positions, half at 2048 (bench/attention.py),
-but keep scores of L x L, hence `LONGEST`. The softmax is computed in fp32 inside the kernel; scores and weights are
-rounded to the activations' precision, as in transformers' own eager attention. Other devices and longer
-rows use `scaled_dot_product_attention`.
+torch's flash kernel for CPUs reaches a small part of the matmul peak at the lengths of small models. Two batched products
+around a softmax, for a block of queries at a time and no keys behind it, take 0.3 to 0.5 of its time (bench/attention.py), but
+keep half of the L x L scores, hence `LONGEST`. The softmax is computed in fp32 inside the kernel;
+scores and weights are rounded to the activations' precision, as in transformers' own eager attention. Other devices and
+longer rows use `scaled_dot_product_attention`.
 
 The name is registered with transformers for models in memory only: a saved model says nothing of it.
 Shape suffixes: B rows, H heads, K key-value heads, L positions, W head width.
@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn import functional
 
 from whet.errors import TrainingError
+from whet.models.attention_blocks import LONGEST, blocks
 
 NAME = "whet_packed"
-LONGEST = 1024
 UNKNOWN = ("softcap", "s_aux", "position_bias")
 """What some architectures hand to their attention and neither kernel here does: soft caps, sinks, biases."""
 
@@ -38,7 +38,7 @@ def packed_attention(
 ) -> tuple[torch.Tensor, None]:
     """transformers' attention interface: returns (B, L, H, W) and no weights.
 
-    `attention_mask` is boolean (B, 1, L, L), True where a query may see a key; every query sees itself.
+    `attention_mask` is boolean (B, 1, L, L), True where a query may see a key; every query sees itself, and none a later key.
     Raises TrainingError for what it does not do and would otherwise leave out unseen.
     """
     wanted = [name for name in UNKNOWN if unused.get(name) is not None]
@@ -87,14 +87,28 @@ def _explicit(
     )
     dtype = value_BHLW.dtype
     query, key, value = (x.to(dtype).reshape(B * H, L, W) for x in (query_BHLW, key_BHLW, value_BHLW))
-    hidden = torch.zeros((), dtype=dtype).masked_fill(~mask_B1LL, float("-inf"))
-    bias = hidden.expand(B, H, L, L).reshape(B * H, L, L)
-    scores = torch.baddbmm(
-        bias, query, key.transpose(1, 2), alpha=scaling if scaling is not None else W**-0.5
-    )
+    scale = scaling if scaling is not None else W**-0.5
+    parts = [
+        _seen(query[:, a:b], key[:, :b], value[:, :b], mask_B1LL[..., a:b, :b], dropout, scale)
+        for a, b in blocks(L)
+    ]
+    return torch.cat(parts, 1).view(B, H, L, W).transpose(1, 2).contiguous()
+
+
+def _seen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor,
+    dropout: float,
+    scale: float,
+) -> torch.Tensor:
+    """What a block of queries sees: query (B * H, block, W), keys and values up to the block's end, mask (B, 1, block, end)."""
+    hidden = torch.zeros((), dtype=value.dtype).masked_fill(~mask, float("-inf"))
+    bias = hidden.expand(-1, len(query) // len(mask), -1, -1).reshape(len(query), *mask.shape[2:])
+    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)
     weights = functional.dropout(functional.softmax(scores, -1), dropout)
-    mixed: torch.Tensor = torch.bmm(weights, value).view(B, H, L, W).transpose(1, 2).contiguous()
-    return mixed
+    return torch.bmm(weights, value)
 
 
 def register() -> str:
