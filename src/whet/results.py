@@ -147,13 +147,14 @@ class Floor:
 class Written:
     """What one writer's texts for a domain's held-out functions are worth (docs/metrics.md).
 
-    functions: records, each a function in one build, shown or hidden. distinct: different functions among them. shares: of
-    the records, by `parses`, `compiles`, `abi`, `same`; empty where nothing was judged. metrics: by name.
+    functions: records, each a function in one build, shown or hidden. distinct: different functions among them, None where
+    an older evaluation did not count them. shares: of the records, by `parses`, `compiles`, `abi`, `same`; empty where
+    nothing was judged. metrics: by name.
     """
 
     writer: str
     functions: int
-    distinct: int
+    distinct: int | None
     shares: Mapping[str, Estimate]
     metrics: Mapping[str, float]
 
@@ -219,7 +220,7 @@ class Evaluation:
             Written(
                 writer,
                 overall["functions"],
-                overall["distinct"],
+                overall.get("distinct"),
                 {step: Estimate(**figures[step]) for step in WRITTEN_SHARES if step in figures},
                 figures["metrics"],
             )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,12 +179,16 @@ def test_the_page_and_the_typed_results_say_what_was_measured(
     page = (run.folder / "report.html").read_text("utf-8").replace("\N{NO-BREAK SPACE}", " ")
     assert "Written Solidity" in page
     assert "6 records of 3 functions; 12 records are held out" in page
-    (model, *_, fallback) = run.evaluate().written("decompile")
+    evaluation = run.evaluate()
+    (model, *_, fallback) = evaluation.written("decompile")
     assert (model.writer, model.functions, model.distinct) == (MODEL, 6, 3)
     assert fallback.shares["same"].value == 1
     assert model.metrics == found["tables"][0]["writers"][MODEL]["metrics"]
     with pytest.raises(WhetError, match="there is no domain 'nothing'"):
-        run.evaluate().written("nothing")
+        evaluation.written("nothing")
+    record = deepcopy(dict(evaluation.record))
+    del record["solidity"]["decompile"]["tables"][0]["distinct"]
+    assert replace(evaluation, record=record).written("decompile")[0].distinct is None
 
 
 def test_what_a_source_no_longer_gives_is_said(run: pipeline.Run) -> None:
