@@ -69,6 +69,78 @@ def said(made: tuple[Judge, dict[str, Pair]], name: str, right: str, wrong: str)
     return found
 
 
+DOORS = """pragma solidity 0.8.30;
+contract Open {
+    uint256 total;
+    receive() external payable { total += msg.value; }
+    function _after(uint256 x) internal pure returns (uint256) { return x * 3 + 1; }
+    function _paid(uint256 x) internal returns (uint256) { total += x; return msg.value + x; }
+    function _first(bytes calldata all) internal pure returns (bytes32 first) { first = bytes32(all[:32]); }
+    function next(uint256 x, bytes calldata all) external payable returns (uint256, bytes32) {
+        return (_after(_after(x)) + _paid(x) + _paid(x / 2), _first(all) ^ _first(all[1:]));
+    }
+}
+contract Shut {
+    bool paused;
+    function pause() external { paused = true; }
+}
+"""
+BEYOND = [
+    ("receive", "receive() external payable { total += msg.value; }", "same"),
+    ("receive", "fallback() external payable { total += msg.value; }", "different"),
+    ("pause", "function pause() external { bool on = !false; paused = on; }", "same"),
+    ("pause", "fallback() external { paused = true; }", "different"),
+    ("pause", "receive() external payable { paused = true; }", "different"),
+    ("_after", "function _after(uint256 x) internal pure returns (uint256) { return 1 + 3 * x; }", "same"),
+    ("_after", "function _after(uint256 x) public pure returns (uint256) { return 1 + 3 * x; }", "different"),
+    (
+        "_after",
+        "function _after(uint256 x) internal pure returns (uint256) { x = x * 3 + 1; assembly { mstore(0, x) return(0, 32) } }",
+        "inconclusive",
+    ),
+    (
+        "_after",
+        "function _after(uint256) internal pure returns (uint256 r) { assembly { r := calldataload(4) } r = 3 * r + 1; }",
+        "inconclusive",
+    ),
+    (
+        "_paid",
+        "function _paid(uint256 x) internal returns (uint256) { total = total + x; return x; }",
+        "inconclusive",
+    ),
+    (
+        "_paid",
+        "function _paid(uint256 x) internal returns (uint256) { total = x + total; return x + msg.value; }",
+        "same",
+    ),
+    (
+        "_first",
+        (
+            "function _first(bytes calldata all) internal pure returns (bytes32 r) "
+            "{ require(all.length > 31); assembly { r := calldataload(all.offset) } }"
+        ),
+        "same",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def doors(pool: Pool) -> tuple[Judge, dict[str, Pair]]:
+    project = Project("doors@1", "doors", {"D.sol": DOORS}, ("D.sol",))
+    found = make(project, "off", pool)
+    return Judge([project], pool, calls=120), {pair.name: pair for pair in found.pairs}
+
+
+@pytest.mark.parametrize(("name", "text", "behaves"), BEYOND, ids=lambda value: value[:24])
+def test_what_a_functions_own_calls_do_not_show(
+    doors: tuple[Judge, dict[str, Pair]], name: str, text: str, behaves: str
+) -> None:
+    judge, pairs = doors
+    (found,) = judge.judged([(pairs[name], text, "shown")])
+    assert found.compiles, found
+    assert found.behaves == behaves, found
+
+
 WRONG = [
     ("at", "r.slot := s", "r.slot := add(s, 1)"),
     ("at", "r.slot := s", "r.slot := 7"),

@@ -13,8 +13,8 @@ from whet.evm.judge.candidate import Candidate, candidate
 from whet.evm.judge.emitted import Wanted, emitted, ended, wanted
 from whet.evm.judge.nouns import Verdict, one_line, refused
 from whet.evm.judge.text import in_contract
-from whet.evm.judge.unseen import UNSEEN, hiding
-from whet.evm.one_function import NotOne, read
+from whet.evm.judge.unseen import UNSEEN, WHOLE_CALL, doors, hiding, whole_call
+from whet.evm.one_function import NotOne, Written, read
 from whet.evm.pairs.builds import Chunk, chunks, described
 from whet.evm.pairs.compiled import Found, compiled
 from whet.evm.pairs.headers import Header
@@ -27,7 +27,7 @@ from whet.evm.solc.compiler import Settings
 from whet.evm.solc.harness import Harness
 from whet.evm.solc.sources import closure, for_any_version
 from whet.evm.verify import Budget
-from whet.evm.verify.nouns import INCONCLUSIVE, SAME
+from whet.evm.verify.nouns import DIFFERENT, INCONCLUSIVE, SAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +227,21 @@ def _verdict(task: Task) -> Verdict:
     if not made.runtime:
         return refused(made.why, parses=made.parses)
     behaves, why = _behaviour(task, bytes.fromhex(made.runtime), text)
+    if (behaves, why) == (SAME, ""):
+        behaves, why = _beyond(task, made, author, read(text))
     alike = made.header == original.header
     told = why if alike else f"its header is {made.header}, the author's {original.header}; {why}"
     return Verdict(parses=True, compiles=True, abi=alike, behaves=behaves, why=one_line(told))
+
+
+def _beyond(task: Task, made: Candidate, author: Written, written: Written) -> tuple[str, str]:
+    """The verdict on what is the same as far as the function's own calls show."""
+    assert made.labels is not None
+    if more := doors(made.labels.abi) - doors(task.original.abi):
+        return DIFFERENT, f"the contract answers other calls, too: {min(more)}"
+    if str(task.place.key).startswith("pc:") and whole_call(written) != whole_call(author):
+        return INCONCLUSIVE, WHOLE_CALL
+    return SAME, ""
 
 
 def _behaviour(task: Task, code: bytes, text: str) -> tuple[str, str]:
