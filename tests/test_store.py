@@ -493,6 +493,18 @@ def test_code_hash_covers_packages_and_modules() -> None:
         store.code_hash("no_such_module")
 
 
+@pytest.mark.parametrize("name", ["a.py", "worker.js", "pins.json", "signatures.txt", "chat.jinja"])
+def test_code_hash_covers_what_code_reads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "__file__", str(tmp_path / "store.py"))
+    (tmp_path / "evm").mkdir()
+    (tmp_path / "evm" / name).write_text("1")
+    before = store.code_hash("evm")
+    (tmp_path / "evm" / "README.md").write_text("of no concern")
+    assert store.code_hash("evm") == before
+    (tmp_path / "evm" / name).write_text("2")
+    assert store.code_hash("evm") != before
+
+
 def test_torn_and_damaged_lines_are_left_out_and_said(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     said: list[str] = []

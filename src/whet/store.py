@@ -46,6 +46,8 @@ __all__ = [
     "writing",
 ]
 
+_CODE = (".py", ".js", ".json", ".txt", ".jinja")
+"""What decides a result: code, and the tables and templates that it reads."""
 MANIFEST = "MANIFEST.json"
 
 
@@ -94,13 +96,13 @@ def file_hash(path: Path) -> str:
 
 
 def code_hash(*parts: str) -> str:
-    """SHA-256 over the Python files and chat templates of the named modules or packages of whet, for the keys of results."""
+    """SHA-256 over the code, tables and chat templates of the named modules or packages of whet, for the keys of results."""
     root = Path(__file__).parent
     digest = hashlib.sha256()
     for part in sorted(parts):
         place = root / part
         files = (
-            sorted([*place.rglob("*.py"), *place.rglob("*.jinja")])
+            sorted(file for file in place.rglob("*") if file.suffix in _CODE)
             if place.is_dir()
             else [place.with_suffix(".py")]
         )

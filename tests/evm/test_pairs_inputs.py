@@ -519,6 +519,44 @@ def test_a_file_of_a_dependency_that_is_no_text_is_named(
         assert "alias/B.sol" in project.texts
 
 
+def test_a_dependency_replaces_no_file_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that both have, such as of two versions of one package, means the project's own."""
+    for version in ("1.0.0", "2.0.0"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "A.sol").write_text(f"// {version}")
+        (tmp_path / version / f"{version[0]}.sol").write_text("")
+    monkeypatch.setattr(
+        projects, "package", lambda name, version: Package(name, version, tmp_path / version, "", False)
+    )
+    project = projects.from_npm("p@2.0.0", ["p@1.0.0"])
+    assert project.texts == {"p/1.sol": "", "p/2.sol": "", "p/A.sol": "// 2.0.0"}
+    assert project.own == ("p/2.sol", "p/A.sol")
+    folder = from_folder("f", {"p/A.sol": b"// mine"}, ["p@1.0.0"])
+    assert folder.texts == {"p/A.sol": "// mine", "p/1.sol": ""}
+
+
+def test_a_line_ends_where_the_compiler_ends_it() -> None:
+    """A "\r" alone ends a comment there; what stands behind it is code."""
+    project = from_folder("p", {"A.sol": b"// 1\rcontract A { }\r\n// 2"})
+    assert project.texts == {"A.sol": "// 1\ncontract A { }\n// 2"}
+    told = one({"language": "Solidity", "sources": {"A.sol": {"content": "// 1\rcontract A { }"}}})
+    assert told.texts == {"A.sol": "// 1\ncontract A { }"}
+
+
+def test_sourcify_of_files_below_a_folder_that_is_called_sources() -> None:
+    listed = {"contracts/sources/Oracle.sol": {}, "sources/A.sol": {}}
+    metadata = {"language": "Solidity", "compiler": {"version": "0.8.24"}, "sources": listed}
+    files = [{"name": "metadata.json", "content": json.dumps(metadata)}]
+    files += [
+        {"name": "x", "path": f"contracts/full/0xab/sources/{name}", "content": TOKEN} for name in listed
+    ]
+    project = one({"files": files})
+    assert set(project.texts) == set(listed)
+    assert not project.unread
+
+
 def test_the_longest_prefix_wins_and_a_context_is_kept_to() -> None:
     texts = {"a/x.sol": 'import "p/q/z.sol";', "b/y.sol": 'import { A } from "p/q/z.sol";'}
     found = remapped(texts, ["p/=one/", "p/q/=two/", "b/:p/=three/", "nothing", "=x"])

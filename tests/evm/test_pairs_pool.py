@@ -67,6 +67,16 @@ def test_an_ended_process_takes_its_own_task_along() -> None:
     assert found == [0, 2, -1, 6, 8, -1, 12, 14]
 
 
+def test_a_process_that_is_ended_while_idle_takes_nothing_along() -> None:
+    with Pool(2) as pool:
+        assert list(pool.several(doubled, [(n, ()) for n in range(4)], lost, "doubling")) == [0, 2, 4, 6]
+        assert pool._pool is not None
+        (first, *_) = pool._pool._processes.values()
+        first.kill()
+        first.join()
+        assert list(pool.several(doubled, [(n, ()) for n in range(4)], lost, "doubling")) == [0, 2, 4, 6]
+
+
 def test_code_that_is_none_and_a_mistake_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert [text.missing for text in texts("00", [(1, ()), ("receive", ()), ("pc:7", ())])] == [NONE] * 3
     (proxy,) = texts(

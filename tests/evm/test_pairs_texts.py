@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.evm.fixtures import Fixture, fixtures
+from whet.evm.functions import Private
+from whet.evm.pairs.nouns import PLACE
 from whet.evm.pairs.texts import LONG, _with_structs, placeless, texts
 from whet.evm.show import show_lifted
 from whet.evm.text.structured import CHECKED
@@ -55,6 +57,17 @@ def test_storage_and_hash() -> None:
     assert (
         placeless("p_1a(p_2b, p_1a) p_x") == placeless("p_7(p_9, p_7) p_x") != placeless("p_7(p_7, p_9) p_x")
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["p_1f", "p_1_2", "p_65f_af8", "p_1_2_a", "p_1_2_0_ff"]
+)  # the last ones of copies that are bound to functions
+def test_every_name_of_a_place_is_one(name: str) -> None:
+    offset, *bound = (int(part, 16) for part in name.split("_")[1:])
+    assert Private(offset, tuple((0, one) for one in bound), 1, 1).name == name
+    assert PLACE.fullmatch(name)
+    assert PLACE.findall(f"x = {name}(y, {name})") == [name, name]
+    assert not PLACE.findall(f"{name}g {name}_g m{name}")
 
 
 @pytest.mark.parametrize("fixture", TOKENS[:3], ids=str)

@@ -129,6 +129,70 @@ def test_imports() -> None:
     assert imports("p/src/a.sol", text) == ["p/src/b.sol", "p/c/d.sol", "@pkg/e.sol", "f.sol"]
 
 
+@pytest.mark.parametrize(
+    ("importer", "path", "found"),
+    [
+        ("https://x.org/r/contracts/ERC20.sol", "./IERC20.sol", "https://x.org/r/contracts/IERC20.sol"),
+        ("https://x.org/r/contracts/ERC20.sol", "../utils//./Math.sol", "https://x.org/r/utils/Math.sol"),
+        ("a//b.sol", "./c.sol", "a/c.sol"),
+        ("/a/b.sol", "../c.sol", "c.sol"),
+        ("a/b.sol", "../../../c.sol", "c.sol"),
+        ("b.sol", "./x/../c.sol", "c.sol"),
+        ("b.sol", "https://x.org//c.sol", "https://x.org//c.sol"),
+    ],
+)
+def test_relative_imports(importer: str, path: str, found: str) -> None:
+    assert imports(importer, f'import "{path}";') == [found]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["0.4.26", "0.6.12", "0.8.30"])
+@pytest.mark.parametrize(
+    ("importer", "path"),
+    [
+        ("https://x.org/r/a/b.sol", "./c.sol"),
+        ("https://x.org/r/a/b.sol", "../u/./c.sol"),
+        ("a/b.sol", "../c.sol"),
+        ("p/a/b.sol", "./d/../../c.sol"),
+    ],
+)
+def test_relative_imports_are_the_compiler_s(version: str, importer: str, path: str) -> None:
+    (found,) = imports(importer, f'import "{path}";')
+    texts = {importer: f'import "{path}"; contract B is C {{}}', found: "contract C {}"}
+    output = compile_sources(Settings(version), texts, {"*": {"": ["ast"]}})
+    assert set(output["sources"]) == {importer, found}
+
+
+@pytest.mark.parametrize(
+    ("slow", "asked", "lost", "kept"),
+    [("", 2, [""], []), ("f9", 9, ["f9"], [63])],
+    ids=["contract", "function"],
+)
+def test_a_contract_that_the_compiler_fails_with_is_not_halved(
+    slow: str, asked: int, lost: list[str], kept: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each failure can take minutes; where it is not for one of the functions made callable, one more is enough."""
+    functions = tuple(Exposed(f"f{i}", f"function f{i}() {{}}") for i in range(64))
+    one = Harness("a.sol", "L", "wrapper", "W", ("contract W {\n", "}\n"), functions)
+    failures = 0
+
+    def compiled(harnesses: list[Harness], *_: Any) -> list[tuple[Harness, dict[str, Any]]]:
+        nonlocal failures
+        if not slow or any(exposed.name == slow for exposed in harnesses[0].functions):
+            failures += 1
+            raise CompilerFailure("the compiler takes more than 300 s")
+        return [(harnesses[0], {})]
+
+    monkeypatch.setattr(harness, "compile_harnesses", compiled)
+    into = harness.Compiled()
+    harness.compile_together([one], {}, Settings("0.8.30"), into)
+    assert failures <= asked
+    assert [(gone.function, gone.reason) for gone in into.lost] == [
+        (name, "the compiler takes more than 300 s") for name in lost
+    ]
+    assert [len(harness.functions) for harness, _ in into.contracts] == kept
+
+
 def test_closure() -> None:
     texts = {"a.sol": 'import "b.sol";', "b.sol": 'import "a.sol"; \nimport "gone.sol";', "c.sol": ""}
     needed, missing = closure(["a.sol"], texts)

@@ -10,12 +10,22 @@ import os
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
 
 def started(jobs: int) -> ProcessPoolExecutor:
     """A pool of `jobs` fresh processes. Ctrl-C ends each of them at once."""
     return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_begun)
+
+
+def whole(pool: ProcessPoolExecutor) -> bool:
+    """Whether it takes work: not where the system ended one of its processes, be it one that had nothing to do."""
+    try:
+        pool.submit(int)
+    except BrokenProcessPool:
+        return False
+    return True
 
 
 def end(pool: ProcessPoolExecutor) -> None:

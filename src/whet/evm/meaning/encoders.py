@@ -132,7 +132,10 @@ def _copy(seen: _Seen) -> str:
     loads = [s for s in seen.statements if s.op == "MLOAD" and seen.behind(seen.word(s, 0)) is not None]
     stores = [offset for offset, value in seen.stores() if isinstance(value, Node) and value.op == "MLOAD"]
     looped = any(node.op == "LOOP" for word in stores if word is not None for node in inside(word))
-    return "copy_memory_to_memory" if loads and looped and seen.behind(stores[0]) is not None else ""
+    written = {seen.behind(offset) for offset, _ in seen.stores()}
+    again = any(s.function == seen.function.name for s in seen.statements)
+    one = len(written) == 1 and None not in written
+    return "copy_memory_to_memory" if loads and looped and one and not again else ""
 
 
 def _storage(seen: _Seen) -> str:
@@ -212,7 +215,8 @@ def _encoder(seen: _Seen) -> str:
     places = {seen.behind(offset) for offset, _ in seen.stores()}
     if seen.results:
         end = seen.behind(seen.results[0])
-        return "abi_encode" if end is not None and places <= {end} else ""
+        grown = seen.results[0] not in seen.params
+        return "abi_encode" if end is not None and grown and places <= {end} else ""
     if len(places) != 1 or None in places or len(seen.function.blocks) > 1:
         return ""
     values = [value for _, value in seen.stores()]

@@ -161,14 +161,26 @@ def _files(files: Sequence[Any], name: str) -> Project:
             except ArtefactError as error:
                 raise NotRead(error.what) from error
         else:
-            path = str(one.get("path") or one.get("name"))
-            sources[path.rpartition("/sources/")[2]] = content
+            sources[str(one.get("path") or one.get("name"))] = content
+    listed = metadata.get("sources") if isinstance(metadata, Mapping) else None
+    there = listed if isinstance(listed, Mapping) else {}
+    sources = {_tail(path, there): content for path, content in sources.items()}
     if not isinstance(metadata, Mapping):
         return _project(name, sources, {}, None)
     found = from_metadata(metadata, sources, name)
     known = {*found.texts, *found.unread}
     others = {one: (NOT_LISTED, "") for one in sources if one.endswith(".sol") and one not in known}
     return replace(found, unread={**found.unread, **others})
+
+
+_MOST_SOURCES = 16
+
+
+def _tail(path: str, listed: Mapping[str, Any]) -> str:
+    """What stands behind the service's own folders: the longest that the metadata lists, else behind the first "/sources/"."""
+    parts = path.split("/sources/", _MOST_SOURCES)[1:]
+    tails = ["/sources/".join(parts[at:]) for at in range(len(parts))] or [path]
+    return next((tail for tail in tails if tail in listed), tails[0])
 
 
 def _metadata_version(values: Mapping[str, Any]) -> str:

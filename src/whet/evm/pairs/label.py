@@ -27,6 +27,9 @@ from whet.evm.solc.truth import linked
 Key = tuple[str, int]
 """A function's place: file and byte offset."""
 
+_INNER = "_inner"
+"""Behind the name of what holds a function's body without its modifiers, compiled through Yul: it has the function's range."""
+
 
 @dataclass(slots=True)
 class Labels:
@@ -120,7 +123,8 @@ class _Names:
             for one in stored(contract, node, self.index)
             if self.index[one.id]["src"].split(":")[2] not in self.harnesses
         ]
-        known = Known({pc: self._called(self.nodes[key]) for pc, key in labels.entries.items()}, variables)
+        places = {pc: key for pc, key in labels.entries.items() if not key[0].startswith(HARNESSES)}
+        known = Known({pc: self._called(self.nodes[key]) for pc, key in places.items()}, variables)
         wanted = {one.id for one in variables} | {one for _, one in known.functions.values()}
         for key in {*labels.entries.values(), *labels.selectors.values(), *labels.special.values()}:
             known.mentions[key] = mentions(self.nodes[key], wanted)
@@ -142,18 +146,20 @@ def _entries(
     code = bytes.fromhex(labels.runtime)
     found = calls(code, deployed.get("sourceMap", ""))
     labels.unresolved = len(found.unresolved)
-    debug = {
-        data["entryPoint"]: data.get("id")
-        for data in (deployed.get("functionDebugData") or {}).values()
-        if data.get("entryPoint") is not None
-    }
+    debug: dict[int, int | None] = {}
+    inner = set()
+    for name, data in (deployed.get("functionDebugData") or {}).items():
+        if data.get("entryPoint") is not None:
+            debug[data["entryPoint"]] = data.get("id")
+            if name.endswith(_INNER):
+                inner.add(data["entryPoint"])
     for pc, src in found.entered.items():
         key = ranges.exact.get(src)
         if key is None:
             continue
         told = debug.get(pc)
-        labels.checked += told is not None
-        if told is not None and index.get(told, {}).get("src") != src:
+        labels.checked += told is not None or pc in inner
+        if pc in inner or (told is not None and index.get(told, {}).get("src") != src):
             labels.denied.append(key)
         else:
             labels.entries[pc] = key

@@ -63,7 +63,8 @@ def make(project: Project, build: str, pool: Pool, solc: str = "", emitted: bool
         for key, told in done.reasons.items():
             reasons[key] |= told
         for pair in _pairs(project, done, pool, made, reasons, emitted):
-            pairs.setdefault(pair.source_hash, replace(pair, otherwise=found.otherwise.get(pair.file, [])))
+            otherwise = [*found.otherwise.get(pair.file, ()), *pair.otherwise]
+            pairs.setdefault(pair.source_hash, replace(pair, otherwise=otherwise))
     made.figures["functions"] = len(everything)
     made.pairs = [pairs[key] for key in everything if key in pairs]
     made.lost = [_lost(project, one, reasons[key]) for key, one in everything.items() if key not in pairs]
@@ -132,6 +133,8 @@ def _pair(project: Project, done: Found, place: Place, text: Text) -> Pair:
     function = place.function
     within, labels = done.contracts[place.contract]
     shown = _own(text.shown, function)
+    private = str(place.key).startswith("pc:")
+    specialised = private and (text.bound or text.takes < len(function.parameters))
     return Pair(
         name=function.name,
         signature=function.signature,
@@ -151,7 +154,7 @@ def _pair(project: Project, done: Found, place: Place, text: Text) -> Pair:
         hidden=_own(text.hidden, function),
         mentions=_mentions(function, labels, text.ids),
         tac_hash=text.hash,
-        label="source map" if str(place.key).startswith("pc:") else "selector",
+        label="source map" if private else "selector",
         project=project.name,
         lineage=project.lineage,
         file=function.file,
@@ -160,6 +163,7 @@ def _pair(project: Project, done: Found, place: Place, text: Text) -> Pair:
         solc=done.settings.version,
         build=described(done.settings),
         licence=licence(project.texts.get(function.file, "")) or project.licence,
+        otherwise=[nouns.SPECIALISED] if specialised else [],
     )
 
 

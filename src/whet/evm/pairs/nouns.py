@@ -60,6 +60,7 @@ UNREAD = (NO_TEXT, NO_CONTENT, NOT_LISTED, NO_SETTINGS)
 """Every reason for which a file of a project is not read."""
 
 ENDED = "its process was ended by the system; too little memory?"
+KILLED = "process ended with code -9"
 """A detail of COMPILER_FAILED."""
 
 SAME_SOURCE = "the same source, built the same way"
@@ -74,8 +75,9 @@ LEAVING = (OTHER_FAMILY, SAME_SOURCE, SAME_TAC, EQUAL_TAC, FULL)
 NEAREST = "compiled by the nearest compiler: none that is allowed is supported"
 OWN_EVM = "compiled for the compiler's own EVM version: it does not know the one asked for"
 OWN_SETTINGS = "compiled without a setting of its export that changes code and that whet does not have"
-OTHERWISE = (NEAREST, OWN_EVM, OWN_SETTINGS)
-"""How a pair can have been compiled otherwise than its file or its export asks for."""
+SPECIALISED = "specialised: parameters of the source are fixed in the code, or left out"
+OTHERWISE = (NEAREST, OWN_EVM, OWN_SETTINGS, SPECIALISED)
+"""How a pair's code can be otherwise than its file or its export asks for."""
 
 DEFAULT = "default"
 """The build that an export tells, else the optimiser with 200 runs."""
@@ -83,8 +85,8 @@ DEFAULT = "default"
 MOST_TOKENS = 20_000
 """A function of more tokens (`whet.evm.text.count_tokens`) is too long; so many has a prompt, where nothing else is said."""
 
-PLACE = re.compile(r"\bp_[0-9a-f]+(?:_\d+)?\b")
-"""The name of a private function that has none of its own."""
+PLACE = re.compile(r"\bp_[0-9a-f]+(?:_[0-9a-f]+)*\b")
+"""The name of a private function that has none of its own (`whet.evm.functions.Private.name`)."""
 
 BUILD = re.compile(r"default|(off|runs\d{1,9})(-ir)?(-noinline)?")
 """Names of builds: off or runsN (the optimiser), -ir (through Yul), -noinline (without the optimiser's inliner)."""
@@ -138,7 +140,7 @@ class Pair:
     found. tac_hash: of all texts, without the names that come from places in the code. emitted, names: see `View`. hidden:
     the same function in a contract of which no function's name is known: only selectors stand there. mentions: {name of
     the author's: characters of the source where it stands for what `names` say of it, or for the function itself}.
-    otherwise: how it was compiled otherwise than its file or export asks for, of OTHERWISE.
+    otherwise: how its code is otherwise than its file or export asks for, of OTHERWISE.
     """
 
     name: str
@@ -209,4 +211,4 @@ class Lost:
     @property
     def for_now(self) -> bool:
         """Whether another run, or another machine, may not lose it."""
-        return self.reason == COMPILER_MISSING or self.detail == ENDED
+        return self.reason == COMPILER_MISSING or self.detail == ENDED or self.detail.endswith(KILLED)

@@ -7,7 +7,7 @@ each task alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -55,7 +55,8 @@ class Pool:
         if self.jobs == 1:
             yield from (work(*task) for task in tasks)
             return
-        futures = [self._running().submit(work, *task) for task in tasks]
+        pool = self._running()
+        futures = [_submitted(pool, work, task) for task in tasks]
         try:
             for task, future in zip(tasks, futures, strict=True):
                 try:
@@ -95,6 +96,18 @@ class Pool:
             self._pool = None
 
     def _running(self) -> ProcessPoolExecutor:
+        if self._pool is not None and not processes.whole(self._pool):
+            self._end()
         if self._pool is None:
             self._pool = processes.started(self.jobs)
         return self._pool
+
+
+def _submitted(pool: ProcessPoolExecutor, work: Callable[..., Result], task: Sequence[Any]) -> Future[Result]:
+    """Also where the pool broke since the task before."""
+    try:
+        return pool.submit(work, *task)
+    except BrokenProcessPool as error:
+        broken: Future[Result] = Future()
+        broken.set_exception(error)
+        return broken

@@ -17,6 +17,7 @@ from whet.visible import visible
 
 _FOUNDRY = "foundry.toml"
 _IMPORTED = re.compile(r"""(\bimport\b[^;"']{0,3000}["'])([^"'\n]+)(["'][^;]{0,3000};)""")
+_LINE_END = re.compile(r"\r\n?")
 _TESTS = re.compile(r"(^|/)(test|tests|mocks?|scripts?)/|\.(t|s)\.sol$")
 
 
@@ -29,7 +30,7 @@ def from_npm(wanted: str, dependencies: Sequence[str] = (), *, tests: bool = Fal
     if not texts:
         raise WhetError(f"{wanted} holds no Solidity", fix="name another package")
     others, not_read = library(dependencies)
-    project = Project(wanted, name, texts | others, tuple(texts), _licence(found), unread=unread | not_read)
+    project = Project(wanted, name, others | texts, tuple(texts), _licence(found), unread=not_read | unread)
     return project if tests else without_tests(project)
 
 
@@ -38,8 +39,8 @@ Unread = dict[str, tuple[str, str]]
 
 
 def read(files: Mapping[str, object]) -> tuple[dict[str, str], Unread]:
-    """The files as text, and those that are none: neither bytes nor a string, or no UTF-8, which names can be too (JSON can
-    hold halves of characters)."""
+    """The files as text, their lines ended by "\\n", and those that are none: neither bytes nor a string, or no UTF-8, which
+    names can be too (JSON can hold halves of characters)."""
     texts: dict[str, str] = {}
     unread: Unread = {}
     for name, held in files.items():
@@ -48,7 +49,7 @@ def read(files: Mapping[str, object]) -> tuple[dict[str, str], Unread]:
             text = held.decode() if isinstance(held, bytes) else held
             if isinstance(text, str):
                 text.encode()
-                texts[name] = text
+                texts[name] = _LINE_END.sub("\n", text)
             else:
                 unread[name] = NO_CONTENT, ""
         except UnicodeError:
@@ -76,7 +77,7 @@ def from_folder(
     libraries = rules or _FOUNDRY in texts
     own = tuple(path for path in sources if not (libraries and path.startswith("lib/")))
     others, not_read = library(dependencies)
-    project = Project(name, name, sources | others, own, unread=unread | not_read)
+    project = Project(name, name, others | sources, own, unread=not_read | unread)
     return project if tests else without_tests(project)
 
 
@@ -163,12 +164,7 @@ def _target(file: str, path: str, rules: Sequence[tuple[str, str, str]]) -> str:
 
 def _package_texts(found: Package, name: str) -> tuple[dict[str, str], Unread]:
     files = sorted(path for path in found.folder.rglob("*.sol") if path.is_file())
-    return read(
-        {
-            f"{name}/{path.relative_to(found.folder).as_posix()}": re.sub(rb"\r\n?", b"\n", path.read_bytes())
-            for path in files
-        }
-    )
+    return read({f"{name}/{path.relative_to(found.folder).as_posix()}": path.read_bytes() for path in files})
 
 
 def _licence(found: Package) -> str:

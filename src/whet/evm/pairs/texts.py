@@ -37,13 +37,16 @@ NOTHING = View("", {}, [])
 class Text:
     """A function's text. shown, hidden: with and without the names of the contract's functions. body: one of the called
     functions, or "". ids: {name of the author's, as the views have it: what it stands for}. hash: of what is shown.
-    missing: why there is no text; detail: more of that."""
+    takes: words that a private function takes. bound: whether functions that it is given are fixed in its code. missing: why
+    there is no text; detail: more of that."""
 
     shown: View = NOTHING
     hidden: View = NOTHING
     body: str = ""
     ids: dict[str, int] = field(default_factory=dict)
     hash: str = ""
+    takes: int = 0
+    bound: bool = False
     missing: str = ""
     detail: str = ""
 
@@ -74,11 +77,11 @@ def _texts(runtime: str, wanted: Wanted, emitted: bool, known: Known) -> list[Te
     table = Signatures.builtin()
     shown = _Shown(contract, analyse(contract, table), emitted, known)
     hidden = _Shown(contract, analyse(contract, table.without_functions(contract.public)), emitted, known)
-    private = _private(contract)
+    private = [f for f in contract.functions.values() if f.kind == "private"]
     found = []
     for key, bodies in wanted:
         function = function_of(contract, key)
-        names = {private[pc].name for pc in bodies if pc in private}
+        names = {one.name for one in private if one.pc in bodies}
         found.append(_text(function, names, shown, hidden) if function else Text(missing=NONE))
     return found
 
@@ -92,7 +95,9 @@ def _text(function: Function, bodies: set[str], shown: _Shown, hidden: _Shown) -
     other = hidden.view(function)
     body = next((name for name in view.called if name in bodies), "")
     whole = "\n".join([view.tac, *view.called.values()])
-    return Text(view, other, body, hidden.ids(other) | shown.ids(view), digest(placeless(whole)))
+    ids = hidden.ids(other) | shown.ids(view)
+    bound = function.kind == "private" and is_bound(function)
+    return Text(view, other, body, ids, digest(placeless(whole)), len(function.params), bound)
 
 
 def function_of(contract: Contract, key: int | str) -> Function | None:
@@ -107,7 +112,14 @@ def function_of(contract: Contract, key: int | str) -> Function | None:
 
 
 def _private(contract: Contract) -> dict[int, Function]:
-    return {f.pc: f for f in contract.functions.values() if f.kind == "private"}
+    """By offset; of several there, of which each is bound to other functions, that with the fewest."""
+    private = [f for f in contract.functions.values() if f.kind == "private"]
+    return {f.pc: f for f in sorted(private, key=lambda f: f.name.count("_"), reverse=True)}
+
+
+def is_bound(function: Function) -> bool:
+    """Whether a private function is a copy for certain functions that it is given (`whet.evm.functions.Private`)."""
+    return function.name != f"p_{function.pc:x}"
 
 
 def views(contract: Contract, meaning: Meaning, *, emitted: bool = False) -> Callable[[Function], View]:

@@ -177,7 +177,8 @@ def _named(messages: Sequence[str], sources: Mapping[str, str]) -> dict[str, str
 
 
 def _first_wrong(name: str, texts: Mapping[str, str], wrong: Mapping[str, str]) -> str:
-    return next((said for file, said in wrong.items() if file in closure([name], texts)[0]), "")
+    needed = closure([name], texts)[0] if wrong else {}
+    return next((said for file, said in wrong.items() if file in needed), "")
 
 
 def reason_of(message: str) -> str:
@@ -231,13 +232,14 @@ def compile_together(
     reader: Reader = TRUTH,
 ) -> None:
     """All together; else without what the errors point at; else, where they point nowhere, in halves."""
+    failed = False
     try:
         into.contracts += compile_harnesses(harnesses, texts, settings, reader) if harnesses else []
         return
     except CompileError as error:
         messages = error.messages
     except CompilerFailure as error:
-        messages = [error.what]
+        failed, messages = True, [error.what]
     left = [_without(harness, messages, into.lost) for harness in harnesses]
     if left != list(harnesses):
         compile_together([one for one in left if one is not None], texts, settings, into, reader)
@@ -246,7 +248,7 @@ def compile_together(
         compile_together(harnesses[:half], texts, settings, into, reader)
         compile_together(harnesses[half:], texts, settings, into, reader)
     else:
-        _compile_by_function(harnesses[0], messages, texts, settings, into, reader)
+        _compile_by_function(harnesses[0], messages, failed, texts, settings, into, reader)
 
 
 def _without(harness: Harness, messages: Sequence[str], lost: list[Lost]) -> Harness | None:
@@ -283,13 +285,18 @@ def _wrong_lines(harness: Harness, messages: Sequence[str]) -> dict[int, str]:
 def _compile_by_function(
     harness: Harness,
     messages: Sequence[str],
+    failed: bool,
     texts: Mapping[str, str],
     settings: Settings,
     into: Compiled,
     reader: Reader,
 ) -> None:
-    """The functions that compile, found by halves; the contract is lost if none does."""
+    """The functions that compile, found by halves; the contract is lost if none does. failed: the compiler failed, which can
+    take minutes each time: where it does so without any of them, no half is tried."""
     reason = reason_of(messages[0])
+    if failed and not _compiles(replace(harness, functions=()), texts, settings, reader):
+        into.lost.append(Lost(harness.file, harness.subject, "", reason))
+        return
     good = _compilable(harness, harness.functions, reason, texts, settings, into.lost, reader)
     if good and len(good) < len(harness.functions):
         try:
@@ -316,17 +323,19 @@ def _compilable(
     good: list[Exposed] = []
     half = (len(functions) + 1) // 2
     for part in (functions[:half], functions[half:]):
-        try:
-            if part:
-                compile_harnesses([replace(harness, functions=tuple(part))], texts, settings, reader)
+        if not part or _compiles(replace(harness, functions=tuple(part)), texts, settings, reader):
             good += part
-        except (CompileError, CompilerFailure):
-            good += (
-                _compilable(harness, part, reason, texts, settings, lost, reader)
-                if len(functions) > 1
-                else []
-            )
+        elif len(functions) > 1:
+            good += _compilable(harness, part, reason, texts, settings, lost, reader)
     return good
+
+
+def _compiles(harness: Harness, texts: Mapping[str, str], settings: Settings, reader: Reader) -> bool:
+    try:
+        compile_harnesses([harness], texts, settings, reader)
+    except (CompileError, CompilerFailure):
+        return False
+    return True
 
 
 def compile_harnesses(

@@ -85,6 +85,14 @@ def closure(names: Sequence[str], texts: Mapping[str, str]) -> tuple[dict[str, s
 
 
 def _resolved(importer: str, path: str) -> str:
-    if path.startswith(("./", "../")):
-        return posixpath.normpath(posixpath.join(posixpath.dirname(importer), path))
-    return path
+    """As the compiler does: the importer's name need be no path, it can begin with "https://"."""
+    if not path.startswith(("./", "../")):
+        return path
+    folder, path = _folder(importer), posixpath.normpath(path)
+    while path.startswith("../"):
+        folder, path = _folder(folder), path[3:]
+    return f"{folder}/{path}" if folder else path
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0].rstrip("/")
