@@ -138,7 +138,7 @@ SETTINGS = (
         quantization="nf4",
         checkpointing=True,
     ),
-    Setting("gpt_neox", "few tokens", 8, 1024, rank=16, checkpointing=True),
+    Setting("gpt_neox", "few tokens", 16, 1024, rank=16, checkpointing=True),
     Setting("starcoder2", "few tokens", 8, 2048, rank=16, quantization="int8", checkpointing=True),
     Setting(
         "mistral", "many tokens", 16, 256, rank=8, targets=("q_proj", "v_proj"), optimizer="paged_adamw_8bit"
