@@ -158,6 +158,25 @@ def test_helpers_are_named_as_the_compiler_names_them() -> None:
     assert counts["named"] > 0.6 * counts["all"]
 
 
+def test_copies_in_memory_are_named_and_sorting_is_not() -> None:
+    """With and without the 0 behind the last word; what an author wrote has no helper's name that it does not deserve."""
+    copies, authors = Counter[bool](), set[tuple[str, str]]()
+    for fixture in fixtures():
+        contract, meaning = lifted(fixture)
+        private = {f.pc: f.name for f in contract.functions.values() if f.kind == "private"}
+        for helper in fixture.truth["helpers"]:
+            true = re.match("copy_(memory|calldata)_to_memory", helper["name"])
+            if true and helper["pc"] in private:
+                copies[meaning.of(private[helper["pc"]]).name.startswith(true[0])] += 1
+        for entry in fixture.truth["entries"]:
+            named = re.match(FAMILIES, meaning.of(private.get(entry["pc"], "")).name)
+            authors |= {(entry["name"], named[0])} if named else set()
+    assert copies[True] > 5
+    assert not copies[False]
+    same = {("add", "checked_add"), ("slice", "abi_decode"), ("decode", "abi_decode"), ("low", "identity")}
+    assert authors == same | {("sender", "abi_decode")}
+
+
 def test_functions_of_one_name_are_the_same() -> None:
     """A text shows one function for each name, so another one of that name must do the same."""
     for fixture in fixtures("Modern"):

@@ -129,13 +129,25 @@ def _copy(seen: _Seen) -> str:
     for effect in seen.uses.walk.effects:
         if effect.op in ("MCOPY", "CALLDATACOPY") and set(effect.args) == params:
             return "copy_memory_to_memory" if effect.op == "MCOPY" else "copy_calldata_to_memory"
-    loads = [s for s in seen.statements if s.op == "MLOAD" and seen.behind(seen.word(s, 0)) is not None]
-    stores = [offset for offset, value in seen.stores() if isinstance(value, Node) and value.op == "MLOAD"]
-    looped = any(node.op == "LOOP" for word in stores if word is not None for node in inside(word))
-    written = {seen.behind(offset) for offset, _ in seen.stores()}
-    again = any(s.function == seen.function.name for s in seen.statements)
-    one = len(written) == 1 and None not in written
-    return "copy_memory_to_memory" if loads and looped and one and not again else ""
+    if any(s.function == seen.function.name for s in seen.statements):
+        return ""
+    moved, rest = [], []
+    for offset, value in seen.stores():
+        if isinstance(value, Node) and value.op == "MLOAD":
+            moved.append((offset, seen.behind(offset), seen.behind(value.args[0])))
+        elif value != 0 or not _is_sum_of_two(offset, params):  # 0 behind the last word, as cleanup
+            rest.append(seen.behind(offset))
+    looped = any(node.op == "LOOP" for offset, *_ in moved if offset is not None for node in inside(offset))
+    places = {(to, source) for _, to, source in moved}
+    if not looped or len(places) != 1 or not set(rest) <= {to for to, _ in places}:
+        return ""
+    [(to, source)] = places
+    return "copy_memory_to_memory" if to is not None and source not in (None, to) else ""
+
+
+def _is_sum_of_two(word: Word | None, params: set[Word | None]) -> bool:
+    constant, terms = linear(word) if word is not None else (0, ())
+    return constant == 0 and len(terms) == 2 and all(term in params and n == 1 for term, n in terms)
 
 
 def _storage(seen: _Seen) -> str:
