@@ -216,6 +216,7 @@ def measure(setting: Setting, device: str) -> dict[str, Any]:
 
     torch.manual_seed(0)
     place = torch.device(device)
+    hardware.keep_freed_memory(place)  # as training does: the process takes more so
     decoder = _decoder(setting, place)
     stage = SimpleNamespace(
         optimizer=setting.optimizer,
