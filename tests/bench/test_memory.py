@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from whet.memory.training import PROCESS
+
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
 
@@ -62,3 +64,5 @@ def test_committed_results_hold_the_bar(memory: Any) -> None:
         assert result["measured_bytes"] >= memory.LEAST_BYTES
         now = memory.compared(by_name[result["name"]], {"measured_bytes": result["measured_bytes"]}, "cpu")
         assert now["within"], (result["name"], now["error"])
+        most = now["parts"]["process"] + PROCESS.high - PROCESS.expected
+        assert PROCESS.low <= result["process_bytes"] <= most, result["name"]

@@ -56,10 +56,18 @@ CONTEXT = Range(300 * MIB, 500 * MIB, 900 * MIB)
 """Of CUDA, its libraries and cuBLAS's workspace, on each card. Assumed."""
 GAPS = (0.0, 0.04, 0.15)
 """Share of what comes and goes that CUDA's allocator and kernels take besides. Assumed."""
-PROCESS = Range(600 * MIB, 1500 * MIB, 3200 * MIB)
-"""Python, torch and transformers in a process without CUDA, and the gaps between its tensors; measured in bench/memory.py."""
+PROCESS = Range(600 * MIB, 900 * MIB, 3200 * MIB)
+"""Python, torch and transformers in a process without CUDA, beyond the tensors; measured in bench/memory.py."""
+KEPT = 0.5
+"""Share of what comes and goes that stays beside it in a process without CUDA, as gaps between tensors. Measured there, too."""
 CUDA_PROCESS = Range(2 * GIB, 3 * GIB, 5 * GIB)
 """A process with CUDA, in the host's RAM. Assumed."""
+
+
+def _process(passing: int) -> Range:
+    """What a process on a CPU takes beside its tensors, of which `passing` bytes come and go in a step."""
+    kept = exactly(round(KEPT * passing))
+    return PROCESS + replace(kept, low=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +284,7 @@ class _Account:
             moments={phase: steady + more + peak.total for phase, peak in peaks.items()},
             trained=self.trained,
             parameters=self.outline.total,
-            ram=tuple(self._ram(steady + more + peaks[moment].total)),
+            ram=tuple(self._ram(steady + more, peaks[moment].total)),
             disk=tuple(self._disk()),
         )
 
@@ -329,7 +337,7 @@ class _Account:
             found.append(Part("gaps", Range(low, expected, high), "assumed"))
             found.append(Part("context", CONTEXT, "assumed"))
         else:
-            found.append(Part("process", PROCESS, "measured on one machine"))
+            found.append(Part("process", _process(peak.total), "measured on one machine"))
         return tuple(found)
 
     def _update_bytes(self) -> int:
@@ -339,12 +347,12 @@ class _Account:
         largest = max((m for m in weights.matrices(self.outline) if m.linear), key=lambda m: m.numbers)
         return 4 * largest.numbers + 2 * 2 * largest.numbers + 2 * 2 * min(largest.rows, largest.columns) ** 2
 
-    def _ram(self, allocated: int) -> Iterator[Part]:
+    def _ram(self, steady: int, passing: int) -> Iterator[Part]:
         """RAM of one machine with all the cards."""
         state = max(self.trained * FP32, self.optimizer)
         if not self.training.cards.card.on_cuda:
-            yield Part("training", exactly(allocated), "as above")
-            yield Part("process", PROCESS, "measured on one machine")
+            yield Part("training", exactly(steady + passing), "as above")
+            yield Part("process", _process(passing), "measured on one machine")
             return
         yield Part("processes", Range(*(self.cards * x for x in _numbers(CUDA_PROCESS))), "assumed")
         yield Part(
