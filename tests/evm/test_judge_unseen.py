@@ -72,19 +72,29 @@ def said(made: tuple[Judge, dict[str, Pair]], name: str, right: str, wrong: str)
 DOORS = """pragma solidity 0.8.30;
 contract Open {
     uint256 total;
+    uint256 n;
     receive() external payable { total += msg.value; }
     function _after(uint256 x) internal pure returns (uint256) { return x * 3 + 1; }
     function _paid(uint256 x) internal returns (uint256) { total += x; return msg.value + x; }
     function _first(bytes calldata all) internal pure returns (bytes32 first) { first = bytes32(all[:32]); }
+    function _byte(bytes calldata all) internal pure returns (bytes1) { return all[0]; }
+    function _none(uint256 x) internal { total = x; assembly { stop() } }
+    function _out(uint256 x) internal { total = x * 3; }
+    function _ends(uint256 x) internal { if (x > 100) { total = x; assembly { stop() } } n = x + 1; }
+    function _at(uint256 slot, uint256 value) internal { assembly { sstore(slot, value) } }
     function next(uint256 x, bytes calldata all) external payable returns (uint256, bytes32) {
-        return (_after(_after(x)) + _paid(x) + _paid(x / 2), _first(all) ^ _first(all[1:]));
+        return (_after(_after(x)) + _paid(x) + _paid(x / 2), _first(all) ^ _first(all[1:]) ^ _byte(all) ^ _byte(all[1:]));
     }
+    function ends(uint256 x) external { _out(x); _out(x + 1); _at(x, x + 1); _at(x + 2, x); _ends(x); _ends(x / 2); _none(x); }
+    function get(uint256 x) public pure returns (uint256) { return x * 3; }
+    function twice(uint256 x) external pure returns (uint256) { return get(x) + get(x + 1); }
 }
 contract Shut {
     bool paused;
     function pause() external { paused = true; }
 }
 """
+RARE = "if (x == 0x123456789abcdef0) { revert(); } if (keccak256(abi.encode(x)) == 0) { revert(); } return 1 + 3 * x;"
 BEYOND = [
     ("receive", "receive() external payable { total += msg.value; }", "same"),
     ("receive", "fallback() external payable { total += msg.value; }", "different"),
@@ -93,6 +103,7 @@ BEYOND = [
     ("pause", "receive() external payable { paused = true; }", "different"),
     ("_after", "function _after(uint256 x) internal pure returns (uint256) { return 1 + 3 * x; }", "same"),
     ("_after", "function _after(uint256 x) public pure returns (uint256) { return 1 + 3 * x; }", "different"),
+    ("_after", f"function _after(uint256 x) public pure returns (uint256) {{ {RARE} }}", "different"),
     (
         "_after",
         "function _after(uint256 x) internal pure returns (uint256) { x = x * 3 + 1; assembly { mstore(0, x) return(0, 32) } }",
@@ -110,8 +121,8 @@ BEYOND = [
     ),
     (
         "_paid",
-        "function _paid(uint256 x) internal returns (uint256) { total = x + total; return x + msg.value; }",
-        "same",
+        "function _paid(uint256 x) internal returns (uint256) { total = x + total; return x + 2 * msg.value; }",
+        "inconclusive",
     ),
     (
         "_first",
@@ -120,6 +131,42 @@ BEYOND = [
             "{ require(all.length > 31); assembly { r := calldataload(all.offset) } }"
         ),
         "same",
+    ),
+    (
+        "_first",
+        (
+            "function _first(bytes calldata all) internal pure returns (bytes32 r) "
+            "{ require(all.length > 31); assembly { r := calldataload(68) } }"
+        ),
+        "inconclusive",
+    ),
+    (
+        "_byte",
+        "function _byte(bytes calldata all) internal pure returns (bytes1) { all[0]; return msg.data[68]; }",
+        "inconclusive",
+    ),
+    ("_out", "function _out(uint256 x) internal { uint256 y = 3 * x; total = y; }", "same"),
+    ("_out", "function _out(uint256 x) internal { _none(3 * x); }", "inconclusive"),
+    (
+        "_ends",
+        "function _ends(uint256 x) internal { n = x + 1; if (x > 100) { n = n; total = x; } else assembly { stop() } }",
+        "different",
+    ),
+    (
+        "_ends",
+        "function _ends(uint256 x) internal { if (x > 100) { total = x; return; } n = x + 1; assembly { stop() } }",
+        "inconclusive",
+    ),
+    (
+        "_at",
+        "function _at(uint256 slot, uint256 value) internal { value += 0; assembly { sstore(slot, value) } }",
+        "same",
+    ),
+    ("get", "function get(uint256 x) public pure returns (uint256) { return 3 * x; }", "same"),
+    (
+        "get",
+        "function get(uint256 x) public pure returns (uint256) { x = 3 * x; assembly { mstore(0, x) return(0, 32) } }",
+        "inconclusive",
     ),
 ]
 

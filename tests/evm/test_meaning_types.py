@@ -17,6 +17,7 @@ from whet.evm.meaning.helpers import spoken
 from whet.evm.meaning.ranges import fits
 from whet.evm.meaning.untangle import untangled
 from whet.evm.replay.assemble import assemble
+from whet.evm.solc.compiler import Settings, compile_sources
 from whet.evm.tac import Block, Contract, End, Function, Statement
 from whet.evm.terms import Expression, Operation
 from whet.evm.text.structured import structured_function
@@ -175,6 +176,34 @@ def test_copies_in_memory_are_named_and_sorting_is_not() -> None:
     assert not copies[False]
     same = {("add", "checked_add"), ("slice", "abi_decode"), ("decode", "abi_decode"), ("low", "identity")}
     assert authors == same | {("sender", "abi_decode")}
+
+
+LOOP = "for { let i := 0 } lt(i, n) { i := add(i, 32) } { %s }"
+COPIES = [
+    (LOOP.replace("%s", "mstore(add(b, i), mload(add(a, i)))"), True),
+    (LOOP % "mstore(add(b, i), mload(add(a, i)))" + " mstore(add(b, n), 0)", True),
+    (LOOP.replace("%s", "mstore(add(b, i), mload(sub(add(a, n), i)))"), False),
+    (LOOP.replace("%s", "mstore(add(b, mul(i, 2)), mload(add(a, i)))"), False),
+    (LOOP.replace("%s", "mstore(add(b, i), mload(a))"), False),
+    (LOOP.replace("%s", "mstore(add(b, i), mload(add(a, i)))").replace("lt(i, n)", "lt(i, 96)"), False),
+    (LOOP % "mstore(add(b, i), mload(add(a, i)))" + " mstore(add(a, n), 0)", False),
+    (LOOP % "mstore(add(b, i), mload(add(a, i)))" + " mstore(b, 42)", False),
+    (LOOP.replace("%s", "mstore(add(a, i), mload(add(b, i)))"), False),
+]
+
+
+@pytest.mark.parametrize(("assembly", "copies"), COPIES)
+def test_only_a_copy_is_named_one(assembly: str, copies: bool) -> None:
+    """An author's loop that does anything else keeps its own text, and its place among what is called."""
+    one = "function one(uint256 a, uint256 b, uint256 n) private pure { assembly { " + assembly + " } }"
+    two = "function two(uint256 a, uint256 b, uint256 n) external pure { one(a, b, n); one(b, a, 2 * n); }"
+    source = {"A.sol": f"pragma solidity 0.8.30; contract A {{ {one} {two} }}"}
+    output = compile_sources(Settings("0.8.30"), source, {"*": {"*": ["evm.deployedBytecode.object"]}})
+    code = output["contracts"]["A.sol"]["A"]["evm"]["deployedBytecode"]["object"]
+    contract = untangled(lift_code(bytes.fromhex(code)))
+    meaning = analyse(contract)
+    names = {meaning.of(name).name for name in contract.functions}
+    assert ("copy_memory_to_memory" in names) is copies, names
 
 
 def test_functions_of_one_name_are_the_same() -> None:

@@ -135,7 +135,9 @@ def test_imports() -> None:
         ("https://x.org/r/contracts/ERC20.sol", "./IERC20.sol", "https://x.org/r/contracts/IERC20.sol"),
         ("https://x.org/r/contracts/ERC20.sol", "../utils//./Math.sol", "https://x.org/r/utils/Math.sol"),
         ("a//b.sol", "./c.sol", "a/c.sol"),
-        ("/a/b.sol", "../c.sol", "c.sol"),
+        ("/a/b.sol", "../c.sol", "/c.sol"),
+        ("/b.sol", "./c.sol", "/c.sol"),
+        ("/b.sol", "../c.sol", "c.sol"),
         ("a/b.sol", "../../../c.sol", "c.sol"),
         ("b.sol", "./x/../c.sol", "c.sol"),
         ("b.sol", "https://x.org//c.sol", "https://x.org//c.sol"),
@@ -154,6 +156,12 @@ def test_relative_imports(importer: str, path: str, found: str) -> None:
         ("https://x.org/r/a/b.sol", "../u/./c.sol"),
         ("a/b.sol", "../c.sol"),
         ("p/a/b.sol", "./d/../../c.sol"),
+        ("/a/b.sol", "../c.sol"),
+        ("/b.sol", "./c.sol"),
+        ("/b.sol", "../c.sol"),
+        ("/p/a/b.sol", "../../c.sol"),
+        ("/p/b.sol", "../../c.sol"),
+        ("//b.sol", "./c.sol"),
     ],
 )
 def test_relative_imports_are_the_compiler_s(version: str, importer: str, path: str) -> None:

@@ -90,6 +90,11 @@ def require_short(text: str) -> None:
         raise NotOne(f"longer than {limits.WRITTEN_CHARACTERS:,} characters")
 
 
+def tokens_of(text: str) -> list[Token]:
+    """All but comments. Raises NotOne where a string or a comment has no end."""
+    return list(_tokens(LINE_ENDS.sub("\n", text)))
+
+
 def _tokens(text: str) -> Iterator[Token]:
     for match in TOKEN.finditer(text):
         found = match[0]

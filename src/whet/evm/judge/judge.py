@@ -227,21 +227,27 @@ def _verdict(task: Task) -> Verdict:
     if not made.runtime:
         return refused(made.why, parses=made.parses)
     behaves, why = _behaviour(task, bytes.fromhex(made.runtime), text)
-    if (behaves, why) == (SAME, ""):
-        behaves, why = _beyond(task, made, author, read(text))
+    if behaves != DIFFERENT:
+        behaves, why = _beyond(task, made, author, read(text), (behaves, why))
     alike = made.header == original.header
     told = why if alike else f"its header is {made.header}, the author's {original.header}; {why}"
     return Verdict(parses=True, compiles=True, abi=alike, behaves=behaves, why=one_line(told))
 
 
-def _beyond(task: Task, made: Candidate, author: Written, written: Written) -> tuple[str, str]:
-    """The verdict on what is the same as far as the function's own calls show."""
+def _beyond(
+    task: Task, made: Candidate, author: Written, written: Written, found: tuple[str, str]
+) -> tuple[str, str]:
+    """The verdict where the function's own calls showed no difference but only what was `found`."""
     assert made.labels is not None
     if more := doors(made.labels.abi) - doors(task.original.abi):
         return DIFFERENT, f"the contract answers other calls, too: {min(more)}"
-    if str(task.place.key).startswith("pc:") and whole_call(written) != whole_call(author):
-        return INCONCLUSIVE, WHOLE_CALL
-    return SAME, ""
+    internal = str(task.place.key).startswith("pc:")
+    header = {token.text for token in author.tokens[author.closing : author.opening]}
+    if found == (SAME, "") and (internal or "public" in header):
+        both = [whole_call(one, task.texts.values()) for one in (author, written)]
+        if both[0] != both[1] or "ends" in both[0] or (internal and both[0]):
+            return INCONCLUSIVE, WHOLE_CALL
+    return found
 
 
 def _behaviour(task: Task, code: bytes, text: str) -> tuple[str, str]:

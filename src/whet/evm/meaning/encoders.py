@@ -6,12 +6,14 @@ types of what is encoded, which compilers write into the names; a copy of a help
 
 from __future__ import annotations
 
+from collections import Counter
+
 from whet.evm.meaning.decoding import is_decoders
 from whet.evm.meaning.evidence import Uses, checked_type, masked_type
 from whet.evm.meaning.memory import FREE_POINTER
 from whet.evm.meaning.shapes import Shapes
 from whet.evm.meaning.symbols import Node, Word, inside, linear
-from whet.evm.tac import Function, Statement
+from whet.evm.tac import WORD, Function, Statement
 
 _FAR = 1 << 16
 _ENDS = frozenset({"CALLDATASIZE", "PARAM"})
@@ -58,6 +60,11 @@ class _Seen:
         return [
             (self.word(s, 0), self.word(s, 1)) for b in going_on for s in b.statements if s.op == "MSTORE"
         ]
+
+    def loads(self) -> list[Word]:
+        """The offset of every MLOAD of its own that is known."""
+        found = (self.word(s, 0) for s in self.statements if s.op == "MLOAD")
+        return [offset for offset in found if offset is not None]
 
     def writes(self) -> bool:
         """Whether memory is other than before, where it comes back."""
@@ -131,23 +138,46 @@ def _copy(seen: _Seen) -> str:
             return "copy_memory_to_memory" if effect.op == "MCOPY" else "copy_calldata_to_memory"
     if any(s.function == seen.function.name for s in seen.statements):
         return ""
-    moved, rest = [], []
+    source, destination, length = seen.params
+    if not any(node is source for word in seen.loads() for node in inside(word)):
+        source, length = length, source  # as their order on the stack is
+    moved = False
     for offset, value in seen.stores():
         if isinstance(value, Node) and value.op == "MLOAD":
-            moved.append((offset, seen.behind(offset), seen.behind(value.args[0])))
-        elif value != 0 or not _is_sum_of_two(offset, params):  # 0 behind the last word, as cleanup
-            rest.append(seen.behind(offset))
-    looped = any(node.op == "LOOP" for offset, *_ in moved if offset is not None for node in inside(offset))
-    places = {(to, source) for _, to, source in moved}
-    if not looped or len(places) != 1 or not set(rest) <= {to for to, _ in places}:
-        return ""
-    [(to, source)] = places
-    return "copy_memory_to_memory" if to is not None and source not in (None, to) else ""
+            if _difference(offset, value.args[0]) != _difference(destination, source) or not _is_looped(
+                offset
+            ):
+                return ""
+            moved = True
+        elif value == 0 and _difference(offset, length) == _difference(destination, 0):
+            continue  # behind the last word
+        elif not _is_remainder(seen, offset, value, destination, source):
+            return ""
+    asked = any(node is length for condition, *_ in seen.uses.walk.conditions for node in inside(condition))
+    return "copy_memory_to_memory" if moved and asked else ""
 
 
-def _is_sum_of_two(word: Word | None, params: set[Word | None]) -> bool:
-    constant, terms = linear(word) if word is not None else (0, ())
-    return constant == 0 and len(terms) == 2 and all(term in params and n == 1 for term, n in terms)
+def _is_remainder(
+    seen: _Seen, offset: Word | None, value: Word | None, destination: Word | None, source: Word | None
+) -> bool:
+    """The last word, of which only a part is the source's."""
+    loads = [node for node in inside(value) if node.op == "MLOAD"] if isinstance(value, Node) else []
+    wanted = _difference(destination, source)
+    return any(_difference(offset, node.args[0]) == wanted for node in loads)
+
+
+def _is_looped(word: Word | None) -> bool:
+    return word is not None and any(node.op == "LOOP" for node in inside(word))
+
+
+def _difference(word: Word | None, other: Word | None) -> tuple[int, Counter[Node]] | None:
+    """One less the other, as `linear` has it; None where one is not known."""
+    if word is None or other is None:
+        return None
+    (constant, terms), (less, others) = linear(word), linear(other)
+    found = Counter(dict(terms))
+    found.subtract(dict(others))
+    return (constant - less) & WORD, Counter({node: n for node, n in found.items() if n})
 
 
 def _storage(seen: _Seen) -> str:

@@ -91,8 +91,11 @@ def _resolved(importer: str, path: str) -> str:
     folder, path = _folder(importer), posixpath.normpath(path)
     while path.startswith("../"):
         folder, path = _folder(folder), path[3:]
-    return f"{folder}/{path}" if folder else path
+    return f"{folder.rstrip('/')}/{path}" if folder else path
 
 
 def _folder(name: str) -> str:
+    """ "/" of "/a", and nothing above it."""
+    if name.rfind("/") == 0:
+        return name[:1] if len(name) > 1 else ""
     return name.rpartition("/")[0].rstrip("/")
