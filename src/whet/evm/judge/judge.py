@@ -228,14 +228,14 @@ def _verdict(task: Task) -> Verdict:
         return refused(made.why, parses=made.parses)
     behaves, why = _behaviour(task, bytes.fromhex(made.runtime), text)
     if behaves != DIFFERENT:
-        behaves, why = _beyond(task, made, author, read(text), (behaves, why))
+        behaves, why = _beyond(task, made, author, text, (behaves, why))
     alike = made.header == original.header
     told = why if alike else f"its header is {made.header}, the author's {original.header}; {why}"
     return Verdict(parses=True, compiles=True, abi=alike, behaves=behaves, why=one_line(told))
 
 
 def _beyond(
-    task: Task, made: Candidate, author: Written, written: Written, found: tuple[str, str]
+    task: Task, made: Candidate, author: Written, text: str, found: tuple[str, str]
 ) -> tuple[str, str]:
     """The verdict where the function's own calls showed no difference but only what was `found`."""
     assert made.labels is not None
@@ -244,7 +244,12 @@ def _beyond(
     internal = str(task.place.key).startswith("pc:")
     header = {token.text for token in author.tokens[author.closing : author.opening]}
     if found == (SAME, "") and (internal or "public" in header):
-        both = [whole_call(one, task.texts.values()) for one in (author, written)]
+        try:
+            both = [whole_call(one, task.texts.values()) for one in (author, read(text))]
+        except (
+            NotOne
+        ) as why:  # all of them compile: too long with the author's names, or another mistake of ours
+            return INCONCLUSIVE, f"what it calls cannot be read: {why}"
         if both[0] != both[1] or "ends" in both[0] or (internal and both[0]):
             return INCONCLUSIVE, WHOLE_CALL
     return found
