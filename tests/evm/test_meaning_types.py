@@ -192,6 +192,7 @@ COPIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("assembly", "copies"), COPIES)
 def test_only_a_copy_is_named_one(assembly: str, copies: bool) -> None:
     """An author's loop that does anything else keeps its own text, and its place among what is called."""
